@@ -1,0 +1,172 @@
+"""What every loss shares: the arguments, shapes and reductions of `torch.nn.CrossEntropyLoss`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autorobustloss.errors import ConfigError, LossInputError, UnsupportedArgumentError
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class RobustLoss(nn.Module):
+    """A classification loss on logits, called exactly like `torch.nn.CrossEntropyLoss`.
+
+    A subclass writes `hard(logits, labels)`, the loss of each row for class indices, and, where it can,
+    `soft(logits, probabilities)` for distributions over classes; both work on (M, C) float32 or float64 logits.
+    This class does the rest: dense inputs, label checks, class weights, ignored labels, reduction, precision.
+
+    Shapes: `input` (N, C), (C,) or (N, C, d1, …) logits; `target` class indices (N,), () or (N, d1, …), or
+    probabilities in the shape of `input`.
+    With class indices, `weight` multiplies the loss of a sample by the weight of its label and "mean" divides by
+    the sum of those weights; with probabilities p the factor is Σ_c weight_c·p_c and "mean" divides by the number
+    of samples (the conventions of `CrossEntropyLoss`). A batch in which every label is ignored gives 0.
+
+    Raises LossInputError for shapes or labels that do not fit, UnsupportedArgumentError for probabilities given to
+    a loss that is defined for class indices only.
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise ConfigError(f"got reduction={reduction!r}, expected one of {', '.join(REDUCTIONS)}")
+        if weight is not None:
+            weight = torch.as_tensor(weight)
+            if weight.ndim != 1 or not torch.is_floating_point(weight):
+                raise LossInputError(
+                    f"got weight of shape {tuple(weight.shape)} and {weight.dtype}, "
+                    "expected one floating-point number per class, shape (C,)"
+                )
+        self.register_buffer("weight", weight)
+        self.ignore_index = ignore_index
+        self.reduction = reduction
+
+    def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each row: logits (M, C), labels (M,) in [0, C) -> (M,)."""
+        raise NotImplementedError
+
+    def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
+        """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
+        raise UnsupportedArgumentError(
+            f"{type(self).__name__} is defined for class indices only, got probabilities as target; "
+            "pass class indices of shape (N,), or choose a loss that takes soft targets"
+        )
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
+        check_shapes(input, target)
+        soft = torch.is_floating_point(target)
+        classes = input.shape[0] if input.ndim == 1 else input.shape[1]
+        if self.weight is not None and self.weight.shape[0] != classes:
+            raise LossInputError(f"got {self.weight.shape[0]} class weights for {classes} classes")
+        dense = target.shape if not soft else (input.shape[:1] + input.shape[2:] if input.ndim > 1 else ())
+        logits = flatten(input)
+        with torch.autocast(device_type=input.device.type, enabled=False):
+            logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+            if soft:
+                values = self._soft_values(logits, flatten(target).to(logits.dtype))
+                total_weight = values.new_tensor(float(values.shape[0]))
+            else:
+                values, total_weight = self._hard_values(logits, target.reshape(-1))
+            if self.reduction == "none":
+                return values.reshape(dense)
+            if self.reduction == "sum":
+                return values.sum()
+            return values.sum() / total_weight.clamp_min(torch.finfo(values.dtype).tiny)
+
+    def _soft_values(self, logits: Tensor, probabilities: Tensor) -> Tensor:
+        values = self.soft(logits, probabilities)
+        if self.weight is None:
+            return values
+        return values * (probabilities @ self.weight.to(logits))
+
+    def _hard_values(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weighted per-sample losses, zero where ignored, and the sum of the weights."""
+        labels = labels.long()
+        kept = labels != self.ignore_index
+        check_labels(labels, kept, logits.shape[1])
+        safe = torch.where(kept, labels, torch.zeros_like(labels))
+        values = self.hard(logits, safe)
+        factor = kept.to(values.dtype)
+        if self.weight is not None:
+            factor = factor * self.weight.to(values)[safe]
+        # `where`, not a product alone: an ignored sample may have non-finite logits.
+        return torch.where(kept, values * factor, torch.zeros_like(values)), factor.sum()
+
+    def extra_repr(self) -> str:
+        """Show the hyper-parameters (those a subclass lists in `hyperparameters`) and non-default arguments."""
+        shown: dict[str, Any] = dict(self.hyperparameters())
+        if self.ignore_index != -100:
+            shown["ignore_index"] = self.ignore_index
+        if self.reduction != "mean":
+            shown["reduction"] = self.reduction
+        return ", ".join(f"{key}={value!r}" for key, value in shown.items())
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return the hyper-parameters by name, as `create_loss` takes them."""
+        return {}
+
+
+def flatten(values: Tensor) -> Tensor:
+    """Bring (C,), (N, C) or (N, C, d1, …) to (M, C), classes last."""
+    if values.ndim == 1:
+        return values.unsqueeze(0)
+    if values.ndim == 2:
+        return values
+    return values.movedim(1, -1).reshape(-1, values.shape[1])
+
+
+def check_shapes(input: Tensor, target: Tensor) -> None:
+    """Raise LossInputError unless input and target fit together as in `CrossEntropyLoss`."""
+    if not torch.is_floating_point(input):
+        raise LossInputError(f"got input of {input.dtype}, expected floating-point logits")
+    if input.ndim == 0:
+        raise LossInputError("got a scalar input, expected logits of shape (N, C), (C,) or (N, C, d1, …)")
+    classes = input.shape[0] if input.ndim == 1 else input.shape[1]
+    if classes < 2:
+        raise LossInputError(
+            f"got logits for {classes} class (input of shape {tuple(input.shape)}), expected at least 2 classes"
+        )
+    if torch.is_floating_point(target):
+        if target.shape != input.shape:
+            raise LossInputError(
+                f"got probabilities of shape {tuple(target.shape)} for logits of shape {tuple(input.shape)}, "
+                "expected equal shapes; for class indices pass an integer tensor (target.long())"
+            )
+        return
+    if target.dtype in (torch.bool,) or target.is_complex():
+        raise LossInputError(f"got target of {target.dtype}, expected class indices (int64) or probabilities (float)")
+    expected = () if input.ndim == 1 else (input.shape[0], *input.shape[2:])
+    if tuple(target.shape) != expected:
+        raise LossInputError(
+            f"got class indices of shape {tuple(target.shape)} for logits of shape {tuple(input.shape)}, "
+            f"expected {expected}"
+        )
+
+
+def check_labels(labels: Tensor, kept: Tensor, classes: int) -> None:
+    """Raise LossInputError for a label outside [0, C).
+
+    Only where looking at values costs nothing: in eager mode on the CPU. On a GPU an out-of-range label trips the
+    device-side assertion of the gather, as it does in `CrossEntropyLoss`; under `compile` and `vmap` values cannot
+    be looked at.
+    """
+    if torch.compiler.is_compiling() or labels.device.type != "cpu" or torch._C._functorch.is_batchedtensor(labels):
+        return
+    bad = kept & ((labels < 0) | (labels >= classes))
+    if bool(bad.any()):
+        got = sorted(set(labels[bad].tolist()))[:5]
+        raise LossInputError(
+            f"got labels {got} for {classes} classes, expected 0 to {classes - 1} (or ignore_index to leave out)"
+        )

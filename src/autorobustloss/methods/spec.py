@@ -1,0 +1,70 @@
+"""A method as a frozen value: a loss, or a training procedure, with its hyper-parameters."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from autorobustloss.errors import ConfigError
+
+Value = bool | int | float | str | None | tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method's name and hyper-parameters, hashable and the same in every process.
+
+    >>> MethodSpec.parse("gce(q=0.5)") == MethodSpec.of("gce", q=0.5)
+    True
+    >>> MethodSpec.parse("nce+mae(alpha=1, beta=10)").label
+    'nce+mae(alpha=1, beta=10)'
+    """
+
+    name: str
+    hyperparameters: tuple[tuple[str, Value], ...] = ()
+
+    @classmethod
+    def of(cls, name: str, **hyperparameters: Any) -> MethodSpec:
+        """Build a spec from keyword arguments; lists become tuples, non-finite numbers are refused."""
+        return cls(name, tuple(sorted((k, _frozen(name, k, v)) for k, v in hyperparameters.items())))
+
+    @classmethod
+    def parse(cls, text: str) -> MethodSpec:
+        """Read `name` or `name(key=value, …)`, values written as Python literals."""
+        match = re.fullmatch(r"\s*([^\s()]+)\s*(?:\((.*)\))?\s*", text, flags=re.DOTALL)
+        if match is None:
+            raise ConfigError(f"got method {text!r}, expected name or name(key=value, …), such as gce(q=0.5)")
+        name, inside = match.groups()
+        try:
+            call = ast.parse(f"f({inside or ''})", mode="eval").body
+            if not isinstance(call, ast.Call) or call.args:
+                raise ValueError("hyper-parameters are given by name")
+            pairs = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        except (SyntaxError, ValueError) as error:
+            raise ConfigError(f"got method {text!r}: {error}; expected name(key=value, …), such as gce(q=0.5)") from None
+        return cls.of(name, **pairs)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The hyper-parameters as a dictionary."""
+        return dict(self.hyperparameters)
+
+    @property
+    def label(self) -> str:
+        """The text that `parse` reads back."""
+        if not self.hyperparameters:
+            return self.name
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in self.hyperparameters)})"
+
+
+def _frozen(method: str, key: str, value: Any) -> Value:
+    if isinstance(value, (list, tuple)):
+        return tuple(_frozen(method, key, v) for v in value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"method {method!r}: got {key}={value!r}, expected a finite number")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ConfigError(f"method {method!r}: got {key} of type {type(value).__name__}, expected numbers, text or lists of them")
