@@ -1,0 +1,1 @@
+"""Comparing methods over tasks: grids, ranks, significance, tables."""

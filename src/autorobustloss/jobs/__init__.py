@@ -1,0 +1,1 @@
+"""Training runs as pure functions of frozen specs, stored the moment they finish."""

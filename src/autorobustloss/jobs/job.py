@@ -63,5 +63,7 @@ class Job:
     @cached_property
     def key(self) -> str:
         """SHA-256 of the canonical JSON of the spec and of the version of the training semantics."""
-        text = json.dumps({"job": self.to_dict(), "training_version": TRAINING_VERSION}, sort_keys=True, allow_nan=False)
+        text = json.dumps(
+            {"job": self.to_dict(), "training_version": TRAINING_VERSION}, sort_keys=True, allow_nan=False
+        )
         return hashlib.sha256(text.encode()).hexdigest()

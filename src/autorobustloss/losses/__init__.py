@@ -1,0 +1,1 @@
+"""Robust classification losses with the arguments of torch.nn.CrossEntropyLoss."""

@@ -1,0 +1,1 @@
+"""What a job trains with: a loss, or a procedure around one."""

@@ -44,7 +44,9 @@ class MethodSpec:
                 raise ValueError("hyper-parameters are given by name")
             pairs = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
         except (SyntaxError, ValueError) as error:
-            raise ConfigError(f"got method {text!r}: {error}; expected name(key=value, …), such as gce(q=0.5)") from None
+            raise ConfigError(
+                f"got method {text!r}: {error}; expected name(key=value, …), such as gce(q=0.5)"
+            ) from None
         return cls.of(name, **pairs)
 
     @property
@@ -67,4 +69,6 @@ def _frozen(method: str, key: str, value: Any) -> Value:
         raise ConfigError(f"method {method!r}: got {key}={value!r}, expected a finite number")
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise ConfigError(f"method {method!r}: got {key} of type {type(value).__name__}, expected numbers, text or lists of them")
+    raise ConfigError(
+        f"method {method!r}: got {key} of type {type(value).__name__}, expected numbers, text or lists of them"
+    )

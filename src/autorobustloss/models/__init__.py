@@ -1,0 +1,1 @@
+"""Networks for any input shape and number of classes."""

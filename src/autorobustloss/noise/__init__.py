@@ -1,0 +1,1 @@
+"""Label noise: what it is (a spec), its transition matrix, and the corruption of labels."""

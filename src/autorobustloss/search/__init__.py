@@ -1,0 +1,1 @@
+"""The search for a loss: spaces, CMA-ES, fitness, Algorithm 1 of the paper."""

@@ -1,0 +1,1 @@
+"""Training one network: the frozen protocol and the loop."""

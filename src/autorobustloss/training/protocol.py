@@ -66,7 +66,9 @@ class Protocol:
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected 0 or more")
         if self.schedule in ("steps", "linear") and not self.milestones:
-            raise ConfigError(f"protocol: schedule {self.schedule!r} needs milestones, got none; try milestones=(20, 30)")
+            raise ConfigError(
+                f"protocol: schedule {self.schedule!r} needs milestones, got none; try milestones=(20, 30)"
+            )
         if self.lookahead and len(self.lookahead) != 2:
             raise ConfigError(f"protocol: got lookahead={self.lookahead!r}, expected (k, alpha), e.g. (5, 0.8), or ()")
 

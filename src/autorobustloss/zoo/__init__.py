@@ -1,0 +1,1 @@
+"""Learned losses as JSON cards, and those that ship with the library."""
