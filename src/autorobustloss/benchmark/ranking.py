@@ -1,0 +1,150 @@
+"""Average ranks and the tests that go with them, as pure functions of a score matrix (tasks × methods).
+
+The procedure is that of Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets" (JMLR 2006), which
+the paper's tables follow. Scores are "higher is better"; rank 1 is the best, ties share the mean of their ranks.
+(The paper's Tables 1 to 3 print the rank minus one.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from autorobustloss.errors import ConfigError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """The Friedman test of "all methods are equally good", and the less conservative F of Iman and Davenport."""
+
+    chi2: float
+    p_chi2: float
+    f: float
+    p_f: float
+    tasks: int
+    methods: int
+
+
+def ranks(scores: ArrayLike) -> Floats:
+    """Rank the methods of each task: (N tasks, k methods) -> (N, k), 1 for the highest score, ties averaged.
+
+    >>> ranks([[0.9, 0.7, 0.7], [0.1, 0.2, 0.3]]).tolist()
+    [[1.0, 2.5, 2.5], [3.0, 2.0, 1.0]]
+    """
+    return np.asarray(stats.rankdata(-_matrix(scores), axis=1), dtype=np.float64)
+
+
+def average_ranks(scores: ArrayLike) -> Floats:
+    """Return the mean over tasks of each method's rank: (N, k) -> (k,)."""
+    return np.asarray(ranks(scores).mean(axis=0))
+
+
+def friedman(scores: ArrayLike, correct_ties: bool = True) -> Friedman:
+    """Test whether average ranks differ by more than chance.
+
+    χ²_F = 12N/(k(k+1)) · (Σ_j R_j² − k(k+1)²/4) with k−1 degrees of freedom, divided by
+    1 − Σ(t³−t)/(N(k³−k)) over groups of t tied scores (`correct_ties=False` leaves that out, as Demšar does), and
+    F_F = (N−1)χ²_F/(N(k−1) − χ²_F) with k−1 and (k−1)(N−1) degrees of freedom (Demšar 2006, section 3.2.2).
+    Needs at least 2 tasks and 2 methods.
+    """
+    table = _matrix(scores)
+    n, k = table.shape
+    if n < 2 or k < 2:
+        raise ConfigError(f"Friedman test: got {n} tasks and {k} methods, expected at least 2 of each")
+    mean_ranks = average_ranks(table)
+    chi2 = 12 * n / (k * (k + 1)) * (float(np.sum(mean_ranks**2)) - k * (k + 1) ** 2 / 4)
+    untied = 1 - _tied(table) / (n * (k**3 - k)) if correct_ties else 1.0
+    chi2 = max(0.0, chi2 / untied) if untied > 0 else 0.0  # every score tied everywhere: nothing to tell apart
+    rest = n * (k - 1) - chi2
+    f = (n - 1) * chi2 / rest if rest > 1e-9 else float("inf")
+    return Friedman(
+        chi2=chi2,
+        p_chi2=float(stats.chi2.sf(chi2, k - 1)),
+        f=f,
+        p_f=float(stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
+        tasks=n,
+        methods=k,
+    )
+
+
+def critical_difference(methods: int, tasks: int, alpha: float = 0.05) -> float:
+    """Return how far two average ranks must be apart to differ significantly (Nemenyi's test).
+
+    CD = q_α √(k(k+1)/(6N)), q_α the quantile of the Studentised range over √2 (Demšar 2006, section 3.2.2).
+
+    >>> round(critical_difference(methods=4, tasks=14), 2)
+    1.25
+    """
+    if methods < 2 or tasks < 1 or not 0 < alpha < 1:
+        raise ConfigError(
+            f"critical difference: got {methods} methods, {tasks} tasks, alpha={alpha}; "
+            "expected at least 2 methods, 1 task, and alpha between 0 and 1"
+        )
+    q = float(stats.studentized_range.ppf(1 - alpha, methods, np.inf)) / np.sqrt(2)
+    return float(q * np.sqrt(methods * (methods + 1) / (6 * tasks)))
+
+
+def wilcoxon_holm(scores: ArrayLike) -> Floats:
+    """Return Holm-adjusted p-values of the pairwise Wilcoxon signed-rank tests: (N, k) -> symmetric (k, k).
+
+    Zero differences are split evenly between the two sides (Demšar 2006, section 3.1.3). The diagonal is 1.
+    """
+    table = _matrix(scores)
+    k = table.shape[1]
+    pairs = [(i, j) for i in range(k) for j in range(i + 1, k)]
+    p = np.array([_wilcoxon(table[:, i] - table[:, j]) for i, j in pairs])
+    order = np.argsort(p, kind="stable")
+    factors = len(pairs) - np.arange(len(pairs))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors)) if len(pairs) else p
+    result = np.ones((k, k))
+    for (i, j), value in zip(pairs, adjusted, strict=True):
+        result[i, j] = result[j, i] = value
+    return result
+
+
+def cliques(mean_ranks: Sequence[float] | Floats, difference: float) -> list[tuple[int, ...]]:
+    """Return the largest groups of methods whose average ranks lie within the critical difference, best first.
+
+    These are the bars of a critical-difference diagram. Methods are given by index; groups of one are left out.
+
+    >>> cliques([3.143, 2.000, 2.893, 1.964], difference=1.15)
+    [(3, 1, 2), (1, 2, 0)]
+    """
+    order = np.argsort(mean_ranks, kind="stable")
+    values = np.asarray(mean_ranks, dtype=np.float64)[order]
+    groups: list[tuple[int, ...]] = []
+    reached = 0
+    for start in range(len(order)):
+        end = int(np.searchsorted(values, values[start] + difference, side="left"))
+        if end - start >= 2 and end > reached:
+            groups.append(tuple(int(i) for i in order[start:end]))
+        reached = max(reached, end)
+    return groups
+
+
+def _matrix(scores: ArrayLike) -> Floats:
+    table = np.asarray(scores, dtype=np.float64)
+    if table.ndim != 2 or 0 in table.shape:
+        raise ConfigError(f"got scores of shape {table.shape}, expected one row per task and one column per method")
+    if not np.isfinite(table).all():
+        raise ConfigError("got missing or infinite scores; ranks need every method on every task: drop such tasks")
+    return table
+
+
+def _tied(table: Floats) -> float:
+    """Return Σ(t³−t) over the groups of t equal scores within a task."""
+    counts = (np.unique(row, return_counts=True)[1] for row in table)
+    return float(sum(np.sum(c**3 - c) for c in counts))
+
+
+def _wilcoxon(differences: Floats) -> float:
+    if not differences.any():
+        return 1.0
+    return float(stats.wilcoxon(differences, zero_method="zsplit").pvalue)
