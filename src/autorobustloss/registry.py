@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -79,3 +81,22 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
+
+
+def parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
+    """Read `name` or `name(key=value, …)`, values written as Python literals; no code is run.
+
+    >>> parse_call("model", "vgg11(width=0.25)")
+    ('vgg11', {'width': 0.25})
+    """
+    match = re.fullmatch(r"\s*([^\s()]+)\s*(?:\((.*)\))?\s*", text, flags=re.DOTALL)
+    if match is None:
+        raise ConfigError(f"got {kind} {text!r}, expected name or name(key=value, …)")
+    name, inside = match.groups()
+    try:
+        call = ast.parse(f"f({inside or ''})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError("hyper-parameters are given by name")
+        return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise ConfigError(f"got {kind} {text!r}: {error}; expected name(key=value, …)") from None

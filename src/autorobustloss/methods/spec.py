@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from autorobustloss.errors import ConfigError
+from autorobustloss.registry import parse_call
 
 Value = bool | int | float | str | None | tuple[Any, ...]
 
@@ -34,20 +33,8 @@ class MethodSpec:
     @classmethod
     def parse(cls, text: str) -> MethodSpec:
         """Read `name` or `name(key=value, …)`, values written as Python literals."""
-        match = re.fullmatch(r"\s*([^\s()]+)\s*(?:\((.*)\))?\s*", text, flags=re.DOTALL)
-        if match is None:
-            raise ConfigError(f"got method {text!r}, expected name or name(key=value, …), such as gce(q=0.5)")
-        name, inside = match.groups()
-        try:
-            call = ast.parse(f"f({inside or ''})", mode="eval").body
-            if not isinstance(call, ast.Call) or call.args:
-                raise ValueError("hyper-parameters are given by name")
-            pairs = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-        except (SyntaxError, ValueError) as error:
-            raise ConfigError(
-                f"got method {text!r}: {error}; expected name(key=value, …), such as gce(q=0.5)"
-            ) from None
-        return cls.of(name, **pairs)
+        name, options = parse_call("method", text)
+        return cls.of(name, **options)
 
     @property
     def options(self) -> dict[str, Any]:
