@@ -1,0 +1,176 @@
+"""Normalised losses and active-passive combinations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from autorobustloss.losses.plain import reduced_mae
+from autorobustloss.losses.published import LabelwiseLoss, LossArguments, not_both_zero, within
+from autorobustloss.losses.registry import LOSSES
+from autorobustloss.losses.symmetric import reverse_cross_entropy
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+def normalised_cross_entropy(chosen: Tensor, log_p: Tensor) -> Tensor:
+    """Return log p_y / Σ_k log p_k, in (0, 1); the denominator is at most −C·log C."""
+    return chosen / log_p.sum(dim=1, keepdim=True)
+
+
+def focal(log_p: Tensor, gamma: float, detach: bool = False) -> Tensor:
+    """Return (1 − p)^γ·log p element by element; `detach` leaves the focal factor out of the gradient.
+
+    1 − p is kept off zero: for γ < 1 the power has an infinite slope there, which would meet log p = 0 as ∞·0.
+    """
+    miss = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
+    return (miss.detach() if detach else miss) ** gamma * log_p
+
+
+def normalised_focal(chosen: Tensor, log_p: Tensor, gamma: float, legacy: bool = False) -> Tensor:
+    """Return (1 − p_y)^γ·log p_y / Σ_k (1 − p_k)^γ·log p_k."""
+    return focal(chosen, gamma, legacy) / focal(log_p, gamma, legacy).sum(dim=1, keepdim=True)
+
+
+@LOSSES.register("nce")
+class NormalisedCrossEntropy(LabelwiseLoss):
+    """Normalised cross-entropy: ℓ = scale·log p_y / Σ_k log p_k.
+
+    Source: Ma et al., Normalized Loss Functions for Deep Learning with Noisy Labels, ICML 2020, eq. 7. Used alone it
+    is scaled by 10 on MNIST and 1 on CIFAR-10 (default) and CIFAR-100.
+    Raises ConfigError unless scale > 0.
+
+    >>> import torch
+    >>> NormalisedCrossEntropy()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
+    tensor(0.1000)
+    """
+
+    def __init__(self, scale: float = 1.0, **arguments: Unpack[LossArguments]) -> None:
+        super().__init__(**arguments)
+        self.scale = within("scale", scale, above=0)
+
+    def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
+        """Return the loss of each candidate label."""
+        return self.scale * normalised_cross_entropy(chosen, log_p)
+
+
+@LOSSES.register("nfl")
+class NormalisedFocalLoss(LabelwiseLoss):
+    """Normalised focal loss: ℓ = scale·(1 − p_y)^γ·log p_y / Σ_k (1 − p_k)^γ·log p_k.
+
+    Source: Ma et al., ICML 2020, eq. 8; γ = 0.5 and scale 1, but 10 on CIFAR-10 with symmetric noise.
+    `legacy=True` holds the focal factors (1 − p)^γ out of the gradient, as the code behind the published tables
+    does: same value, another gradient.
+    Raises ConfigError unless gamma >= 0 and scale > 0.
+
+    >>> import torch
+    >>> NormalisedFocalLoss()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
+    tensor(0.1000)
+    """
+
+    def __init__(
+        self, gamma: float = 0.5, scale: float = 1.0, *, legacy: bool = False, **arguments: Unpack[LossArguments]
+    ) -> None:
+        super().__init__(**arguments)
+        self.gamma = within("gamma", gamma, at_least=0)
+        self.scale = within("scale", scale, above=0)
+        self.legacy = legacy
+
+    def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
+        """Return the loss of each candidate label."""
+        return self.scale * normalised_focal(chosen, log_p, self.gamma, self.legacy)
+
+
+@LOSSES.register("nce+mae")
+class NCEandMAE(LabelwiseLoss):
+    """Normalised cross-entropy plus mean absolute error: ℓ = α·log p_y / Σ_k log p_k + β·(1 − p_y).
+
+    | data set | α | β |
+    | --- | --- | --- |
+    | MNIST | 1 | 10 |
+    | CIFAR-10 (default) | 1 | 1 |
+    | CIFAR-100 | 10 | 1 |
+    | WebVision | 50 | 1 |
+
+    Source: Ma et al., ICML 2020, eq. 13 and section 4.
+    Raises ConfigError for a negative weight or two zeros.
+
+    >>> import torch
+    >>> NCEandMAE(beta=10)(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
+    tensor(9.1000)
+    """
+
+    def __init__(self, alpha: float = 1.0, beta: float = 1.0, **arguments: Unpack[LossArguments]) -> None:
+        super().__init__(**arguments)
+        self.alpha, self.beta = not_both_zero(alpha, beta)
+
+    def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
+        """Return the loss of each candidate label."""
+        return self.alpha * normalised_cross_entropy(chosen, log_p) + self.beta * reduced_mae(chosen)
+
+
+@LOSSES.register("nfl+mae")
+class NFLandMAE(LabelwiseLoss):
+    """Normalised focal loss plus mean absolute error: ℓ = α·NFL_γ(z, y) + β·(1 − p_y).
+
+    Source: Ma et al., ICML 2020, eq. 13; γ = 0.5, (α, β) as for `nce+mae`. `legacy=True` as for `nfl`.
+    Raises ConfigError for a negative weight, two zeros, or a negative gamma.
+
+    >>> import torch
+    >>> NFLandMAE(beta=10)(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
+    tensor(9.1000)
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        gamma: float = 0.5,
+        *,
+        legacy: bool = False,
+        **arguments: Unpack[LossArguments],
+    ) -> None:
+        super().__init__(**arguments)
+        self.alpha, self.beta = not_both_zero(alpha, beta)
+        self.gamma = within("gamma", gamma, at_least=0)
+        self.legacy = legacy
+
+    def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
+        """Return the loss of each candidate label."""
+        active = normalised_focal(chosen, log_p, self.gamma, self.legacy)
+        return self.alpha * active + self.beta * reduced_mae(chosen)
+
+
+@LOSSES.register("nce+rce")
+class NCEandRCE(LabelwiseLoss):
+    """Normalised plus reverse cross-entropy: ℓ = α·log p_y / Σ_k log p_k + β·A·(1 − p_y), A = −log 1e-4.
+
+    | data set | α | β |
+    | --- | --- | --- |
+    | MNIST | 1 | 10 |
+    | CIFAR-10 (default) | 1 | 1 |
+    | CIFAR-100 | 10 | 0.1 |
+    | WebVision | 50 | 0.1 |
+
+    Source: Ma et al., ICML 2020, eq. 13. `legacy=True` clamps the probabilities of the reverse term at 1e-7.
+    Raises ConfigError for a negative weight or two zeros.
+
+    >>> import torch
+    >>> NCEandRCE()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
+    tensor(8.3893)
+    """
+
+    def __init__(
+        self, alpha: float = 1.0, beta: float = 1.0, *, legacy: bool = False, **arguments: Unpack[LossArguments]
+    ) -> None:
+        super().__init__(**arguments)
+        self.alpha, self.beta = not_both_zero(alpha, beta)
+        self.legacy = legacy
+
+    def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
+        """Return the loss of each candidate label."""
+        passive = reverse_cross_entropy(chosen, log_p, self.legacy)
+        return self.alpha * normalised_cross_entropy(chosen, log_p) + self.beta * passive
