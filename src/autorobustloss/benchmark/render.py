@@ -1,0 +1,181 @@
+"""A table as text, Markdown, LaTeX, CSV or JSON. Accuracies are printed in percent, stored in [0, 1]."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from autorobustloss.benchmark.table import SELECTIONS, Block, Cell, Table
+from autorobustloss.errors import unknown_name
+
+CSV_COLUMNS = (
+    *("selection", "method", "task", "mean", "standard_error", "n", "diverged", "choice", "reason"),
+    *("average_rank", "cost"),
+)
+UNIT = "%, mean ± standard error over seeds"
+
+
+def render(table: Table, form: str = "text") -> str:
+    """Return a table as "text", "markdown", "latex", "csv" or "json", ending in a newline."""
+    if form not in RENDERERS:
+        raise unknown_name("table format", form, RENDERERS)
+    return RENDERERS[form](table)
+
+
+def to_text(table: Table) -> str:
+    """Return aligned plain text: one block of rows per selection protocol, column heads of several lines."""
+    parts = [f"{table.title} ({UNIT})"]
+    heads = [label.rsplit("/", 2) for label in table.tasks]
+    depth = max((len(h) for h in heads), default=1)
+    for block in table.blocks:
+        lines = [["" if line < depth - 1 else "method"] for line in range(depth)]
+        for head in heads:
+            padded = [""] * (depth - len(head)) + head
+            for line, part in zip(lines, padded):
+                line.append(part)
+        for line, last in zip(lines, [False] * (depth - 1) + [True]):
+            line.extend(["rank", "cost"] if last else ["", ""])
+        rows = lines + [
+            [m, *(_plain(c) for c in cells), _rank(rank), _cost(cost)]
+            for m, cells, rank, cost in zip(table.methods, block.cells, block.average_ranks, table.cost)
+        ]
+        parts.append(f"{SELECTIONS[block.selection]}:\n{_aligned(rows)}\n{footer(block)}".rstrip())
+    explained = "\n".join(_explanations(table))
+    return "\n\n".join([*parts, explained] if explained else parts) + "\n"
+
+
+def to_markdown(table: Table) -> str:
+    """Return a Markdown table per selection protocol, the best cell of each column in bold."""
+    parts = [f"**{table.title}** ({UNIT})"]
+    for block in table.blocks:
+        best = _best(block)
+        head = ["method", *(label.replace("|", "\\|") for label in table.tasks), "avg. rank", "cost"]
+        lines = [f"| {' | '.join(head)} |", f"|{' --- |' + ' ---: |' * (len(head) - 1)}"]
+        for row, method in enumerate(table.methods):
+            cells = [
+                f"**{_plain(c)}**" if row in best[column] else _plain(c) for column, c in enumerate(block.cells[row])
+            ]
+            name = method.replace("|", "\\|")
+            lines.append(f"| {' | '.join([name, *cells, _rank(block.average_ranks[row]), _cost(table.cost[row])])} |")
+        parts.append(f"*{SELECTIONS[block.selection]}*\n\n" + "\n".join(lines))
+        if footer(block):
+            parts.append(footer(block))
+    parts.extend(_explanations(table))
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """Return a LaTeX tabular (packages booktabs, and graphicx for the slanted heads) per selection protocol."""
+    parts = []
+    for block in table.blocks:
+        best = _best(block)
+        heads = " & ".join(rf"\rotatebox{{60}}{{{_tex(label)}}}" for label in (*table.tasks, "avg. rank", "cost"))
+        lines = [
+            rf"\begin{{tabular}}{{l{'r' * (len(table.tasks) + 2)}}}",
+            r"\toprule",
+            rf"method & {heads} \\",
+            r"\midrule",
+        ]
+        for row, method in enumerate(table.methods):
+            cells = []
+            for column, cell in enumerate(block.cells[row]):
+                text = _tex(_plain(cell))
+                cells.append(rf"\textbf{{{text}}}" if row in best[column] else text)
+            tail = [_rank(block.average_ranks[row]), _cost(table.cost[row])]
+            lines.append(" & ".join([_tex(method), *cells, *map(_tex, tail)]) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}"]
+        comment = f"% {table.title} ({UNIT}); {SELECTIONS[block.selection]}"
+        notes = "".join(f"\n% {line}" for line in [footer(block), *_explanations(table)] if line)
+        parts.append(comment + "\n" + "\n".join(lines) + notes)
+    return "\n\n".join(parts) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """Return one line per selection protocol, method and task; accuracies in [0, 1], empty where absent."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for block in table.blocks:
+        for row, method in enumerate(table.methods):
+            for task, c in zip(table.tasks, block.cells[row]):
+                own = [c.mean, c.error, c.n, c.diverged, c.choice, c.reason]
+                writer.writerow([block.selection, method, task, *own, block.average_ranks[row], table.cost[row]])
+    return out.getvalue()
+
+
+def to_json(table: Table) -> str:
+    """Return the whole table as JSON."""
+    return json.dumps(table.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+RENDERERS: Mapping[str, Callable[[Table], str]] = {
+    "text": to_text,
+    "markdown": to_markdown,
+    "latex": to_latex,
+    "csv": to_csv,
+    "json": to_json,
+}
+
+
+def footer(block: Block) -> str:
+    """Return the significance of a block in one line, "" where there is too little to test."""
+    if block.friedman is None or block.critical_difference is None:
+        return ""
+    test = block.friedman
+    return (
+        f"Friedman: χ² = {test.chi2:.2f}, p = {test.p_chi2:.2g}; F = {test.f:.2f}, p = {test.p_f:.2g}; "
+        f"Nemenyi (α = 0.05): ranks {block.critical_difference:.2f} apart differ; "
+        f"{test.methods} methods, {test.tasks} tasks"
+    )
+
+
+def _plain(cell: Cell) -> str:
+    if cell.mean is None:
+        return "–"
+    text = f"{100 * cell.mean:.2f}" + ("" if cell.error is None else f" ± {100 * cell.error:.2f}")
+    choice = f" ({cell.choice})" if cell.choice else ""
+    return text + ("†" if cell.diverged else "") + choice
+
+
+def _rank(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _cost(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}×"
+
+
+def _best(block: Block) -> list[set[int]]:
+    """Return for each column the rows whose printed mean is the highest."""
+    columns = []
+    for column in range(len(block.cells[0]) if block.cells else 0):
+        means = [row[column].mean for row in block.cells]
+        printed = [None if m is None else round(100 * m, 2) for m in means]
+        top = max((p for p in printed if p is not None), default=None)
+        columns.append({row for row, p in enumerate(printed) if p is not None and p == top})
+    return columns
+
+
+def _explanations(table: Table) -> list[str]:
+    lines = list(table.notes)
+    if any(c is not None for c in table.cost):
+        lines.append("cost: seconds per training step over those of ce on the same machine")
+    reasons = dict.fromkeys(c.reason for b in table.blocks for row in b.cells for c in row if c.reason)
+    return lines + [f"–: {reason}" for reason in reasons if not any(reason in note for note in table.notes)]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Pad columns to equal width, the first to the left and the rest to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths))).rstrip()
+        for row in rows
+    )
+
+
+def _tex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {c: rf"\{c}" for c in "&%$#_{}"} | {"±": r"$\pm$", "×": r"$\times$", "†": r"$^\dagger$", "–": "--"}
+    return "".join(special.get(c, c) for c in text)

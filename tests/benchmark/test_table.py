@@ -1,0 +1,196 @@
+"""Tables from made-up results: every number of a cell is computed again by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics
+
+import pytest
+
+from autorobustloss.benchmark.grid import Grid
+from autorobustloss.benchmark.ranking import average_ranks, critical_difference
+from autorobustloss.benchmark.render import RENDERERS, render
+from autorobustloss.benchmark.table import SELECTIONS, accuracy, compare, tabulate
+from autorobustloss.data.spec import DataSpec
+from autorobustloss.errors import ConfigError
+from autorobustloss.jobs.job import Task
+from autorobustloss.jobs.result import Result
+from autorobustloss.jobs.store import Store
+from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.training.history import History
+from autorobustloss.training.protocol import Protocol
+
+CE, GCE, MAE = (MethodSpec.of(name) for name in ("ce", "gce", "mae"))
+TASKS = tuple(Task(DataSpec("digits"), noise, "mlp2", Protocol()) for noise in ("sym:0.4", "pair:0.4", "clean"))
+NOISY = [0.30, 0.50, 0.40]
+
+
+def result(job, test, noisy=None, stopped="", seconds=2.0, host="here"):
+    noisy = NOISY[: len(test)] if noisy is None else noisy
+    epochs = list(range(1, len(test) + 1))
+    history = History(epochs, valid_clean=test, valid_noisy=noisy, test=test, stopped=stopped, steps=100)
+    return Result(job.key, history, 0.4, seconds, "cpu", host, {})
+
+
+def curve(entry):
+    """Test accuracies that differ by method, task, seed and learning rate."""
+    base = {"ce": 0.3, "gce": 0.5, "mae": 0.4}[entry.method.name] + 0.02 * entry.seed + 0.1 * (entry.task == TASKS[2])
+    return [base, base + 0.2, base + 0.1 + 0.05 * math.log10(entry.learning_rate)]
+
+
+def filled(grid, **changes):
+    return {e.job.key: result(e.job, curve(e), **changes) for e in grid.entries()}
+
+
+def test_a_cell_is_the_mean_and_standard_error_over_seeds():
+    grid = Grid((CE, GCE), TASKS, seeds=3)
+    table = tabulate(grid, filled(grid))
+    values = [curve(e)[-1] for e in grid.entries() if e.method == GCE and e.task == TASKS[1]]
+    cell = table.block("last").cells[1][1]
+    assert cell.mean == pytest.approx(statistics.mean(values))
+    assert cell.error == pytest.approx(statistics.stdev(values) / math.sqrt(3))
+    assert cell.n == 3
+    assert tabulate(Grid((CE,), TASKS, seeds=1), filled(Grid((CE,), TASKS, seeds=1))).block().cells[0][0].error is None
+
+
+def test_selection_protocols_pick_their_epoch():
+    job = Grid((CE,), TASKS[:1], seeds=1).jobs()[0]
+    found = result(job, test=[0.9, 0.7, 0.6], noisy=[0.1, 0.5, 0.4])
+    assert {s: accuracy(found, s) for s in SELECTIONS} == {"last": 0.6, "best-noisy-validation": 0.7, "best-test": 0.9}
+    with pytest.raises(ConfigError, match="selection"):
+        accuracy(found, "median")
+
+
+def test_a_diverged_run_counts_as_zero_at_the_last_epoch_and_by_its_checkpoints_otherwise():
+    grid = Grid((CE,), TASKS[:1], seeds=2)
+    good, bad = grid.jobs()
+    results = {good.key: result(good, [0.6, 0.8, 0.8]), bad.key: result(bad, [0.4, 0.5], stopped="diverged")}
+    table = tabulate(grid, results)
+    assert table.block("last").cells[0][0].mean == pytest.approx(0.4)
+    assert table.block("best-test").cells[0][0].mean == pytest.approx((0.8 + 0.5) / 2)
+    assert table.block("last").cells[0][0].diverged == 1
+    assert "†" in render(table)
+    nothing = {bad.key: result(bad, [], stopped="diverged")}
+    assert tabulate(grid, nothing).block("best-test").cells[0][0].mean == 0.0
+
+
+def test_the_learning_rate_is_chosen_on_noisy_validation_and_never_on_test():
+    grid = Grid((CE,), TASKS[:1], seeds=2, learning_rates=(0.1, 1.0, 3.0))
+    noisy = {0.1: [0.2, 0.6, 0.1], 1.0: [0.2, 0.3, 0.5], 3.0: [0.1, 0.1, 0.1]}
+    test = {0.1: [0.1, 0.4, 0.2], 1.0: [0.3, 0.3, 0.3], 3.0: [0.9, 0.9, 0.9]}
+    results = {e.job.key: result(e.job, test[e.learning_rate], noisy[e.learning_rate]) for e in grid.entries()}
+    table = tabulate(grid, results)
+    last, best = (table.block(s).cells[0][0] for s in ("last", "best-noisy-validation"))
+    assert (last.choice, last.mean) == ("lr×1", pytest.approx(0.3))
+    assert (best.choice, best.mean) == ("lr×0.1", pytest.approx(0.4))
+    assert table.block("best-test").cells[0][0].choice == "lr×0.1"
+
+
+def test_average_ranks_and_tests_are_those_of_the_ranking_module():
+    grid = Grid((CE, GCE, MAE), TASKS, seeds=2)
+    block = tabulate(grid, filled(grid)).block()
+    scores = [[block.cells[m][t].mean for m in range(3)] for t in range(3)]
+    assert block.average_ranks == pytest.approx(average_ranks(scores).tolist())
+    assert block.critical_difference == critical_difference(3, 3)
+    assert block.friedman.chi2 == pytest.approx(6.0)
+
+
+def test_absent_cells_say_why_and_do_not_spoil_the_ranks():
+    grid = Grid((CE, GCE, MAE), TASKS, seeds=1)
+    results = {e.job.key: result(e.job, curve(e)) for e in grid.entries() if e.task != TASKS[0] and e.method != MAE}
+    table = tabulate(grid, results, missing={TASKS[0]: "data set 'digits' is not there"})
+    block = table.block()
+    assert block.cells[0][0].reason == "data set 'digits' is not there"
+    assert block.cells[2][1].reason == "not trained yet"
+    assert block.ranked_tasks == 2
+    assert block.average_ranks == (2.0, 1.0, None)
+    for form in ("text", "markdown", "latex"):
+        text = render(table, form)
+        assert "not there" in text
+        assert "not trained yet" in text
+
+
+def test_a_table_of_nothing_still_renders():
+    table = tabulate(Grid((CE, GCE), TASKS), {})
+    assert table.block().average_ranks == (None, None)
+    assert all(render(table, form) for form in RENDERERS)
+
+
+def test_cost_is_relative_to_cross_entropy_on_the_same_machine():
+    grid = Grid((CE, GCE, MAE), TASKS[:1], seeds=1)
+    ce, gce, mae = grid.jobs()
+    results = {
+        ce.key: result(ce, [0.5], seconds=2.0),
+        gce.key: result(gce, [0.5], seconds=3.0),
+        mae.key: result(mae, [0.5], seconds=9.0, host="elsewhere"),
+    }
+    assert tabulate(grid, results).cost == (1.0, 1.5, None)
+    assert tabulate(Grid((GCE, MAE), TASKS[:1], seeds=1), results).cost == (None, None)
+
+
+def test_tasks_that_differ_in_the_protocol_alone_have_names_of_their_own():
+    tasks = (TASKS[0], Task(DataSpec("digits"), "sym:0.4", "mlp2", Protocol(lr=0.3)))
+    table = tabulate(Grid((CE,), tasks), {})
+    assert len(set(table.tasks)) == 2
+
+
+def test_text_is_aligned_and_plain():
+    grid = Grid((CE, GCE), TASKS, seeds=2)
+    text = render(tabulate(grid, filled(grid), names={GCE: "a name"}))
+    rows = [line for line in text.splitlines() if line.startswith(("ce ", "a name"))]
+    assert len(rows) == 2 * len(SELECTIONS)
+    assert len({len(row) for row in rows}) == 1
+    assert "\x1b" not in text
+    assert "60.00 ± 1.00" not in text
+    assert "41.00 ± 1.00" in text
+
+
+def test_csv_and_json_hold_the_numbers():
+    grid = Grid((CE, GCE), TASKS, seeds=2)
+    table = tabulate(grid, filled(grid))
+    rows = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    assert len(rows) == 2 * 3 * len(SELECTIONS)
+    assert float(rows[0]["mean"]) == table.blocks[0].cells[0][0].mean
+    read = json.loads(render(table, "json"))
+    assert read["blocks"][0]["cells"][0][0]["mean"] == table.blocks[0].cells[0][0].mean
+    assert read["methods"] == ["ce", "gce"]
+
+
+def test_best_cells_are_bold_and_special_characters_are_escaped():
+    grid = Grid((CE, MethodSpec.of("gce", match_scale=True)), TASKS[:1], seeds=1)
+    results = {e.job.key: result(e.job, [0.2 + 0.1 * (e.method != CE)]) for e in grid.entries()}
+    table = tabulate(grid, results)
+    assert "**30.00**" in render(table, "markdown")
+    latex = render(table, "latex")
+    assert r"\textbf{30.00}" in latex
+    assert r"match\_scale" in latex
+
+
+def test_unknown_formats_are_named():
+    with pytest.raises(ConfigError, match="did you mean 'markdown'"):
+        render(tabulate(Grid((CE,), TASKS), {}), "markdwn")
+
+
+def test_compare_trains_what_the_store_lacks(tmp_path):
+    class Trainer:
+        trained = 0
+
+        def map(self, jobs):
+            for job in jobs:
+                self.trained += 1
+                yield job, result(job, [0.1, 0.2, 0.3])
+
+        def close(self):
+            pass
+
+    executor = Trainer()
+    store = Store(tmp_path / "store.sqlite")
+    first = compare((CE, GCE), TASKS, 2, store, executor)
+    assert executor.trained == 12
+    assert compare((CE, GCE), TASKS, 2, store, executor) == first
+    assert executor.trained == 12
+    compare((CE, GCE), TASKS, 3, store, executor)
+    assert executor.trained == 18
