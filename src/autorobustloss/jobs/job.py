@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
+from autorobustloss.jobs.strict import exact_fields
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.noise.spec import NoiseSpec
 from autorobustloss.training.protocol import Protocol
 
 TRAINING_VERSION = 1
@@ -31,10 +34,14 @@ class Task:
     model: str
     protocol: Protocol = field(default_factory=Protocol)
 
+    def __post_init__(self) -> None:
+        # The canonical text, so that "sym:0.8" and "symmetric:0.80" are one task.
+        object.__setattr__(self, "noise", str(NoiseSpec.parse(self.noise)))
+
     @property
     def label(self) -> str:
         """A short name for tables and progress."""
-        return f"{self.dataset.name}/{self.model}/{self.noise}"
+        return f"{self.dataset.name}/{self.model}/{NoiseSpec.parse(self.noise).label}"
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,12 @@ class Job:
     """One training run: a task, a method, and the seeds of split, noise and training.
 
     `evaluate` lists the splits that are scored after an epoch; a search leaves "test" out.
+
+    >>> job = Job(Task(DataSpec("digits"), "sym:0.4", "mlp2"), MethodSpec.of("gce", q=0.5), seed=3)
+    >>> job.label
+    'gce(q=0.5) on digits/mlp2/sym:0.4, seeds 0/0/3'
+    >>> Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job
+    True
     """
 
     task: Task
@@ -55,15 +68,53 @@ class Job:
         for split in self.evaluate:
             if split not in EVALUATIONS:
                 raise ConfigError(f"job: got evaluate={self.evaluate!r}, expected some of {', '.join(EVALUATIONS)}")
+        object.__setattr__(self, "evaluate", tuple(s for s in EVALUATIONS if s in self.evaluate))
+        for name in ("split_seed", "noise_seed", "seed"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ConfigError(f"job: got {name}={value!r}, expected a whole number")
+
+    @property
+    def label(self) -> str:
+        """The job in one line: method, task, seeds of split, noise and training."""
+        return f"{self.method.label} on {self.task.label}, seeds {self.split_seed}/{self.noise_seed}/{self.seed}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON types."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Job:
+        """Read what `to_dict` wrote, through JSON or not; a missing or unknown field is a ConfigError."""
+        job = exact_fields("job", cls, values)
+        task = exact_fields("task", Task, job["task"])
+        method = exact_fields("method", MethodSpec, job["method"])
+        task["dataset"] = DataSpec(**exact_fields("data set", DataSpec, task["dataset"]))
+        task["protocol"] = Protocol(**exact_fields("protocol", Protocol, task["protocol"]))
+        try:
+            job["method"] = MethodSpec.of(method["name"], **dict(method["hyperparameters"]))
+            return cls(**{**job, "task": Task(**task), "evaluate": tuple(job["evaluate"])})
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"got a job that does not read: {error}; expected what Job.to_dict writes") from error
+
     @cached_property
     def key(self) -> str:
-        """SHA-256 of the canonical JSON of the spec and of the version of the training semantics."""
-        text = json.dumps(
-            {"job": self.to_dict(), "training_version": TRAINING_VERSION}, sort_keys=True, allow_nan=False
-        )
+        """SHA-256 of the canonical JSON of the spec and of the version of the training semantics.
+
+        Equal jobs have equal keys: 1 and 1.0 count as the same number.
+        """
+        spec = {"job": _canonical(self.to_dict()), "training_version": TRAINING_VERSION}
+        try:
+            text = json.dumps(spec, sort_keys=True, allow_nan=False)
+        except ValueError:
+            raise ConfigError(f"job {self.label}: got a number that is not finite, expected finite ones") from None
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    """Replace whole floats by integers, recursively, because dataclasses compare 1 and 1.0 as equal."""
+    if isinstance(value, dict):
+        return {k: _canonical(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(v) for v in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

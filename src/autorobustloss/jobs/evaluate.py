@@ -1,0 +1,44 @@
+"""From jobs to results: look up, train what is missing, store at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+
+from autorobustloss.errors import WorkerError
+from autorobustloss.jobs.executors import Executor
+from autorobustloss.jobs.job import Job
+from autorobustloss.jobs.result import Result
+from autorobustloss.jobs.store import Store
+
+
+def evaluate(
+    jobs: Iterable[Job],
+    store: Store,
+    executor: Executor,
+    on_result: Callable[[Job, Result, bool], None] | None = None,
+) -> list[Result]:
+    """Return the results of `jobs`, in their order; train only those that the store does not have.
+
+    Equal jobs are trained once. Each result is committed as it arrives, then `on_result(job, result, cached)` hears of
+    it, so calling again after an interruption trains only what had not finished. The numbers depend neither on the
+    executor nor on the order.
+
+    Raises WorkerError when a job fails and StoreError when a result cannot be kept; what was stored stays.
+    """
+    jobs = list(jobs)
+    unique = {job.key: job for job in jobs}
+    results = store.get_many(unique)
+    if on_result is not None:
+        for key, result in results.items():
+            on_result(unique[key], result, True)
+    missing = [job for key, job in unique.items() if key not in results]
+    with closing(executor.map(missing)) as finished:
+        for job, result in finished:
+            results[job.key] = result = store.put(job, result)
+            if on_result is not None:
+                on_result(job, result, False)
+    lost = [job.label for key, job in unique.items() if key not in results]
+    if lost:
+        raise WorkerError(f"the executor gave no result for {len(lost)} jobs, the first is {lost[0]}")
+    return [results[job.key] for job in jobs]

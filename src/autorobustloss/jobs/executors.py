@@ -1,0 +1,172 @@
+"""Who runs the jobs: this process, or a pool of others.
+
+An executor is anything with `map`: it takes jobs and yields each with its result as it finishes, in any order. It keeps
+nothing; `evaluate` looks up and stores. Because a job is a pure function of its spec, which executor ran it, and where,
+changes no number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from autorobustloss.errors import ConfigError, WorkerError
+from autorobustloss.jobs.job import Job
+from autorobustloss.jobs.result import Result
+from autorobustloss.jobs.run import Trainer
+from autorobustloss.jobs.sharing import share
+from autorobustloss.jobs.worker import Worker, WorkerDiedError, describe_failure
+
+if TYPE_CHECKING:
+    from autorobustloss.data import Dataset
+
+Results: TypeAlias = Generator[tuple[Job, Result], None, None]
+
+
+class Executor(Protocol):
+    """What `evaluate` needs: run jobs, yield (job, result) as they finish, raise WorkerError when one fails.
+
+    Closing the generator, or an error, cancels the jobs that have not finished.
+    """
+
+    def map(self, jobs: Sequence[Job]) -> Results:
+        """Yield every job with its result, in the order in which they finish."""
+        ...
+
+    def close(self) -> None:
+        """Release what the executor holds; a later `map` may take it up again."""
+        ...
+
+
+class SerialExecutor:
+    """Runs the jobs one after another in this process."""
+
+    def __init__(self, datasets: Mapping[str, Dataset], device: str = "cpu") -> None:
+        """`datasets`: by the name that the jobs use; device: "cpu" or "cuda"."""
+        self.run: Callable[[Job], Result] = Trainer(datasets, device)
+
+    def map(self, jobs: Sequence[Job]) -> Results:
+        """Yield every job with its result, in order."""
+        for job in jobs:
+            try:
+                result = self.run(job)
+            except Exception as error:
+                raise WorkerError(describe_failure(job, error)) from error
+            yield job, result
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __enter__(self) -> SerialExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class ProcessExecutor:
+    """Runs the jobs in single-threaded processes, one for each core, that live until `close`.
+
+    Processes are spawned when `map` first needs them and keep their data between calls. They ignore Ctrl-C, which is
+    the parent's to handle, and end when the parent ends, however it does. A process that dies (killed, out of memory)
+    is replaced and its job tried once more; dying again is a WorkerError.
+
+    As wherever processes are spawned, a script that makes one needs `if __name__ == "__main__":`.
+    """
+
+    def __init__(self, datasets: Mapping[str, Dataset], workers: int | None = None, device: str = "cpu") -> None:
+        """`datasets`: by the name that the jobs use, shared with the workers; workers: None for one per core."""
+        if workers is not None and workers < 1:
+            raise ConfigError(f"got {workers} workers, expected at least 1")
+        self.workers = usable_cores() if workers is None else workers
+        self.run: Callable[[Job], Result] = Trainer(share(datasets), device)
+        self._pool: list[Worker] = []
+
+    def map(self, jobs: Sequence[Job]) -> Results:
+        """Yield every job with its result as it finishes."""
+        if self._busy():
+            raise WorkerError("got a second map while the first goes on; finish or close that, or use another executor")
+        pending, deaths = deque(jobs), Counter[str]()
+        try:
+            while pending or self._busy():
+                self._assign(pending)
+                finished, failure = [], None
+                for worker, job in self._wait():
+                    try:
+                        result = worker.receive()
+                    except WorkerDiedError as death:
+                        self._discard(worker)
+                        deaths[job.key] += 1
+                        pending.appendleft(job)
+                        failure = WorkerError(str(death)) if deaths[job.key] > 1 else failure
+                    except WorkerError as error:
+                        failure = error
+                    else:
+                        finished += [(job, result)] if result is not None else []
+                if failure is None:
+                    self._assign(pending)  # before the caller gets to store what is finished: no core waits for that
+                yield from finished
+                if failure is not None:
+                    raise failure
+        finally:
+            for worker in self._busy():
+                self._discard(worker)
+
+    def close(self) -> None:
+        """End the processes."""
+        while self._pool:
+            self._discard(self._pool[-1])
+
+    def __enter__(self) -> ProcessExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _busy(self) -> list[Worker]:
+        return [worker for worker in self._pool if worker.job is not None]
+
+    def _wait(self) -> list[tuple[Worker, Job]]:
+        """Block until a worker has something to say, and return those that have, with their jobs."""
+        speaking = wait([worker.connection for worker in self._pool])
+        return [(w, w.job) for w in self._pool if w.connection in speaking and w.job is not None]
+
+    def _assign(self, pending: deque[Job]) -> None:
+        """Give pending jobs to idle workers, starting workers as long as there are fewer than allowed."""
+        for worker in [w for w in self._pool if not w.alive]:
+            if worker.job is None:
+                self._discard(worker)
+        while pending:
+            idle = next((worker for worker in self._pool if worker.job is None), None)
+            if idle is None:
+                if len(self._pool) == self.workers:
+                    return
+                self._pool.append(idle := Worker(self.run))
+            idle.give(pending.popleft())
+
+    def _discard(self, worker: Worker) -> None:
+        self._pool.remove(worker)
+        worker.kill()
+
+
+def usable_cores() -> int:
+    """Return the number of cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def executor_for(
+    datasets: Mapping[str, Dataset], workers: int | None = None, device: str = "cpu"
+) -> SerialExecutor | ProcessExecutor:
+    """Return the executor for so many workers: this process for one, a pool for more.
+
+    workers: None for one per usable core, or for one on a GPU.
+    """
+    if workers is None:
+        workers = 1 if device == "cuda" else usable_cores()
+    return SerialExecutor(datasets, device) if workers == 1 else ProcessExecutor(datasets, workers, device)

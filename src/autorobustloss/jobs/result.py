@@ -1,0 +1,97 @@
+"""What a job leaves behind."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autorobustloss.errors import ConfigError
+from autorobustloss.jobs.strict import exact_fields
+from autorobustloss.training.history import History
+
+
+@dataclass(frozen=True)
+class Result:
+    """The curves of one job, and where and how fast they were computed.
+
+    key: the job's key. history: its curves; a run that diverged is a result like any other (`history.stopped`).
+    noise_rate: share of training labels that are wrong, None where the true ones are not known.
+    wall_time: seconds of training and scoring.
+    device: "cpu" or the GPU's name. versions: of python, torch, numpy and autorobustloss.
+    peak_memory: largest resident memory of the process so far, bytes; 0 where the system does not tell.
+
+    Two results of one job agree in `key`, `history` and `noise_rate`; the rest tells their story.
+    """
+
+    key: str
+    history: History
+    noise_rate: float | None
+    wall_time: float
+    device: str
+    host: str
+    versions: dict[str, str]
+    peak_memory: int = 0
+
+    def to_json(self) -> str:
+        """Return the result as one line of JSON; floats keep every bit."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        """Read what `to_json` wrote; anything else is a ConfigError.
+
+        >>> result = Result("k", History(epochs=[1], test=[0.1]), 0.4, 2.5, "cpu", "here", {"torch": "2.4"})
+        >>> Result.from_json(result.to_json()) == result
+        True
+        """
+        try:
+            return cls.from_dict(json.loads(text, parse_constant=_refuse))
+        except ValueError as error:
+            raise ConfigError(
+                f"got a result that does not read: {error}; expected what Result.to_json writes"
+            ) from error
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Result:
+        """Read what `to_dict` gave; anything else is a ConfigError."""
+        result = exact_fields("result", cls, values)
+        history = exact_fields("history", History, result["history"])
+        for name, kind in _KINDS.items():
+            if (name, result[name]) != ("noise_rate", None):
+                _check(name, result[name], kind)
+        for name, value in history.items():
+            if name in ("stopped", "steps"):
+                _check(name, value, str if name == "stopped" else int)
+                continue
+            _check(name, value, list)
+            for number in value:
+                _check(name, number, int if name == "epochs" else float)
+        return cls(**{**result, "history": History(**history)})
+
+
+_KINDS = {
+    "key": str,
+    "noise_rate": float,
+    "wall_time": float,
+    "device": str,
+    "host": str,
+    "versions": dict,
+    "peak_memory": int,
+}
+
+
+def _check(name: str, value: Any, kind: type) -> None:
+    wrong = not isinstance(value, (int, float) if kind is float else kind) or (kind is not bool and value is True)
+    if wrong or (kind is float and not math.isfinite(value)):
+        raise ConfigError(f"result: got {name}={value!r}, expected {kind.__name__}")
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number of JSON")

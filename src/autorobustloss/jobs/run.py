@@ -1,0 +1,175 @@
+"""Running one job: the pure function from a spec and its data to a result."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autorobustloss.errors import ConfigError
+from autorobustloss.jobs.job import Job
+from autorobustloss.jobs.result import Result
+from autorobustloss.methods import run_method
+from autorobustloss.noise import NoiseSpec, empirical_matrix, transition_matrix
+
+if TYPE_CHECKING:
+    from autorobustloss.data import Dataset, Splits
+
+CACHE_BYTES = 1 << 30
+
+
+def run_job(job: Job, dataset: Dataset, device: str = "cpu", cache: SplitsCache | None = None) -> Result:
+    """Train and score one network: the same job on the same data gives the same numbers, whatever ran before.
+
+    On the CPU the numbers are the same to the last bit in every process of a machine, because one thread does it all.
+    cache: splits of earlier jobs; it changes the time, not the numbers.
+
+    Raises DataError if the data set is not the one that the job was written for (`DataSpec.fingerprint`).
+    """
+    with reproducible(device):
+        splits = (cache or SplitsCache(0)).get(job, dataset, device)
+        start = time.perf_counter()
+        history = run_method(
+            job.method,
+            job.task.model,
+            splits,
+            job.task.protocol,
+            job.seed,
+            job.evaluate,
+            known_noise(job.task.noise, dataset.name, splits),
+        )
+        wall_time = time.perf_counter() - start
+    return Result(
+        key=job.key,
+        history=history,
+        noise_rate=splits.noise_rate,
+        wall_time=wall_time,
+        device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        host=platform.node(),
+        versions=library_versions(),
+        peak_memory=peak_memory(),
+    )
+
+
+class Trainer:
+    """`run_job` with the data sets at hand: what an executor calls for each job, in whatever process."""
+
+    def __init__(self, datasets: Mapping[str, Dataset], device: str = "cpu", cache_bytes: int = CACHE_BYTES) -> None:
+        """`datasets`: by the name in the jobs' specs; device: "cpu" or "cuda"; cache_bytes: see `SplitsCache`."""
+        self.datasets = datasets
+        self.device = device
+        self.cache = SplitsCache(cache_bytes)
+
+    def __call__(self, job: Job) -> Result:
+        """Run a job; ConfigError when its data set was not handed over."""
+        name = job.task.dataset.name
+        if name not in self.datasets:
+            raise ConfigError(f"job {job.label}: got no data set {name!r}, expected it among {sorted(self.datasets)}")
+        return run_job(job, self.datasets[name], self.device, self.cache)
+
+
+class SplitsCache:
+    """The splits used last, as long as they fit into `max_bytes`; 0 keeps none.
+
+    The jobs of one generation or one table row share data, noise and seeds, so most find their splits made.
+    """
+
+    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self._splits: OrderedDict[tuple[Any, ...], Splits] = OrderedDict()
+
+    def get(self, job: Job, dataset: Dataset, device: str = "cpu") -> Splits:
+        """Return the splits of a job on a device, made now or kept from an earlier job."""
+        from autorobustloss.data import make_splits
+
+        task = job.task
+        key = (dataset.fingerprint, task.dataset, task.noise, job.split_seed, job.noise_seed, device)
+        if key not in self._splits:
+            made = make_splits(dataset, task.dataset, task.noise, job.split_seed, job.noise_seed, allow_hopeless=True)
+            self._splits[key] = made.to(device)
+        self._splits.move_to_end(key)
+        splits = self._splits[key]
+        while self._splits and self.bytes > self.max_bytes:
+            self._splits.popitem(last=False)
+        return splits
+
+    @property
+    def bytes(self) -> int:
+        """Memory of all kept splits."""
+        return sum(_bytes(splits) for splits in self._splits.values())
+
+    def __len__(self) -> int:
+        return len(self._splits)
+
+
+def _bytes(splits: Splits) -> int:
+    tensors = (getattr(splits, f.name) for f in fields(splits))
+    return sum(t.nbytes for t in tensors if isinstance(t, Tensor))
+
+
+def known_noise(noise: str, dataset_name: str, splits: Splits) -> Tensor | None:
+    """Return T[true, noisy] for the methods that are told it: the spec's, else counted, else (nobody knows) None."""
+    if splits.noise_rate is None:
+        return None
+    if NoiseSpec.parse(noise).kind in ("idn", "human", "given"):
+        return empirical_matrix(splits.y_train_clean, splits.y_train, splits.num_classes)
+    return transition_matrix(noise, splits.num_classes, dataset_name)
+
+
+@contextmanager
+def reproducible(device: str = "cpu") -> Iterator[None]:
+    """Run with one thread, float32 and deterministic kernels, whatever the process has set; put all back afterwards."""
+    threads = torch.get_num_threads()
+    dtype = torch.get_default_dtype()
+    precision = torch.get_float32_matmul_precision()
+    strict = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float32)
+    torch.set_float32_matmul_precision("highest")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        with torch.enable_grad(), torch.device("cpu"), torch.random.fork_rng(enabled=device == "cuda"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        torch.set_float32_matmul_precision(precision)
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that a result may depend on."""
+    try:
+        own = version("autorobustloss")
+    except PackageNotFoundError:  # run from a source tree
+        own = "unknown"
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "autorobustloss": own,
+    }
+
+
+def peak_memory() -> int:
+    """Return the largest resident memory of this process so far in bytes, 0 on systems that do not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,211 @@
+"""Finished jobs in one SQLite file.
+
+A result is committed the moment it exists, in a transaction of its own. In write-ahead mode the pages of a commit are
+in the operating system's hands when `put` returns, so a process killed at any moment loses nothing that was put; with
+`synchronous=NORMAL` a power failure can lose the last seconds of results, which are then trained again, but never
+damages the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+
+from autorobustloss.errors import ConfigError, StoreError
+from autorobustloss.jobs.job import TRAINING_VERSION, Job
+from autorobustloss.jobs.result import Result
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x41524C53  # "ARLS", what `file` and SQLite show for a store of this library
+
+_SCHEMA = """
+CREATE TABLE results (
+    key TEXT PRIMARY KEY,
+    training_version INTEGER NOT NULL,
+    job TEXT NOT NULL,
+    result TEXT NOT NULL,
+    created TEXT NOT NULL
+);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+
+class Store:
+    """Results by job key, in one file that several runs, one after another or at once, can share.
+
+    Use it as a context manager, or call `close`. The path ":memory:" gives a store that ends with the process.
+    Every failure of the file is a StoreError that names it and what to do; the file is never deleted or replaced.
+
+    >>> with Store(":memory:") as store:
+    ...     len(store)
+    0
+    """
+
+    def __init__(self, path: str | Path, timeout: float = 60.0) -> None:
+        """Open or create the file; `timeout`: seconds to wait for another process that is writing."""
+        self.path = Path(path)
+        with self._errors("open"):
+            if str(path) != ":memory:":
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+        try:
+            with self._errors("open"):
+                self._prepare()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _prepare(self) -> None:
+        execute = self._database.execute
+        version = self._schema_version()
+        wal = execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal"
+        execute(f"PRAGMA synchronous = {'NORMAL' if wal else 'FULL'}")
+        if version == 0:
+            execute("BEGIN IMMEDIATE")
+            with self._database:  # two processes may create the file at the same moment: the second finds it made
+                if self._schema_version() == 0:
+                    for statement in filter(str.strip, _SCHEMA.split(";")):
+                        execute(statement)
+                    execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                    execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        fault = execute("PRAGMA quick_check(1)").fetchone()[0]
+        if fault != "ok":
+            raise sqlite3.DatabaseError(fault)
+
+    def _schema_version(self) -> int:
+        """Return the version of the schema, 0 for an empty file; raise for one that is not ours or too new."""
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        (application,) = self._database.execute("PRAGMA application_id").fetchone()
+        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise StoreError(f"{self.path} is a database of another program; name another file for the store")
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"the store {self.path} has schema {version}, this version of autorobustloss reads up to "
+                f"{SCHEMA_VERSION}; upgrade autorobustloss, or name another file"
+            )
+        return int(version)
+
+    def put(self, job: Job, result: Result) -> Result:
+        """Commit a result and return what the store now holds for the job: the first result put, for ever.
+
+        Where two processes share a store and train the same job, both go on with the same numbers.
+        """
+        if result.key != job.key:
+            raise StoreError(f"got the result of job {result.key[:12]}… for job {job.key[:12]}… ({job.label})")
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        row = (job.key, TRAINING_VERSION, json.dumps(job.to_dict()), result.to_json(), now)
+        with self._errors("write to"):
+            cursor = self._database.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?)", row)
+        return result if cursor.rowcount else self.get_many([job.key])[job.key]
+
+    def get(self, key: str) -> Result | None:
+        """Return the result of a job's key, or None."""
+        return self.get_many([key]).get(key)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Result]:
+        """Return the results there are for these keys."""
+        wanted, found = list(dict.fromkeys(keys)), {}
+        for start in range(0, len(wanted), 500):  # SQLite takes 999 parameters at least
+            part = wanted[start : start + 500]
+            query = f"SELECT key, result FROM results WHERE key IN ({', '.join('?' * len(part))})"
+            for key, text in self._rows(query, part):
+                found[key] = self._read(key, text)
+        return found
+
+    def keys(self) -> list[str]:
+        """Return the keys of all results of the present training semantics, oldest first."""
+        return [key for (key,) in self._rows(f"SELECT key FROM results {_CURRENT}", (TRAINING_VERSION,))]
+
+    def items(self) -> Iterator[tuple[Job, Result]]:
+        """Yield every job and its result, oldest first; those of an earlier `TRAINING_VERSION` are passed over."""
+        for key, job, text in self._rows(f"SELECT key, job, result FROM results {_CURRENT}", (TRAINING_VERSION,)):
+            result = self._read(key, text)
+            try:
+                yield Job.from_dict(json.loads(job)), result
+            except ValueError as error:
+                raise self._broken_row(key, error) from error
+
+    def __contains__(self, job: object) -> bool:
+        key = job.key if isinstance(job, Job) else job
+        return bool(self._rows("SELECT 1 FROM results WHERE key = ?", (key,)))
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+    def set_meta(self, name: str, value: str) -> None:
+        """Keep a text beside the results, such as the configuration of a run; replaces an earlier one."""
+        with self._errors("write to"):
+            self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def get_meta(self, name: str) -> str | None:
+        """Return a text kept with `set_meta`, or None."""
+        rows = self._rows("SELECT value FROM meta WHERE name = ?", (name,))
+        return rows[0][0] if rows else None
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and close it."""
+        with self._errors("close"):
+            self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _rows(self, query: str, parameters: Iterable[object]) -> list[tuple]:
+        with self._errors("read"):
+            return self._database.execute(query, tuple(parameters)).fetchall()
+
+    def _read(self, key: str, text: str) -> Result:
+        try:
+            result = Result.from_json(text)
+        except ConfigError as error:
+            raise self._broken_row(key, error) from error
+        if result.key != key:
+            raise self._broken_row(key, ConfigError(f"it holds the result of job {result.key}"))
+        return result
+
+    def _broken_row(self, key: str, error: Exception) -> StoreError:
+        return StoreError(
+            f"the store {self.path} has a broken row {key}: {error}; remove it, and the job runs again:\n"
+            f"  sqlite3 {self.path} \"DELETE FROM results WHERE key = '{key}'\""
+        )
+
+    @contextlib.contextmanager
+    def _errors(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"cannot {verb} the store {self.path}: {error}; {_remedy(error)}") from error
+
+
+_CURRENT = "WHERE training_version = ? ORDER BY rowid"
+
+_REMEDIES = (
+    ("locked", "another process holds it: wait for that to end, or name another file"),
+    ("not a database", "it is not a SQLite file: name another file for the store"),
+    (
+        "malformed",
+        "it was truncated or damaged: restore it from a copy, or save what is left with `sqlite3 FILE .recover`",
+    ),
+    ("full", "free some disk space and run again: what was stored before is safe"),
+    ("readonly", "it or its folder cannot be written: change the permissions, or name another file"),
+    ("disk i/o", "the disk failed, or is a network drive that SQLite cannot lock: use a file on a local disk"),
+    ("closed", "it was closed already: open it again"),
+    ("thread", "it belongs to the thread that opened it: open it once more in this one"),
+)
+
+
+def _remedy(error: Exception) -> str:
+    text = str(error).lower()
+    known = (remedy for sign, remedy in _REMEDIES if sign in text)
+    return next(known, "check that its folder exists, can be written, and is on a local disk")
