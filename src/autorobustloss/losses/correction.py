@@ -1,0 +1,91 @@
+"""Forward correction: the prediction sent through a known noise process before it meets the noisy label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autorobustloss.errors import ConfigError, LossInputError
+from autorobustloss.losses.published import LossArguments, PublishedLoss
+from autorobustloss.losses.registry import LOSSES
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+@LOSSES.register("forward")
+class ForwardCorrection(PublishedLoss):
+    """Forward correction: ℓ = −log Σ_k p_k·T[k, y], with T[true, noisy] the noise transition matrix.
+
+    Rows of T sum to 1. Probabilities as target are a weighted set of labels, ℓ = −Σ_c t_c·log(pT)_c, at the price of
+    M·C² numbers. Everything stays in logarithms, so no probability is clipped.
+    Source: Patrini et al., Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach, CVPR 2017,
+    theorem 2.
+    Raises ConfigError for a matrix that is not square, not row-stochastic, or has an empty column (a label that could
+    never be seen), LossInputError for one of another size than the logits.
+
+    >>> import torch
+    >>> loss = ForwardCorrection(T=[[0.8, 0.2], [0.2, 0.8]])
+    >>> loss(torch.tensor([[100.0, 0.0]]), torch.tensor([1]))  # −log 0.2, however sure the network is
+    tensor(1.6094)
+    """
+
+    T: Tensor
+
+    def __init__(self, T: Tensor | Sequence[Sequence[float]] | np.ndarray, **arguments: Unpack[LossArguments]) -> None:
+        super().__init__(**arguments)
+        self.register_buffer("T", checked_transition(T))
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return the matrix as nested tuples, the form a method spec can hold."""
+        return {"T": tuple(tuple(row) for row in self.T.tolist())}
+
+    def extra_repr(self) -> str:
+        """Show the size of the matrix, not its numbers."""
+        return f"T={self.T.shape[0]}x{self.T.shape[1]}"
+
+    def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
+        log_t = self._log_t(logits)
+        return -torch.logsumexp(torch.log_softmax(logits, dim=1) + log_t.t()[labels], dim=1)
+
+    def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
+        """Return the expected loss of each row: (M, C), (M, C) -> (M,)."""
+        log_p = torch.log_softmax(logits, dim=1).unsqueeze(1)
+        log_noisy = torch.logsumexp(log_p + self._log_t(logits).t(), dim=2)
+        return -(probabilities * log_noisy).sum(dim=1)
+
+    def _log_t(self, logits: Tensor) -> Tensor:
+        if self.T.shape[0] != logits.shape[1]:
+            raise LossInputError(
+                f"got logits for {logits.shape[1]} classes, expected {self.T.shape[0]}, the size of the matrix T"
+            )
+        return self.T.to(logits).log()
+
+
+def checked_transition(matrix: Tensor | Sequence[Sequence[float]] | np.ndarray) -> Tensor:
+    """Return a transition matrix as a tensor, or raise ConfigError if it is not one.
+
+    >>> checked_transition([[0.5, 0.5], [0.0, 1.0]]).shape
+    torch.Size([2, 2])
+    """
+    try:
+        t = matrix if isinstance(matrix, Tensor) else torch.from_numpy(np.array(matrix, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"got T that is no matrix of numbers ({error}), expected (C, C) numbers") from None
+    if t.ndim != 2 or t.shape[0] != t.shape[1] or t.shape[0] < 2 or not torch.is_floating_point(t):
+        raise ConfigError(f"got T of shape {tuple(t.shape)} and {t.dtype}, expected a square floating-point matrix")
+    sums = t.sum(dim=1)
+    if not bool(((t >= 0).all()) & ((sums - 1).abs() < 1e-3).all()):
+        raise ConfigError(
+            f"got T with entries from {t.min():g} to {t.max():g} and row sums from {sums.min():g} to {sums.max():g}, "
+            "expected entries >= 0 and rows that sum to 1: T[true, noisy]"
+        )
+    empty = (t.sum(dim=0) == 0).nonzero().flatten().tolist()
+    if empty:
+        raise ConfigError(f"got T with empty columns {empty[:5]}: such a label could never be seen; smooth T a little")
+    return t.detach().clone()
