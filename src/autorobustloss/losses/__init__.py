@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from autorobustloss.losses import (  # noqa: F401 (each registers its losses)
+    bi_tempered,
+    bootstrap,
+    correction,
+    generalised,
+    normalised,
+    plain,
+    recent,
+    symmetric,
+)
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.taylor import TaylorLoss
