@@ -25,7 +25,7 @@ class Dataset:
     y_valid_noisy: noisy labels of that validation part, UNKNOWN where there is none.
     clean_labels: False where y_train are noisy labels and the true ones are not known (Clothing1M).
     label_sets: other labels of the training samples by name: "given" (noisy ones the data set comes with), or the
-        human labels "worse", "aggre", …
+        human labels "worse", "aggre", …; label_note: why there are no human labels, for whoever asks for them.
     fingerprint: SHA-256 of the arrays above, label_sets other than "given" excepted (they may be added later).
     """
 
@@ -42,6 +42,7 @@ class Dataset:
     y_valid_noisy: Tensor | None = None
     clean_labels: bool = True
     label_sets: Mapping[str, Tensor] = field(default_factory=dict)
+    label_note: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -91,7 +92,7 @@ def build_dataset(
     x_valid: np.ndarray | None = None,
     y_valid: np.ndarray | None = None,
     y_valid_noisy: np.ndarray | None = None,
-    y_train_given: np.ndarray | None = None,
+    y_train_noisy: np.ndarray | None = None,
     clean_labels: bool = True,
 ) -> Dataset:
     """Check arrays and build a Dataset; every DataError starts with `source` and says what to do.
@@ -101,43 +102,39 @@ def build_dataset(
     Labels are integers from 0 to C - 1, each of which occurs in y_train.
     """
     source = source or f"data set {name!r}"
-    arrays: dict[str, Tensor] = {}
-    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test), ("valid", x_valid, y_valid)):
-        if x is None or y is None:
-            continue
-        arrays[f"x_{part}"] = _inputs(np.asarray(x), source, f"x_{part}")
-        arrays[f"y_{part}"] = _labels(np.asarray(y), source, f"y_{part}", len(arrays[f"x_{part}"]))
-        got, expected = arrays[f"x_{part}"].shape[1:], arrays["x_train"].shape[1:]
-        if got != expected:
+    parts = {"train": (x_train, y_train), "test": (x_test, y_test)}
+    if x_valid is not None and y_valid is not None:
+        parts["valid"] = (x_valid, y_valid)
+    x = {part: _inputs(np.asarray(values), source, f"x_{part}") for part, (values, _) in parts.items()}
+    y = {f"y_{part}": _labels(np.asarray(v), source, f"y_{part}", len(x[part])) for part, (_, v) in parts.items()}
+    if y_valid_noisy is not None and "valid" in x:
+        values = np.asarray(y_valid_noisy)
+        y["y_valid_noisy"] = _labels(values, source, "y_valid_noisy", len(x["valid"]), lowest=UNKNOWN)
+    if y_train_noisy is not None:
+        y["y_train_noisy"] = _labels(np.asarray(y_train_noisy), source, "y_train_noisy", len(x["train"]))
+    for part, images in x.items():
+        if images.shape[1:] != x["train"].shape[1:]:
             raise DataError(
-                f"{source}: samples of x_{part} have shape {tuple(got)}, those of x_train {tuple(expected)}; "
-                "expected the same"
+                f"{source}: samples of x_{part} have shape {tuple(images.shape[1:])}, "
+                f"those of x_train {tuple(x['train'].shape[1:])}; expected the same"
             )
-    num_classes = _contiguous(arrays["y_train"], source)
-    if y_valid_noisy is not None:
-        arrays["y_valid_noisy"] = _labels(
-            np.asarray(y_valid_noisy), source, "y_valid_noisy", len(arrays["y_valid"]), lowest=UNKNOWN
-        )
-    given = None
-    if y_train_given is not None:
-        given = _labels(np.asarray(y_train_given), source, "y_train_noisy", len(arrays["x_train"]))
-    for key, labels in (*arrays.items(), ("y_train_noisy", given)):
-        if key.startswith("y_") and labels is not None and int(labels.max()) >= num_classes:
-            raise DataError(
-                f"{source}: {key} has label {int(labels.max())}, but y_train has classes 0 to {num_classes - 1} only; "
-                "expected every class among the training labels"
-            )
+    num_classes = _class_count(y, source)
     if classes and len(classes) != num_classes:
         raise DataError(f"{source}: got {len(classes)} class names for {num_classes} classes")
-    hashed = arrays if given is None else {**arrays, "y_train_noisy": given}
     return Dataset(
         name=name,
+        x_train=x["train"],
+        y_train=y["y_train"],
+        x_test=x["test"],
+        y_test=y["y_test"],
         num_classes=num_classes,
+        fingerprint=fingerprint_of({**{f"x_{part}": images for part, images in x.items()}, **y}, clean_labels),
         classes=classes,
+        x_valid=x.get("valid"),
+        y_valid=y.get("y_valid"),
+        y_valid_noisy=y.get("y_valid_noisy"),
         clean_labels=clean_labels,
-        label_sets={} if given is None else {"given": given},
-        fingerprint=fingerprint_of(hashed, clean_labels),
-        **arrays,
+        label_sets={"given": y["y_train_noisy"]} if "y_train_noisy" in y else {},
     )
 
 
@@ -201,9 +198,9 @@ def _labels(y: np.ndarray, source: str, key: str, expected: int, lowest: int = 0
     return labels
 
 
-def _contiguous(y: Tensor, source: str) -> int:
-    """Return C; DataError unless the training labels are exactly 0 to C - 1 with C >= 2."""
-    present = y.unique().tolist()
+def _class_count(y: Mapping[str, Tensor], source: str) -> int:
+    """Return C; DataError unless the training labels are exactly 0 to C - 1, C >= 2, and no other label is above."""
+    present = y["y_train"].unique().tolist()
     if len(present) < 2:
         raise DataError(f"{source}: y_train has {len(present)} class, expected at least 2")
     if present[-1] != len(present) - 1:
@@ -213,4 +210,10 @@ def _contiguous(y: Tensor, source: str) -> int:
             f"{', '.join(map(str, missing[:5]))}{', …' if len(missing) > 5 else ''}; expected 0 to C-1 without gaps: "
             "renumber with np.unique(y, return_inverse=True)[1], over train and test together"
         )
+    for key, labels in y.items():
+        if int(labels.max()) >= len(present):
+            raise DataError(
+                f"{source}: {key} has label {int(labels.max())}, but y_train has classes 0 to {len(present) - 1} only; "
+                "expected every class among the training labels"
+            )
     return len(present)

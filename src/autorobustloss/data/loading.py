@@ -1,16 +1,19 @@
-"""From a name to a data set: bundled, .npz, image folder, or torchvision."""
+"""From a name to a data set: bundled, torchvision, .npz, or image folder."""
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
-from autorobustloss.data import bundled  # noqa: F401  (registers its data sets)
+from autorobustloss.data import bundled, vision  # noqa: F401  (they register their data sets)
 from autorobustloss.data.dataset import Dataset
+from autorobustloss.data.folders import Progress, is_image_folder, load_folder
+from autorobustloss.data.human import with_human_labels
 from autorobustloss.data.names import DataName
 from autorobustloss.data.npz import load_npz
 from autorobustloss.data.registry import DATASETS
-from autorobustloss.errors import DataError
+from autorobustloss.errors import ConfigError, DataError
 
 DATA_DIR_VARIABLE = "ARL_DATA_DIR"
 
@@ -20,11 +23,18 @@ def resolve_data_dir(data_dir: Path | str | None = None) -> Path:
     return Path(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data").expanduser()
 
 
-def load_dataset(name: str, data_dir: Path | str | None = None, download: bool = False) -> Dataset:
-    """Load a data set by name, in this order: a registered name; a path to an .npz file; DATA_DIR/NAME.npz.
+def load_dataset(
+    name: str,
+    data_dir: Path | str | None = None,
+    download: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Load a data set by name.
 
-    `name[merge=k]` folds its classes to k (class c becomes c mod k).
-    Raises DataError that says where it looked and what to do.
+    In this order: a registered name (the torchvision ones first as DATA_DIR/NAME.npz); a path to an .npz file or an
+    image folder; DATA_DIR/NAME.npz; the image folder DATA_DIR/NAME. Options: `name[merge=k]` folds the classes to k
+    (class c becomes c mod k), `name[size=s]` resizes the images of a folder.
+    Raises DataError that says where it looked and what to do, MissingDependencyError, ConfigError for bad options.
 
     >>> load_dataset("digits").x_train.shape
     torch.Size([1438, 1, 8, 8])
@@ -32,22 +42,29 @@ def load_dataset(name: str, data_dir: Path | str | None = None, download: bool =
     3
     """
     parsed = DataName.parse(name)
-    dataset = _load_base(parsed, resolve_data_dir(data_dir), download)
+    dataset = _load_base(parsed, resolve_data_dir(data_dir), download, progress)
     merge = parsed.option("merge")
     return dataset.merged(merge) if merge else dataset
 
 
-def _load_base(name: DataName, data_dir: Path, download: bool) -> Dataset:
-    if name.base in DATASETS:
-        return DATASETS.create(name.base, data_dir, download)
+def _load_base(name: DataName, data_dir: Path, download: bool, progress: Progress | None) -> Dataset:
+    size = name.option("size")
+    registered = name.base in DATASETS
     path = Path(name.base).expanduser()
-    if path.suffix == ".npz":
-        return load_npz(path)
-    inside = data_dir / f"{name.base}.npz"
-    if inside.is_file():
-        return load_npz(inside)
+    folder = next((p for p in (path, data_dir / name.base) if not registered and is_image_folder(p)), None)
+    if size and folder is None:
+        raise ConfigError(f"data set {str(name)!r}: size is for image folders, and {name.base} is none")
+    if registered:
+        return with_human_labels(DATASETS.create(name.base, data_dir, download), data_dir)
+    file = path if path.suffix == ".npz" else data_dir / f"{name.base}.npz"
+    if file.is_file() or path.suffix == ".npz":
+        return with_human_labels(load_npz(file), file.parent)
+    if folder is not None:
+        return load_folder(folder, size, progress=progress)
+    near = difflib.get_close_matches(name.base.lower(), list(DATASETS), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
     raise DataError(
-        f"data set {name.base!r}: not a registered name ({', '.join(DATASETS)}), and no file {inside}; "
-        "give a path to an .npz file with x_train, y_train, x_test, y_test, or set the data directory "
-        f"(--data-dir, or {DATA_DIR_VARIABLE})"
+        f"data set {name.base!r}: {hint}It is no registered name ({', '.join(DATASETS)}), no .npz file or image folder "
+        f"of that path, and neither {file} nor {data_dir / name.base}{os.sep} is there; "
+        f"check the path, or set the data directory (--data-dir, or {DATA_DIR_VARIABLE})"
     )

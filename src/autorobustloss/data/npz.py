@@ -44,7 +44,7 @@ def load_npz(path: Path | str, name: str = "") -> Dataset:
         x_valid=arrays.get("x_valid"),
         y_valid=arrays.get("y_valid"),
         y_valid_noisy=arrays.get("y_valid_noisy"),
-        y_train_given=arrays.get("y_train_noisy"),
+        y_train_noisy=arrays.get("y_train_noisy"),
         clean_labels=clean,
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autorobustloss.data.dataset import Dataset
+from autorobustloss.data.dataset import UNKNOWN, Dataset
 from autorobustloss.data.sampling import stratified_draw
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, DataError
@@ -86,60 +86,118 @@ def make_splits(
         )
     if not allow_hopeless:
         require_hope(noise, dataset.num_classes, dataset.name)
-    y_noisy = noisy_labels(dataset, noise, noise_seed)
-    train, valid, test = _indices(dataset, spec, split_seed)
-    y_train, y_clean = y_noisy[train], dataset.y_train[train]
-    x_train = dataset.x_train[train]
-    mean, std = _statistics(x_train)
+    noisy, noisy_valid = noisy_labels(dataset, noise, noise_seed)
+    train, valid, test = split_indices(dataset, spec, split_seed)
+    clean = dataset.y_train if dataset.clean_labels else torch.full_like(dataset.y_train, UNKNOWN)
+    # Validation images: the data set's own, or some of the training images, which have the same two label vectors.
+    x_pool, clean_pool, noisy_pool = dataset.x_train, clean, noisy
+    if dataset.x_valid is not None and dataset.y_valid is not None and noisy_valid is not None:
+        x_pool, clean_pool, noisy_pool = dataset.x_valid, dataset.y_valid, noisy_valid
+    x_train, mean, std = _standardised(_rows(dataset.x_train, train))
     return Splits(
-        x_train=_normalised(x_train, mean, std),
-        y_train=y_train,
-        y_train_clean=y_clean,
-        x_valid=_normalised(dataset.x_train[valid], mean, std),
-        y_valid_clean=dataset.y_train[valid],
-        y_valid_noisy=y_noisy[valid],
-        x_test=_normalised(dataset.x_test[test], mean, std),
+        x_train=x_train,
+        y_train=noisy[train],
+        y_train_clean=clean[train],
+        x_valid=_rows(x_pool, valid).sub_(mean).div_(std),
+        y_valid_clean=clean_pool[valid],
+        y_valid_noisy=noisy_pool[valid],
+        x_test=_rows(dataset.x_test, test).sub_(mean).div_(std),
         y_test=dataset.y_test[test],
         num_classes=dataset.num_classes,
-        noise_rate=realised_rate(y_clean, y_train),
+        noise_rate=realised_rate(clean[train], noisy[train]) if dataset.clean_labels else None,
     )
 
 
-def _indices(dataset: Dataset, spec: DataSpec, split_seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the indices of train, valid and test."""
-    total = len(dataset.y_train)
-    valid_size = spec.valid_size or max(round(total / 10), 1)
-    train_size = spec.train_size or max(total - valid_size, 1)
-    _fits(spec, f"train_size + valid_size = {train_size} + {valid_size}", train_size + valid_size, total, "training")
-    test_size = spec.test_size or len(dataset.y_test)
-    _fits(spec, f"test_size = {test_size}", test_size, len(dataset.y_test), "test")
-    draw = numpy_generator("split", split_seed, "train")
-    valid, train = stratified_draw(dataset.y_train.numpy(), (valid_size, train_size), draw)
-    (test,) = stratified_draw(dataset.y_test.numpy(), (test_size,), numpy_generator("split", split_seed, "test"))
+def split_indices(dataset: Dataset, spec: DataSpec, split_seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which samples are train (of the training part), valid (of the pool) and test (of the test part)."""
+    labels = dataset.y_train.numpy()
+    generator = numpy_generator("split", split_seed, "train")
+    if dataset.y_valid is None:
+        valid_size = spec.valid_size or max(round(len(labels) / 10), 1)
+        train_size = spec.train_size or max(len(labels) - valid_size, 1)
+        asked = f"train_size + valid_size = {train_size} + {valid_size}"
+        _require_enough(spec, asked, train_size + valid_size, len(labels), "training")
+        valid, train = stratified_draw(labels, (valid_size, train_size), generator)
+    else:
+        (train,) = _draw(spec, "train", labels, generator)
+        (valid,) = _draw(spec, "valid", dataset.y_valid.numpy(), numpy_generator("split", split_seed, "valid"))
+    (test,) = _draw(spec, "test", dataset.y_test.numpy(), numpy_generator("split", split_seed, "test"))
     return torch.from_numpy(train), torch.from_numpy(valid), torch.from_numpy(np.sort(test))
 
 
-def _fits(spec: DataSpec, asked: str, size: int, total: int, part: str) -> None:
-    if size > total:
-        raise ConfigError(f"data set {spec.name!r}: got {asked}, expected at most the {total} {part} samples it has")
+def _draw(spec: DataSpec, part: str, labels: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
+    size = getattr(spec, f"{part}_size") or len(labels)
+    _require_enough(spec, f"{part}_size = {size}", size, len(labels), part)
+    return stratified_draw(labels, (size,), generator)
 
 
-def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> Tensor:
-    """Return the noisy labels of the training part."""
+def _require_enough(spec: DataSpec, asked: str, size: int, there: int, part: str) -> None:
+    if size > there:
+        raise ConfigError(f"data set {spec.name!r}: got {asked}, expected at most the {there} {part} samples it has")
+
+
+def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Return the noisy labels of the whole training part, and of the data set's own validation part where it has one.
+
+    Raises ConfigError for noise that the data set cannot have, DataError for human labels that are not there.
+    """
+    if not dataset.clean_labels and noise.kind != "given":
+        raise ConfigError(
+            f"data set {dataset.name!r}: its training labels are noisy as they come and the true ones are not known, "
+            f"got noise {noise.label!r}; use noise 'given'"
+        )
+    if noise.kind in ("given", "human"):
+        if dataset.y_valid is None:
+            return _label_set(dataset, noise), None
+        unknown = torch.full_like(dataset.y_valid, UNKNOWN)
+        return _label_set(dataset, noise), unknown if dataset.y_valid_noisy is None else dataset.y_valid_noisy
+    parts = [labels for labels in (dataset.y_train, dataset.y_valid) if labels is not None]
     generator = torch_generator("noise", seed)
     if noise.kind == "idn":
-        x = dataset.x_train
-        x = x.float() / 255 if x.dtype == torch.uint8 else x
-        return corrupt_by_instance(x, dataset.y_train, noise.rate, dataset.num_classes, generator)
-    return corrupt(dataset.y_train, transition_matrix(noise, dataset.num_classes, dataset.name), generator)
+        features = torch.cat([x for x in (dataset.x_train, dataset.x_valid) if x is not None])
+        if features.dtype != torch.uint8:
+            features = _standardised(features.clone())[0]
+        noisy = corrupt_by_instance(features, torch.cat(parts), noise.rate, dataset.num_classes, generator)
+    else:
+        T = transition_matrix(noise, dataset.num_classes, dataset.name)
+        noisy = corrupt(torch.cat(parts), T, generator)
+    train, *valid = noisy.split([len(labels) for labels in parts])
+    return train, valid[0] if valid else None
 
 
-def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation per channel or feature, broadcastable; 1 for a constant one."""
-    axes = (0, 2, 3) if x.ndim == 4 else (0,)
-    mean, std = x.double().mean(axes, keepdim=True), x.double().std(axes, correction=0, keepdim=True)
-    return mean.float(), torch.where(std > 1e-7 * mean.abs(), std, torch.ones_like(std)).float()
+def _label_set(dataset: Dataset, noise: NoiseSpec) -> Tensor:
+    """Return labels that come with the data set: "given", or human ones by name."""
+    name = noise.labels or noise.kind
+    if name in dataset.label_sets:
+        return dataset.label_sets[name]
+    if noise.kind == "given" and not dataset.clean_labels:
+        return dataset.y_train
+    if noise.kind == "given":
+        raise ConfigError(
+            f"data set {dataset.name!r}: it comes with no noisy labels of its own; use noise 'clean', or save them "
+            "in its .npz file as y_train_noisy (without y_train, if the true labels are not known)"
+        )
+    have = ", ".join(sorted(set(dataset.label_sets) - {"given"})) or "none"
+    raise DataError(dataset.label_note or f"data set {dataset.name!r}: no human labels {name!r}; it has {have}")
 
 
-def _normalised(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    return x.float().sub_(mean).div_(std)
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """Return the chosen samples as float32, in memory of their own."""
+    return x.index_select(0, index).float()
+
+
+def _standardised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Standardise float32 samples in place, per channel (images) or feature (tables); return them, mean and std.
+
+    A constant channel or feature is centred and left unscaled. Sums run per image first and over images in float64,
+    so that they are good for any number of images, and the same for any number of threads.
+    """
+    pixels = x.view(len(x), x.shape[1], -1)
+    mean = pixels.mean(2).double().mean(0)
+    pixels.sub_(mean.float()[:, None])
+    std = (torch.linalg.vector_norm(pixels, dim=2).double().square().mean(0) / pixels.shape[2]).sqrt()
+    # Rounding leaves a constant feature a spread of about 1e-7 of its size.
+    std = torch.where(std > 1e-6 * mean.abs(), std, torch.ones_like(std)).float()
+    pixels.div_(std[:, None])
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    return x, mean.float().view(shape), std.view(shape)

@@ -26,25 +26,19 @@ def corrupt(labels: Tensor, T: Tensor, generator: torch.Generator) -> Tensor:
     if len(clean) and not 0 <= int(clean.min()) <= int(clean.max()) < rows:
         raise ConfigError(f"got labels from {int(clean.min())} to {int(clean.max())}, expected 0 to {rows - 1}")
     uniform = torch.rand(len(clean), generator=generator, dtype=torch.float64, device=generator.device).cpu()
-    return _invert(rolled(T), clean, uniform, clean).to(labels.device)
+    return _invert(T, clean, uniform).to(labels.device)
 
 
-def rolled(T: Tensor) -> Tensor:
-    """Return T with row i rotated so that its diagonal entry comes first."""
+def _invert(T: Tensor, clean: Tensor, uniform: Tensor) -> Tensor:
+    """Invert each sample's cumulative row of T at its uniform number, counting classes from the true one on."""
     classes = torch.arange(len(T))
-    return T.gather(1, (classes[:, None] + classes) % len(T))
-
-
-def _invert(probabilities: Tensor, row: Tensor, uniform: Tensor, start: Tensor) -> Tensor:
-    """Invert the cumulative `probabilities[row]` at `uniform` and count on from class `start`."""
-    cumulative = probabilities.cumsum(1)
+    cumulative = T.gather(1, (classes[:, None] + classes) % len(T)).cumsum(1)
     # Divided by its own last entry a row ends in exact ones, so no class of probability 0 is ever drawn.
     cumulative = cumulative / cumulative[:, -1:]
-    classes = cumulative.shape[1]
-    # All rows as one ascending sequence: row i occupies [i, i + 1]. The largest uniform is kept below 1 after adding i.
-    ladder = (cumulative + torch.arange(len(cumulative), dtype=torch.float64)[:, None]).flatten()
-    step = torch.searchsorted(ladder, uniform.clamp_max(1 - 2**-40) + row, right=True) - row * classes
-    return (start + step.clamp(0, classes - 1)) % classes
+    # All rows as one ascending sequence: row i occupies [i, i + 1]. The largest uniform stays below 1 after adding i.
+    ladder = (cumulative + classes[:, None]).flatten()
+    step = torch.searchsorted(ladder, uniform.clamp_max(1 - 2**-40) + clean, right=True) - clean * len(T)
+    return (clean + step) % len(T)
 
 
 def _check(T: Tensor) -> int:
@@ -68,8 +62,8 @@ def corrupt_by_instance(
     realised rate.
 
     Source: Xia et al., Part-dependent Label Noise, NeurIPS 2020, appendix (instance-dependent label generation).
-    The published code feeds pixels as they are stored; `features` here should be of a fixed scale of the caller's
-    choice, since the larger they are, the more each sample has one single wrong class.
+    The larger the features, the more each sample has one single wrong class; so bytes are brought to [0, 1], and other
+    features should be standardised.
 
     >>> x, y = torch.randn(1000, 5), torch.arange(1000) % 4
     >>> noisy = corrupt_by_instance(x, y, 0.4, 4, torch.Generator().manual_seed(0))
@@ -85,7 +79,8 @@ def corrupt_by_instance(
     for c in range(num_classes):
         W = torch.randn(flat.shape[1], num_classes, generator=generator)
         rows = (clean == c).nonzero().flatten()
-        scores = flat[rows.to(flat.device)].float().cpu() @ W
+        x = flat[rows.to(flat.device)].cpu()
+        scores = (x.float() / 255 if x.dtype == torch.uint8 else x.float()) @ W
         scores[:, c] = -torch.inf
         P = flip[rows, None] * scores.double().softmax(1)
         P[:, c] = 1 - flip[rows]

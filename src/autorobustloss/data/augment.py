@@ -1,0 +1,38 @@
+"""Augmentation of a whole batch at once, on the device it lives on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from autorobustloss.errors import ConfigError
+
+
+def crop_and_flip(batch: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
+    """Pad each image with zeros, cut a window of its old size at random, and mirror every other one.
+
+    batch (N, C, H, W) -> (N, C, H, W). The zeros are the mean colour of normalised images. Offsets and flips are
+    drawn per image, on the generator's own device: with a CPU generator they are the same on every device.
+    Source: He et al. 2016, section 4.2 (pad 4, crop 32x32, horizontal flip on CIFAR).
+
+    >>> images = torch.ones(2, 3, 8, 8)
+    >>> crop_and_flip(images, torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3, 8, 8])
+    """
+    if batch.ndim != 4:
+        raise ConfigError(
+            f"crop-flip augmentation needs images (N, C, H, W), got a batch of shape {tuple(batch.shape)}; "
+            'use augment="none" for tables'
+        )
+    count, _, height, width = batch.shape
+    offsets = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=generator, device=generator.device)
+    mirrored = torch.rand(count, 1, generator=generator, device=generator.device) < 0.5
+    offsets, mirrored = offsets.to(batch.device), mirrored.to(batch.device)
+    rows = offsets[0] + torch.arange(height, device=batch.device)
+    columns = torch.arange(width, device=batch.device).expand(count, width)
+    columns = offsets[1] + torch.where(mirrored, columns.flip(1), columns)
+    padded = functional.pad(batch, (padding,) * 4)
+    images = torch.arange(count, device=batch.device)[:, None, None]
+    # Indexing three dimensions around the channels moves the channels last; the result is laid out again.
+    return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,68 @@
+"""The usual image data sets by name: from an .npz file where there is one, else through torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from autorobustloss.data.dataset import Dataset, build_dataset
+from autorobustloss.data.npz import load_npz
+from autorobustloss.data.registry import DATASETS
+from autorobustloss.errors import DataError, MissingDependencyError
+
+TORCHVISION_CLASSES = {
+    "mnist": "MNIST",
+    "fashion_mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+    "usps": "USPS",
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+}
+
+
+def load_vision(name: str, data_dir: Path, download: bool = False) -> Dataset:
+    """Load DATA_DIR/NAME.npz, else what torchvision finds in DATA_DIR or, with `download`, fetches into it.
+
+    Raises MissingDependencyError without torchvision, DataError where nothing usable is found.
+    """
+    npz = data_dir / f"{name}.npz"
+    if npz.is_file():
+        return load_npz(npz, name)
+    try:
+        from torchvision import datasets
+    except ImportError:
+        raise MissingDependencyError(
+            f"data set {name!r}: no file {npz}, and torchvision, which could read or download it, is not installed; "
+            f"pip install 'autorobustloss[vision]', or put {name}.npz (x_train, y_train, x_test, y_test) there"
+        ) from None
+    source = getattr(datasets, TORCHVISION_CLASSES[name])
+    try:
+        train, test = (source(root=str(data_dir), train=part, download=download) for part in (True, False))
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
+        remedy = "check the connection, or fetch the files by hand" if download else "pass download=True (--download)"
+        raise DataError(
+            f"data set {name!r}: no file {npz}, and torchvision got nothing usable from {data_dir} "
+            f"({type(error).__name__}: {error}); {remedy}, or set the data directory (--data-dir, or ARL_DATA_DIR)"
+        ) from error
+    return build_dataset(
+        name,
+        np.asarray(train.data),
+        np.asarray(train.targets),
+        np.asarray(test.data),
+        np.asarray(test.targets),
+        source=f"{name} (torchvision, {data_dir})",
+        classes=tuple(map(str, getattr(train, "classes", ()))),
+    )
+
+
+def _loader(name: str) -> Callable[[Path, bool], Dataset]:
+    def load(data_dir: Path, download: bool = False) -> Dataset:
+        return load_vision(name, data_dir, download)
+
+    return load
+
+
+for _name in TORCHVISION_CLASSES:
+    DATASETS.register(_name)(_loader(_name))
