@@ -60,12 +60,6 @@ def test_matching_the_scale_leaves_what_is_matched_already():
     assert shared == keys(Grid((CE,), TASKS))
 
 
-def test_without_leaves_out_tasks():
-    grid = Grid((CE,), TASKS)
-    assert grid.without({TASKS[0]}).tasks == TASKS[1:]
-    assert grid.without(set(TASKS)) is None
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -38,7 +38,7 @@ def result(job, test, noisy=None, stopped="", seconds=2.0, host="here"):
 def curve(entry):
     """Test accuracies that differ by method, task, seed and learning rate."""
     base = {"ce": 0.3, "gce": 0.5, "mae": 0.4}[entry.method.name] + 0.02 * entry.seed + 0.1 * (entry.task == TASKS[2])
-    return [base, base + 0.2, base + 0.1 + 0.05 * math.log10(entry.learning_rate)]
+    return [base, base + 0.2, base + 0.1 + 0.05 * (entry.variant == "lr×3")]
 
 
 def filled(grid, **changes):
@@ -47,13 +47,16 @@ def filled(grid, **changes):
 
 def test_a_cell_is_the_mean_and_standard_error_over_seeds():
     grid = Grid((CE, GCE), TASKS, seeds=3)
-    table = tabulate(grid, filled(grid))
+    table = tabulate(grid.entries(), filled(grid))
     values = [curve(e)[-1] for e in grid.entries() if e.method == GCE and e.task == TASKS[1]]
     cell = table.block("last").cells[1][1]
     assert cell.mean == pytest.approx(statistics.mean(values))
     assert cell.error == pytest.approx(statistics.stdev(values) / math.sqrt(3))
     assert cell.n == 3
-    assert tabulate(Grid((CE,), TASKS, seeds=1), filled(Grid((CE,), TASKS, seeds=1))).block().cells[0][0].error is None
+    assert (
+        tabulate(Grid((CE,), TASKS, seeds=1).entries(), filled(Grid((CE,), TASKS, seeds=1))).block().cells[0][0].error
+        is None
+    )
 
 
 def test_selection_protocols_pick_their_epoch():
@@ -68,21 +71,21 @@ def test_a_diverged_run_counts_as_zero_at_the_last_epoch_and_by_its_checkpoints_
     grid = Grid((CE,), TASKS[:1], seeds=2)
     good, bad = grid.jobs()
     results = {good.key: result(good, [0.6, 0.8, 0.8]), bad.key: result(bad, [0.4, 0.5], stopped="diverged")}
-    table = tabulate(grid, results)
+    table = tabulate(grid.entries(), results)
     assert table.block("last").cells[0][0].mean == pytest.approx(0.4)
     assert table.block("best-test").cells[0][0].mean == pytest.approx((0.8 + 0.5) / 2)
     assert table.block("last").cells[0][0].diverged == 1
     assert "†" in render(table)
     nothing = {bad.key: result(bad, [], stopped="diverged")}
-    assert tabulate(grid, nothing).block("best-test").cells[0][0].mean == 0.0
+    assert tabulate(grid.entries(), nothing).block("best-test").cells[0][0].mean == 0.0
 
 
 def test_the_learning_rate_is_chosen_on_noisy_validation_and_never_on_test():
     grid = Grid((CE,), TASKS[:1], seeds=2, learning_rates=(0.1, 1.0, 3.0))
-    noisy = {0.1: [0.2, 0.6, 0.1], 1.0: [0.2, 0.3, 0.5], 3.0: [0.1, 0.1, 0.1]}
-    test = {0.1: [0.1, 0.4, 0.2], 1.0: [0.3, 0.3, 0.3], 3.0: [0.9, 0.9, 0.9]}
-    results = {e.job.key: result(e.job, test[e.learning_rate], noisy[e.learning_rate]) for e in grid.entries()}
-    table = tabulate(grid, results)
+    noisy = {"lr×0.1": [0.2, 0.6, 0.1], "lr×1": [0.2, 0.3, 0.5], "lr×3": [0.1, 0.1, 0.1]}
+    test = {"lr×0.1": [0.1, 0.4, 0.2], "lr×1": [0.3, 0.3, 0.3], "lr×3": [0.9, 0.9, 0.9]}
+    results = {e.job.key: result(e.job, test[e.variant], noisy[e.variant]) for e in grid.entries()}
+    table = tabulate(grid.entries(), results)
     last, best = (table.block(s).cells[0][0] for s in ("last", "best-noisy-validation"))
     assert (last.choice, last.mean) == ("lr×1", pytest.approx(0.3))
     assert (best.choice, best.mean) == ("lr×0.1", pytest.approx(0.4))
@@ -91,7 +94,7 @@ def test_the_learning_rate_is_chosen_on_noisy_validation_and_never_on_test():
 
 def test_average_ranks_and_tests_are_those_of_the_ranking_module():
     grid = Grid((CE, GCE, MAE), TASKS, seeds=2)
-    block = tabulate(grid, filled(grid)).block()
+    block = tabulate(grid.entries(), filled(grid)).block()
     scores = [[block.cells[m][t].mean for m in range(3)] for t in range(3)]
     assert block.average_ranks == pytest.approx(average_ranks(scores).tolist())
     assert block.critical_difference == critical_difference(3, 3)
@@ -101,7 +104,7 @@ def test_average_ranks_and_tests_are_those_of_the_ranking_module():
 def test_absent_cells_say_why_and_do_not_spoil_the_ranks():
     grid = Grid((CE, GCE, MAE), TASKS, seeds=1)
     results = {e.job.key: result(e.job, curve(e)) for e in grid.entries() if e.task != TASKS[0] and e.method != MAE}
-    table = tabulate(grid, results, missing={TASKS[0]: "data set 'digits' is not there"})
+    table = tabulate(grid.entries(), results, missing={TASKS[0]: "data set 'digits' is not there"})
     block = table.block()
     assert block.cells[0][0].reason == "data set 'digits' is not there"
     assert block.cells[2][1].reason == "not trained yet"
@@ -113,8 +116,16 @@ def test_absent_cells_say_why_and_do_not_spoil_the_ranks():
         assert "not trained yet" in text
 
 
+def test_cells_with_seeds_to_come_are_marked():
+    grid = Grid((CE, GCE), TASKS, seeds=2)
+    results = dict(list(filled(grid).items())[:-1])
+    table = tabulate(grid.entries(), results)
+    assert [c.incomplete for row in table.block().cells for c in row] == [False] * 5 + [True]
+    assert "* some seeds are still to be trained" in render(table)
+
+
 def test_a_table_of_nothing_still_renders():
-    table = tabulate(Grid((CE, GCE), TASKS), {})
+    table = tabulate(Grid((CE, GCE), TASKS).entries(), {})
     assert table.block().average_ranks == (None, None)
     assert all(render(table, form) for form in RENDERERS)
 
@@ -127,19 +138,19 @@ def test_cost_is_relative_to_cross_entropy_on_the_same_machine():
         gce.key: result(gce, [0.5], seconds=3.0),
         mae.key: result(mae, [0.5], seconds=9.0, host="elsewhere"),
     }
-    assert tabulate(grid, results).cost == (1.0, 1.5, None)
-    assert tabulate(Grid((GCE, MAE), TASKS[:1], seeds=1), results).cost == (None, None)
+    assert tabulate(grid.entries(), results).cost == (1.0, 1.5, None)
+    assert tabulate(Grid((GCE, MAE), TASKS[:1], seeds=1).entries(), results).cost == (None, None)
 
 
 def test_tasks_that_differ_in_the_protocol_alone_have_names_of_their_own():
     tasks = (TASKS[0], Task(DataSpec("digits"), "sym:0.4", "mlp2", Protocol(lr=0.3)))
-    table = tabulate(Grid((CE,), tasks), {})
-    assert len(set(table.tasks)) == 2
+    table = tabulate(Grid((CE,), tasks).entries(), {})
+    assert table.tasks == ("digits/mlp2/sym:0.4 lr=0.01", "digits/mlp2/sym:0.4 lr=0.3")
 
 
 def test_text_is_aligned_and_plain():
     grid = Grid((CE, GCE), TASKS, seeds=2)
-    text = render(tabulate(grid, filled(grid), names={GCE: "a name"}))
+    text = render(tabulate(grid.entries(), filled(grid), names={GCE: "a name"}))
     rows = [line for line in text.splitlines() if line.startswith(("ce ", "a name"))]
     assert len(rows) == 2 * len(SELECTIONS)
     assert len({len(row) for row in rows}) == 1
@@ -150,7 +161,7 @@ def test_text_is_aligned_and_plain():
 
 def test_csv_and_json_hold_the_numbers():
     grid = Grid((CE, GCE), TASKS, seeds=2)
-    table = tabulate(grid, filled(grid))
+    table = tabulate(grid.entries(), filled(grid))
     rows = list(csv.DictReader(io.StringIO(render(table, "csv"))))
     assert len(rows) == 2 * 3 * len(SELECTIONS)
     assert float(rows[0]["mean"]) == table.blocks[0].cells[0][0].mean
@@ -162,7 +173,7 @@ def test_csv_and_json_hold_the_numbers():
 def test_best_cells_are_bold_and_special_characters_are_escaped():
     grid = Grid((CE, MethodSpec.of("gce", match_scale=True)), TASKS[:1], seeds=1)
     results = {e.job.key: result(e.job, [0.2 + 0.1 * (e.method != CE)]) for e in grid.entries()}
-    table = tabulate(grid, results)
+    table = tabulate(grid.entries(), results)
     assert "**30.00**" in render(table, "markdown")
     latex = render(table, "latex")
     assert r"\textbf{30.00}" in latex
@@ -171,7 +182,7 @@ def test_best_cells_are_bold_and_special_characters_are_escaped():
 
 def test_unknown_formats_are_named():
     with pytest.raises(ConfigError, match="did you mean 'markdown'"):
-        render(tabulate(Grid((CE,), TASKS), {}), "markdwn")
+        render(tabulate(Grid((CE,), TASKS).entries(), {}), "markdwn")
 
 
 def test_compare_trains_what_the_store_lacks(tmp_path):

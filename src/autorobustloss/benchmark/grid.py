@@ -12,16 +12,17 @@ from autorobustloss.methods.spec import MethodSpec
 
 @dataclass(frozen=True)
 class Entry:
-    """One job of a grid and where it belongs: its row, its column, and which of the variants it is.
+    """One job and where it belongs in a table: its row, its column, its seed, and which variant of the cell it is.
 
-    method is the row as the grid names it; the job's own method may be its scale-matched variant.
+    method is the row as the table names it; the job's own method may differ, such as its scale-matched variant.
+    variant: "" where there is one only, else a short text such as "lr×0.3".
     """
 
     method: MethodSpec
     task: Task
-    learning_rate: float
     seed: int
     job: Job
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ class Grid:
 
     def entries(self) -> tuple[Entry, ...]:
         """Return the jobs with their places, seed by seed: a grid that is cut short has whole columns."""
+        several = len(self.learning_rates) > 1
         return tuple(
-            Entry(method, task, rate, seed, self._job(method, task, rate, seed))
+            Entry(method, task, seed, self._job(method, task, rate, seed), f"lr×{rate:g}" if several else "")
             for seed in range(self.seeds)
             for task in self.tasks
             for rate in self.learning_rates
@@ -76,16 +78,20 @@ class Grid:
         """Return the jobs, in the order of `entries`."""
         return [entry.job for entry in self.entries()]
 
-    def without(self, tasks: frozenset[Task] | set[Task]) -> Grid | None:
-        """Return the grid less some tasks, None if none is left."""
-        kept = tuple(task for task in self.tasks if task not in tasks)
-        return replace(self, tasks=kept) if kept else None
-
     def _job(self, method: MethodSpec, task: Task, rate: float, seed: int) -> Job:
-        if rate != 1.0:
-            task = replace(task, protocol=task.protocol.but(lr=task.protocol.lr * rate))
-        method = matched(method) if self.match_scale else method
-        return Job(task, method, split_seed=seed, noise_seed=seed, seed=seed, evaluate=self.evaluate)
+        return seeded_job(
+            matched(method) if self.match_scale else method, with_learning_rate(task, rate), seed, self.evaluate
+        )
+
+
+def seeded_job(method: MethodSpec, task: Task, seed: int, evaluate: tuple[str, ...] = EVALUATIONS) -> Job:
+    """Return the job of a table's seed: the one number draws split, noise, initial weights and batch order."""
+    return Job(task, method, split_seed=seed, noise_seed=seed, seed=seed, evaluate=evaluate)
+
+
+def with_learning_rate(task: Task, factor: float) -> Task:
+    """Return the task with its learning rate multiplied; factor 1 is the very same task."""
+    return replace(task, protocol=task.protocol.but(lr=task.protocol.lr * factor)) if factor != 1 else task
 
 
 def matched(method: MethodSpec) -> MethodSpec:

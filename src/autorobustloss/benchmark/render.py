@@ -136,7 +136,7 @@ def _plain(cell: Cell) -> str:
         return "–"
     text = f"{100 * cell.mean:.2f}" + ("" if cell.error is None else f" ± {100 * cell.error:.2f}")
     choice = f" ({cell.choice})" if cell.choice else ""
-    return text + ("†" if cell.diverged else "") + choice
+    return text + ("†" if cell.diverged else "") + ("*" if cell.incomplete else "") + choice
 
 
 def _rank(value: float | None) -> str:

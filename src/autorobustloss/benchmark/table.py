@@ -18,6 +18,7 @@ from autorobustloss.jobs.job import Job, Task
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.store import Store
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.noise.spec import NoiseSpec
 
 if TYPE_CHECKING:
     from autorobustloss.jobs.executors import Executor
@@ -34,7 +35,8 @@ class Cell:
     """Test accuracy of one method on one task, in [0, 1]: mean, standard error of the mean, number of seeds.
 
     error is None for a single seed. mean is None for an absent cell, and `reason` says why. choice tells which
-    learning rate was taken where several were tried; diverged how many of the runs counted as 0.
+    variant was taken where several were tried; diverged how many of the runs ended so; incomplete that seeds are
+    still to come.
     """
 
     mean: float | None
@@ -43,6 +45,7 @@ class Cell:
     diverged: int = 0
     choice: str = ""
     reason: str = ""
+    incomplete: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,42 +112,43 @@ def compare(
     """
     grid = Grid(tuple(methods), tuple(tasks), seeds)
     results = evaluate(grid.jobs(), store, executor, on_result)
-    return tabulate(grid, {result.key: result for result in results}, title, names=names)
+    return tabulate(grid.entries(), {result.key: result for result in results}, title, names=names)
 
 
 def tabulate(
-    grid: Grid,
+    entries: Sequence[Entry],
     results: Mapping[str, Result],
     title: str = "Test accuracy",
     missing: Mapping[Task, str] | None = None,
     names: Mapping[MethodSpec, str] | None = None,
     selections: Sequence[str] = tuple(SELECTIONS),
 ) -> Table:
-    """Put results, by job key, into the table of a grid.
+    """Put results, by job key, into a table; `entries` (see `Grid.entries`) say where each belongs.
 
     Rules. A diverged run counts as 0 at the last epoch: it left no network (by best epoch, its networks up to there
-    count). Where the grid has several learning rates, each cell takes the one with the best mean accuracy on noisy
-    validation data, at the last or best epoch as the block has it. Ranks are taken on the means over seeds, over the
-    tasks that every ranked method has; a method without any result is not ranked.
+    count). Where a cell has several variants, such as learning rates, it takes the one with the best mean accuracy on
+    noisy validation data, at the last or best epoch as the block has it. Ranks are taken on the means over seeds, over
+    the tasks that every ranked method has; a method without any result is not ranked.
     missing: why a task has no results, such as an absent data set.
     """
     places: dict[tuple[MethodSpec, Task], list[Entry]] = {}
-    for entry in grid.entries():
+    for entry in entries:
         places.setdefault((entry.method, entry.task), []).append(entry)
-    reasons = missing or {}
+    methods, tasks = (tuple(dict.fromkeys(pairs)) for pairs in zip(*places)) if places else ((), ())
+    reasons, labels = missing or {}, task_names(tasks)
 
     def cell(method: MethodSpec, task: Task, selection: str) -> Cell:
-        return _cell(places[method, task], results, selection, reasons.get(task, "not trained yet"))
+        return _cell(places.get((method, task), ()), results, selection, reasons.get(task, "not trained yet"))
 
-    blocks = tuple(_block(s, tuple(tuple(cell(m, t, s) for t in grid.tasks) for m in grid.methods)) for s in selections)
-    absent = tuple(f"{task.label}: {reason}" for task, reason in reasons.items() if task in grid.tasks)
+    blocks = tuple(_block(s, tuple(tuple(cell(m, t, s) for t in tasks) for m in methods)) for s in selections)
+    absent = tuple(f"{label}: {reasons[task]}" for label, task in zip(labels, tasks) if task in reasons)
     return Table(
         title=title,
-        methods=tuple((names or {}).get(m, m.label) for m in grid.methods),
-        tasks=tuple(_distinct([task.label for task in grid.tasks])),
+        methods=tuple(method_names(methods, names)),
+        tasks=tuple(labels),
         blocks=blocks,
-        cost=_cost(grid, results),
-        notes=absent + _remarks(blocks, grid),
+        cost=_cost(entries, methods, results),
+        notes=absent + _remarks(blocks, tasks),
     )
 
 
@@ -161,14 +165,14 @@ def accuracy(result: Result, selection: str, split: str = "test") -> float:
 
 
 def _cell(entries: Sequence[Entry], results: Mapping[str, Result], selection: str, reason: str) -> Cell:
-    runs: dict[float, list[Result]] = {}
+    runs: dict[str, list[Result]] = {}
     for entry in entries:
         if entry.job.key in results:
-            runs.setdefault(entry.learning_rate, []).append(results[entry.job.key])
+            runs.setdefault(entry.variant, []).append(results[entry.job.key])
     if not runs:
-        return Cell(None, reason=reason)
-    several = len({entry.learning_rate for entry in entries}) > 1
-    chosen = max(runs, key=lambda rate: _noisy_validation(runs[rate], selection)) if several else next(iter(runs))
+        return Cell(None, reason=reason if entries else "not part of this comparison")
+    several = len(runs) > 1
+    chosen = max(runs, key=lambda variant: _noisy_validation(runs[variant], selection)) if several else next(iter(runs))
     values = np.array([accuracy(result, selection) for result in runs[chosen]])
     n = len(values)
     return Cell(
@@ -176,7 +180,8 @@ def _cell(entries: Sequence[Entry], results: Mapping[str, Result], selection: st
         error=float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else None,
         n=n,
         diverged=sum(result.history.stopped == "diverged" for result in runs[chosen]),
-        choice=f"lr×{chosen:g}" if several else "",
+        choice=chosen,
+        incomplete=n < len({entry.seed for entry in entries}),
     )
 
 
@@ -204,40 +209,62 @@ def _block(selection: str, cells: tuple[tuple[Cell, ...], ...]) -> Block:
     )
 
 
-def _cost(grid: Grid, results: Mapping[str, Result]) -> tuple[float | None, ...]:
+def _cost(
+    entries: Sequence[Entry], methods: Sequence[MethodSpec], results: Mapping[str, Result]
+) -> tuple[float | None, ...]:
     """Return seconds per step over cross-entropy's: the median over runs of equal task, seed, machine and device."""
     speed: dict[tuple[Any, ...], dict[MethodSpec, float]] = {}
-    for entry in grid.entries():
+    for entry in entries:
         result = results.get(entry.job.key)
         if result is not None and result.history.steps:
-            place = (entry.task, entry.learning_rate, entry.seed, result.host, result.device)
+            place = (entry.task, entry.variant, entry.seed, result.host, result.device)
             speed.setdefault(place, {})[entry.method] = result.wall_time / result.history.steps
-    reference = next((m for m in grid.methods if m.name == "ce"), None)
+    reference = next((m for m in methods if m.name == "ce"), None)
     ratios: dict[MethodSpec, list[float]] = {}
     for times in speed.values():
         if reference in times:
             for method, seconds in times.items():
                 ratios.setdefault(method, []).append(seconds / times[reference])
-    return tuple(median(ratios[m]) if m in ratios else None for m in grid.methods)
+    return tuple(median(ratios[m]) if m in ratios else None for m in methods)
 
 
-def _remarks(blocks: Sequence[Block], grid: Grid) -> tuple[str, ...]:
+def _remarks(blocks: Sequence[Block], tasks: Sequence[Task]) -> tuple[str, ...]:
     remarks = []
     cells = [c for block in blocks for row in block.cells for c in row]
     if any(c.diverged for c in cells):
         remarks.append("† some runs diverged; at the last epoch each counts as 0")
-    if any(c.mean is not None and c.n < grid.seeds for c in cells):
-        remarks.append(f"* fewer than {grid.seeds} seeds so far")
-    if blocks and 0 < blocks[0].ranked_tasks < len(grid.tasks):
-        remarks.append(f"ranks over {blocks[0].ranked_tasks} of {len(grid.tasks)} tasks, those without an absent cell")
+    if any(c.incomplete for c in cells):
+        remarks.append("* some seeds are still to be trained")
+    if blocks and 0 < blocks[0].ranked_tasks < len(tasks):
+        remarks.append(f"ranks over {blocks[0].ranked_tasks} of {len(tasks)} tasks, those without an absent cell")
+    if len({task.dataset.name for task in tasks}) < len(tasks):
+        remarks.append("tasks that share a data set are not independent: the tests of significance flatter")
     return tuple(remarks)
 
 
-def _distinct(labels: Sequence[str]) -> list[str]:
-    """Number the labels that occur more than once, such as those of tasks that differ in the protocol alone."""
-    seen: dict[str, int] = {}
-    result = []
+def method_names(methods: Sequence[MethodSpec], names: Mapping[MethodSpec, str] | None = None) -> list[str]:
+    """Return what a table calls its methods: a given name, or the label without the long θ of a learned loss.
+
+    >>> method_names([MethodSpec.of("gce", q=0.5), MethodSpec.of("taylor", theta=[0.0] * 12, scale="init")])
+    ['gce(q=0.5)', "taylor(scale='init')"]
+    """
+    short = [MethodSpec(m.name, tuple((k, v) for k, v in m.hyperparameters if k != "theta")).label for m in methods]
+    return _numbered([(names or {}).get(m, label) for m, label in zip(methods, short)])
+
+
+def task_names(tasks: Sequence[Task]) -> list[str]:
+    """Return "data set/model/noise" for each task, with the learning rate or a number where that is not unique."""
+    labels = [f"{task.dataset.name}/{task.model}/{NoiseSpec.parse(task.noise).label}" for task in tasks]
+    with_rate = [
+        f"{label} lr={task.protocol.lr:g}" if labels.count(label) > 1 else label for label, task in zip(labels, tasks)
+    ]
+    return _numbered(with_rate if len(set(with_rate)) == len(with_rate) else labels)
+
+
+def _numbered(labels: Sequence[str]) -> list[str]:
+    counts: dict[str, int] = {}
+    numbered = []
     for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        result.append(f"{label}#{seen[label]}" if labels.count(label) > 1 else label)
-    return result
+        counts[label] = counts.get(label, 0) + 1
+        numbered.append(f"{label}#{counts[label]}" if labels.count(label) > 1 else label)
+    return numbered

@@ -1,0 +1,132 @@
+"""`arl bench`: from a frozen configuration to jobs, and from results to tables, in three views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autorobustloss.benchmark.grid import Grid
+from autorobustloss.benchmark.table import Table, tabulate
+from autorobustloss.data import Dataset, load_dataset
+from autorobustloss.errors import ConfigError, DataError, unknown_name
+from autorobustloss.jobs.evaluate import evaluate
+from autorobustloss.jobs.job import Job, Task
+from autorobustloss.jobs.result import Result
+from autorobustloss.jobs.store import Store
+from autorobustloss.methods.spec import MethodSpec
+
+if TYPE_CHECKING:
+    from autorobustloss.jobs.executors import Executor
+
+VIEWS: Mapping[str, str] = {
+    "published": "each method as published",
+    "matched": "each loss with cross-entropy's gradient at the start of training",
+    "tuned": "each method with the learning rate it likes best, chosen on noisy validation data",
+}
+SWEEP = (0.1, 0.3, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What `arl bench` compares.
+
+    views: some of VIEWS. At a fixed number of epochs a smaller gradient is early stopping in disguise, so a loss is
+        robust if it wins in all three.
+    learning_rates: multiples of each task's learning rate, for the view "tuned".
+    """
+
+    methods: tuple[MethodSpec, ...]
+    tasks: tuple[Task, ...]
+    seeds: int = 3
+    views: tuple[str, ...] = ("published",)
+    learning_rates: tuple[float, ...] = SWEEP
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise ConfigError(f"got no view, expected some of {', '.join(VIEWS)}")
+        for view in self.views:
+            if view not in VIEWS:
+                raise unknown_name("view", view, VIEWS)
+        self.grids()
+
+    def grids(self, leave_out: Iterable[Task] = ()) -> dict[str, Grid]:
+        """Return the grid of each view, less the tasks to leave out; empty when none is left."""
+        tasks = tuple(task for task in self.tasks if task not in set(leave_out))
+        if not tasks and self.tasks:
+            return {}
+        variants: dict[str, dict[str, Any]] = {
+            "published": {},
+            "matched": {"match_scale": True},
+            "tuned": {"learning_rates": self.learning_rates},
+        }
+        return {view: Grid(self.methods, tasks, self.seeds, **variants[view]) for view in self.views}
+
+    def jobs(self, leave_out: Iterable[Task] = ()) -> list[Job]:
+        """Return the jobs of all views, each once."""
+        jobs = (job for grid in self.grids(leave_out).values() for job in grid.jobs())
+        return list({job.key: job for job in jobs}.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class BenchOutcome:
+    """What a benchmark gave: a table for each view, and the results by job key for pictures."""
+
+    config: BenchConfig
+    tables: dict[str, Table]
+    results: dict[str, Result]
+    names: Mapping[MethodSpec, str]
+
+
+def run_bench(
+    config: BenchConfig,
+    store: Store,
+    executor: Executor,
+    on_result: Callable[[Job, Result, bool], None] | None = None,
+    missing: Mapping[str, str] | None = None,
+    names: Mapping[MethodSpec, str] | None = None,
+) -> BenchOutcome:
+    """Train what the store lacks and return the tables; calling again after an interruption goes on from there.
+
+    missing: why a data set, by name, is absent (see `load_datasets`): its columns say so and the rest runs.
+    names: what tables call a method, such as a learned loss.
+
+    Raises WorkerError or StoreError as `evaluate` does.
+    """
+    reasons = missing or {}
+    absent = {task: reasons[task.dataset.name] for task in config.tasks if task.dataset.name in reasons}
+    results = {r.key: r for r in evaluate(config.jobs(absent), store, executor, on_result)}
+    tables = {
+        view: tabulate(grid.entries(), results, f"Test accuracy, {VIEWS[view]}", missing=absent, names=names)
+        for view, grid in config.grids().items()
+    }
+    return BenchOutcome(config, tables, results, dict(names or {}))
+
+
+def load_datasets(
+    names: Iterable[str], data_dir: str | Path | None = None, download: bool = False
+) -> tuple[dict[str, Dataset], dict[str, str]]:
+    """Load data sets by name; return those that are there, and for each that is not, the reason."""
+    datasets: dict[str, Dataset] = {}
+    missing: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        try:
+            datasets[name] = load_dataset(name, data_dir, download)
+        except (DataError, ImportError) as error:
+            missing[name] = str(error)
+    return datasets, missing
+
+
+def pin(tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> tuple[Task, ...]:
+    """Tie each task to the content of its data set, so that a changed file is another task; absent ones stay."""
+    return tuple(
+        replace(task, dataset=replace(task.dataset, fingerprint=datasets[task.dataset.name].fingerprint))
+        if task.dataset.name in datasets
+        else task
+        for task in tasks
+    )

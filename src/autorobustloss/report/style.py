@@ -1,0 +1,83 @@
+"""What every picture shares: colours for colour-blind readers, line styles that print in grey, and saving."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from autorobustloss.errors import ConfigError
+
+OKABE_ITO = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#8C8C8C")
+"""The palette of Okabe and Ito (2008), its yellow replaced by a grey that shows on white."""
+
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 3)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
+
+FORMATS = (".png", ".svg", ".pdf")
+# Text stays text in SVG; a fixed salt and no date make the same data give the same bytes.
+SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "autorobustloss", "pdf.fonttype": 42}
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """Return colour, dashes and marker of the curve number `index`; no two of the first 56 look alike."""
+    return {
+        "color": OKABE_ITO[index % len(OKABE_ITO)],
+        "linestyle": LINES[index % len(LINES)],
+        "marker": MARKERS[index % len(MARKERS)],
+    }
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of so many inches that belongs to no window and no global state."""
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def layout(count: int, widest: int) -> tuple[int, int]:
+    """Return rows and columns for so many panels, as even as `widest` columns allow.
+
+    >>> layout(6, widest=4), layout(7, widest=4)
+    ((2, 3), (2, 4))
+    """
+    rows = -(-count // widest)
+    return rows, -(-count // rows)
+
+
+def tidy(axes: Axes) -> None:
+    """Take away what carries no data: the upper and right frame, heavy grid lines."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8)
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG, SVG or PDF, by the suffix of `path`; the same figure gives the same bytes.
+
+    Raises ConfigError for another suffix.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in FORMATS:
+        raise ConfigError(f"got picture {str(path)!r}, expected a name that ends in {', '.join(FORMATS)}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(render(figure, suffix[1:]))
+    return target
+
+
+def render(figure: Figure, kind: str = "svg") -> bytes:
+    """Return the bytes of a figure as "png", "svg" or "pdf"."""
+    if f".{kind}" not in FORMATS:
+        raise ConfigError(f"got picture format {kind!r}, expected one of png, svg, pdf")
+    metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    buffer = io.BytesIO()
+    with rc_context(SETTINGS):
+        figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()
