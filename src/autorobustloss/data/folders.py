@@ -15,6 +15,8 @@ from autorobustloss.errors import DataError, MissingDependencyError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 KEY_LIST = "noisy_train_key_list.txt"
+CHUNK = 64
+"""Images a thread decodes before it reports."""
 
 Progress = Callable[[int, int], None]
 """Called with the images decoded so far and their total."""
@@ -146,18 +148,23 @@ def _decode(files: Sequence[Path], size: int, progress: Progress | None) -> np.n
     mode = "L" if first.ndim == 2 else "RGB"
     images = np.empty((len(files), 1 if mode == "L" else 3, *first.shape[:2]), dtype=np.uint8)
 
-    def fill(i: int) -> None:
-        image = _read_image(files[i], size, mode)
-        if image.shape != first.shape:
-            raise DataError(
-                f"{files[i]}: {image.shape[1]}x{image.shape[0]} pixels, but {files[0]} has "
-                f"{first.shape[1]}x{first.shape[0]}; give a size to resize to, as in NAME[size=64]"
-            )
-        images[i] = image if mode == "L" else image.transpose(2, 0, 1)
+    def fill(chunk: range) -> int:
+        for i in chunk:
+            image = _read_image(files[i], size, mode)
+            if image.shape != first.shape:
+                raise DataError(
+                    f"{files[i]}: {image.shape[1]}x{image.shape[0]} pixels, but {files[0]} has "
+                    f"{first.shape[1]}x{first.shape[0]}; give a size to resize to, as in NAME[size=64]"
+                )
+            images[i] = image if mode == "L" else image.transpose(2, 0, 1)
+        return len(chunk)
 
+    chunks = [range(start, min(start + CHUNK, len(files))) for start in range(0, len(files), CHUNK)]
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    done = 0
     try:
-        for done, _ in enumerate(pool.map(fill, range(len(files))), start=1):
+        for count in pool.map(fill, chunks):
+            done += count
             if progress is not None:
                 progress(done, len(files))
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +47,14 @@ class NoiseSpec:
     legacy: bool = False
     labels: str = ""
     matrix: Matrix = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", NOISES.resolve(self.kind))
+        if not 0 <= self.rate <= 1:
+            percent = f"; {self.rate:g} % is {self.rate / 100:g}" if 1 < self.rate <= 100 else ""
+            raise ConfigError(f"noise {self.kind!r}: got rate {self.rate!r}, expected a number in [0, 1]{percent}")
+        if self.kind == "matrix":
+            object.__setattr__(self, "matrix", check_matrix(self.matrix, "matrix"))
 
     @classmethod
     def parse(cls, text: str | NoiseSpec) -> NoiseSpec:
@@ -166,7 +173,7 @@ def check_matrix(rows: Any, source: str) -> Matrix:
     for i, row in enumerate(values):
         if not np.isfinite(row).all() or (row < 0).any() or abs(row.sum() - 1) > 1e-6:
             raise ConfigError(
-                f"{source}: row {i} is {row.tolist()} with sum {row.sum():.6g}, expected probabilities that sum to 1 "
+                f"{source}: row {i} is {row.tolist()!r:.100} with sum {row.sum():.6g}, expected probabilities that sum to 1 "
                 "(row = true class, column = noisy class; if the columns sum to 1, transpose the matrix)"
             )
     return tuple(tuple(row) for row in values.tolist())
@@ -176,11 +183,9 @@ def _with_rate(kind: str, value: float | str) -> NoiseSpec:
     try:
         rate = float(value)
     except (TypeError, ValueError):
-        rate = math.nan
-    if not 0 <= rate <= 1:
-        raise ConfigError(f"noise {kind!r}: got rate {value!r}, expected a number in [0, 1], as in {kind}:0.4")
+        raise ConfigError(f"noise {kind!r}: got rate {value!r}, expected a number, as in {kind}:0.4") from None
     # Rate 0 is no noise, whatever the kind: one task, one text.
-    return NoiseSpec(kind, rate) if rate else NoiseSpec()
+    return NoiseSpec(kind, rate) if rate else NoiseSpec("clean")
 
 
 def _read_matrix(path: Path) -> Any:
