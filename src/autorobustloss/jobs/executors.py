@@ -7,6 +7,7 @@ changes no number.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -14,7 +15,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from autorobustloss.errors import ConfigError, WorkerError
-from autorobustloss.jobs.job import Job
+from autorobustloss.jobs.job import Job, Task
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.run import Trainer
 from autorobustloss.jobs.sharing import share
@@ -84,12 +85,13 @@ class ProcessExecutor:
         self.workers = usable_cores() if workers is None else workers
         self.run: Callable[[Job], Result] = Trainer(share(datasets), device)
         self._pool: list[Worker] = []
+        self._seconds: dict[tuple[Task, str], float] = {}
 
     def map(self, jobs: Sequence[Job]) -> Results:
-        """Yield every job with its result as it finishes."""
+        """Yield every job with its result as it finishes; jobs that took long before start first."""
         if self._busy():
             raise WorkerError("got a second map while the first goes on; finish or close that, or use another executor")
-        pending, deaths = deque(jobs), Counter[str]()
+        pending, deaths = deque(self._longest_first(jobs)), Counter[str]()
         try:
             while pending or self._busy():
                 self._assign(pending)
@@ -108,7 +110,9 @@ class ProcessExecutor:
                         finished += [(job, result)] if result is not None else []
                 if failure is None:
                     self._assign(pending)  # before the caller gets to store what is finished: no core waits for that
-                yield from finished
+                for job, result in finished:
+                    self._seconds[job.task, job.method.name] = result.wall_time
+                    yield job, result
                 if failure is not None:
                     raise failure
         finally:
@@ -125,6 +129,13 @@ class ProcessExecutor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _longest_first(self, jobs: Sequence[Job]) -> list[Job]:
+        """Order jobs by how long the last one of the same task and method took, so that none is left for the end.
+
+        What is new comes first, in the order given.
+        """
+        return sorted(jobs, key=lambda job: -self._seconds.get((job.task, job.method.name), math.inf))
 
     def _busy(self) -> list[Worker]:
         return [worker for worker in self._pool if worker.job is not None]

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs.strict import exact_fields
+from autorobustloss.jobs.strict import known_fields
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.noise.spec import NoiseSpec
 from autorobustloss.training.protocol import Protocol
 
 TRAINING_VERSION = 1
-"""Raised whenever the same spec would train to other numbers, so that stored results are never mixed."""
+"""Raised whenever the same spec would train to other numbers, so that stored results are never mixed.
+
+A changed default of a field of `Job`, `Task`, `DataSpec` or `Protocol` is such a change, a new field is not.
+"""
 
 EVALUATIONS = ("valid_clean", "valid_noisy", "test")
 
@@ -85,15 +88,15 @@ class Job:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Job:
-        """Read what `to_dict` wrote, through JSON or not; a missing or unknown field is a ConfigError."""
-        job = exact_fields("job", cls, values)
-        task = exact_fields("task", Task, job["task"])
-        method = exact_fields("method", MethodSpec, job["method"])
-        task["dataset"] = DataSpec(**exact_fields("data set", DataSpec, task["dataset"]))
-        task["protocol"] = Protocol(**exact_fields("protocol", Protocol, task["protocol"]))
+        """Read what `to_dict` wrote, now or before a field was added; an unknown field is a ConfigError."""
+        job = known_fields("job", cls, values)
+        task = known_fields("task", Task, job["task"])
+        method = known_fields("method", MethodSpec, job["method"])
+        task["dataset"] = DataSpec(**known_fields("data set", DataSpec, task["dataset"]))
+        task["protocol"] = Protocol(**known_fields("protocol", Protocol, task.get("protocol", {})))
         try:
-            job["method"] = MethodSpec.of(method["name"], **dict(method["hyperparameters"]))
-            return cls(**{**job, "task": Task(**task), "evaluate": tuple(job["evaluate"])})
+            job["method"] = MethodSpec.of(method["name"], **dict(method.get("hyperparameters", ())))
+            return cls(**{**job, "task": Task(**task)})
         except (TypeError, ValueError) as error:
             raise ConfigError(f"got a job that does not read: {error}; expected what Job.to_dict writes") from error
 
@@ -101,9 +104,9 @@ class Job:
     def key(self) -> str:
         """SHA-256 of the canonical JSON of the spec and of the version of the training semantics.
 
-        Equal jobs have equal keys: 1 and 1.0 count as the same number.
+        Jobs have equal keys exactly if they are equal.
         """
-        spec = {"job": _canonical(self.to_dict()), "training_version": TRAINING_VERSION}
+        spec = {"job": _canonical(self), "training_version": TRAINING_VERSION}
         try:
             text = json.dumps(spec, sort_keys=True, allow_nan=False)
         except ValueError:
@@ -112,9 +115,16 @@ class Job:
 
 
 def _canonical(value: Any) -> Any:
-    """Replace whole floats by integers, recursively, because dataclasses compare 1 and 1.0 as equal."""
-    if isinstance(value, dict):
-        return {k: _canonical(v) for k, v in value.items()}
+    """Return the JSON that is hashed: fields at their default are left out, whole floats and booleans are integers.
+
+    So a field that is added later, with a default that keeps the numbers, keeps the keys; and 1, 1.0 and True, which
+    Python and the dataclasses take as equal, are one key.
+    """
+    if is_dataclass(value):
+        return {
+            f.name: _canonical(getattr(value, f.name)) for f in fields(value) if getattr(value, f.name) != f.default
+        }
     if isinstance(value, (list, tuple)):
         return [_canonical(v) for v in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
+    return int(value) if whole else value

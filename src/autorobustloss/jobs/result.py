@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs.strict import exact_fields
+from autorobustloss.jobs.strict import known_fields
 from autorobustloss.training.history import History
 
 
@@ -61,19 +61,16 @@ class Result:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Result:
         """Read what `to_dict` gave; anything else is a ConfigError."""
-        result = exact_fields("result", cls, values)
-        history = exact_fields("history", History, result["history"])
-        for name, kind in _KINDS.items():
-            if (name, result[name]) != ("noise_rate", None):
-                _check(name, result[name], kind)
-        for name, value in history.items():
-            if name in ("stopped", "steps"):
-                _check(name, value, str if name == "stopped" else int)
-                continue
-            _check(name, value, list)
-            for number in value:
+        result = known_fields("result", cls, values)
+        result["history"] = known_fields("history", History, result["history"])
+        for name, value in result.items():
+            if name != "history" and (name, value) != ("noise_rate", None):
+                _check(name, value, _KINDS[name])
+        for name, value in result["history"].items():
+            _check(name, value, _HISTORY_KINDS.get(name, list))
+            for number in value if isinstance(value, list) else ():
                 _check(name, number, int if name == "epochs" else float)
-        return cls(**{**result, "history": History(**history)})
+        return cls(**{**result, "history": History(**result["history"])})
 
 
 _KINDS = {
@@ -85,10 +82,11 @@ _KINDS = {
     "versions": dict,
     "peak_memory": int,
 }
+_HISTORY_KINDS = {"stopped": str, "steps": int}
 
 
 def _check(name: str, value: Any, kind: type) -> None:
-    wrong = not isinstance(value, (int, float) if kind is float else kind) or (kind is not bool and value is True)
+    wrong = not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool)
     if wrong or (kind is float and not math.isfinite(value)):
         raise ConfigError(f"result: got {name}={value!r}, expected {kind.__name__}")
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils import deterministic
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
 from autorobustloss.methods import run_method
 from autorobustloss.noise import NoiseSpec, empirical_matrix, transition_matrix
+from autorobustloss.seeding import derive_seed
 
 if TYPE_CHECKING:
     from autorobustloss.data import Dataset, Splits
@@ -36,7 +38,7 @@ def run_job(job: Job, dataset: Dataset, device: str = "cpu", cache: SplitsCache 
 
     Raises DataError if the data set is not the one that the job was written for (`DataSpec.fingerprint`).
     """
-    with reproducible(device):
+    with reproducible(job.seed, device):
         splits = (cache or SplitsCache(0)).get(job, dataset, device)
         start = time.perf_counter()
         history = run_method(
@@ -127,28 +129,38 @@ def known_noise(noise: str, dataset_name: str, splits: Splits) -> Tensor | None:
 
 
 @contextmanager
-def reproducible(device: str = "cpu") -> Iterator[None]:
-    """Run with one thread, float32 and deterministic kernels, whatever the process has set; put all back afterwards."""
-    threads = torch.get_num_threads()
-    dtype = torch.get_default_dtype()
-    precision = torch.get_float32_matmul_precision()
-    strict = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float32)
-    torch.set_float32_matmul_precision("highest")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
-    try:
-        with torch.enable_grad(), torch.device("cpu"), torch.random.fork_rng(enabled=device == "cuda"):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
-        torch.set_float32_matmul_precision(precision)
-        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
-        torch.backends.cudnn.benchmark = benchmark
+def reproducible(seed: int = 0, device: str = "cpu") -> Iterator[None]:
+    """Run as in a fresh process with one thread, whatever this process has set, and put everything back afterwards.
+
+    The global random state starts from `seed`, for code that draws from it. On a GPU, kernels are deterministic where
+    PyTorch has such; on the CPU one thread is enough.
+    """
+    with ExitStack() as stack:
+        set_back = stack.callback
+        set_back(torch.set_num_threads, torch.get_num_threads())
+        set_back(torch.set_default_dtype, torch.get_default_dtype())
+        set_back(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        set_back(
+            torch.use_deterministic_algorithms,
+            torch.are_deterministic_algorithms_enabled(),
+            warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        # Filling fresh memory is a part of PyTorch's deterministic mode that costs time and changes no sound result.
+        for owner, name in ((deterministic, "fill_uninitialized_memory"), (torch.backends.cudnn, "benchmark")):
+            set_back(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, False)
+        torch.set_num_threads(1)
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+        torch.use_deterministic_algorithms(device == "cuda", warn_only=True)
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))  # it slows every call down, so only where it is needed
+        stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []))
+        torch.manual_seed(derive_seed("job", seed))
+        yield
 
 
 def library_versions() -> dict[str, str]:

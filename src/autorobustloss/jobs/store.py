@@ -1,9 +1,8 @@
 """Finished jobs in one SQLite file.
 
-A result is committed the moment it exists, in a transaction of its own. In write-ahead mode the pages of a commit are
-in the operating system's hands when `put` returns, so a process killed at any moment loses nothing that was put; with
-`synchronous=NORMAL` a power failure can lose the last seconds of results, which are then trained again, but never
-damages the file.
+A result is committed the moment it exists, in a transaction of its own, in write-ahead mode with SQLite's default
+`synchronous=FULL`: when `put` returns, the result survives the death of the process and a power failure. That costs
+about 4 ms, against jobs of seconds; `NORMAL` would save half of it and lose the last results with the power.
 """
 
 from __future__ import annotations
@@ -63,8 +62,7 @@ class Store:
     def _prepare(self) -> None:
         execute = self._database.execute
         version = self._schema_version()
-        wal = execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal"
-        execute(f"PRAGMA synchronous = {'NORMAL' if wal else 'FULL'}")
+        execute("PRAGMA journal_mode = WAL")  # where the file system cannot, SQLite stays with its rollback journal
         if version == 0:
             execute("BEGIN IMMEDIATE")
             with self._database:  # two processes may create the file at the same moment: the second finds it made
@@ -75,7 +73,7 @@ class Store:
                     execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         fault = execute("PRAGMA quick_check(1)").fetchone()[0]
         if fault != "ok":
-            raise sqlite3.DatabaseError(fault)
+            raise sqlite3.DatabaseError(f"malformed: {fault}")
 
     def _schema_version(self) -> int:
         """Return the version of the schema, 0 for an empty file; raise for one that is not ours or too new."""
@@ -124,12 +122,14 @@ class Store:
 
     def items(self) -> Iterator[tuple[Job, Result]]:
         """Yield every job and its result, oldest first; those of an earlier `TRAINING_VERSION` are passed over."""
-        for key, job, text in self._rows(f"SELECT key, job, result FROM results {_CURRENT}", (TRAINING_VERSION,)):
-            result = self._read(key, text)
+        for key, text, result in self._rows(f"SELECT key, job, result FROM results {_CURRENT}", (TRAINING_VERSION,)):
             try:
-                yield Job.from_dict(json.loads(job)), result
+                job = Job.from_dict(json.loads(text))
             except ValueError as error:
                 raise self._broken_row(key, error) from error
+            if job.key != key:
+                raise self._broken_row(key, ConfigError(f"it holds job {job.key}"))
+            yield job, self._read(key, result)
 
     def __contains__(self, job: object) -> bool:
         key = job.key if isinstance(job, Job) else job
@@ -176,7 +176,8 @@ class Store:
 
     def _broken_row(self, key: str, error: Exception) -> StoreError:
         return StoreError(
-            f"the store {self.path} has a broken row {key}: {error}; remove it, and the job runs again:\n"
+            f"the store {self.path} has a row that does not read, {key}: {error}. A newer version of autorobustloss "
+            "may have written it; if it is broken, remove it, and the job runs again:\n"
             f"  sqlite3 {self.path} \"DELETE FROM results WHERE key = '{key}'\""
         )
 
