@@ -74,15 +74,17 @@ class RobustLoss(nn.Module):
         logits = flatten(input)
         with torch.autocast(device_type=input.device.type, enabled=False):
             logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+            total_weight: Tensor | None = None
             if soft:
                 values = self._soft_values(logits, flatten(target).to(logits.dtype))
-                total_weight = values.new_tensor(float(values.shape[0]))
             else:
                 values, total_weight = self._hard_values(logits, target.reshape(-1))
             if self.reduction == "none":
                 return values.reshape(dense)
             if self.reduction == "sum":
                 return values.sum()
+            if total_weight is None:
+                return values.sum() / max(values.shape[0], 1)
             return values.sum() / total_weight.clamp_min(torch.finfo(values.dtype).tiny)
 
     def _soft_values(self, logits: Tensor, probabilities: Tensor) -> Tensor:
@@ -91,18 +93,20 @@ class RobustLoss(nn.Module):
             return values
         return values * (probabilities @ self.weight.to(logits))
 
-    def _hard_values(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weighted per-sample losses, zero where ignored, and the sum of the weights."""
+    def _hard_values(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return weighted per-sample losses, zero where ignored, and the sum of the weights (None: all count 1)."""
         labels = labels.long()
+        if self.weight is None and all_count(labels, logits.shape[1], self.ignore_index):
+            return self.hard(logits, labels), None
         kept = labels != self.ignore_index
         check_labels(labels, kept, logits.shape[1])
         safe = torch.where(kept, labels, torch.zeros_like(labels))
-        values = self.hard(logits, safe)
+        # An ignored sample may have non-finite logits, which a factor of 0 would not keep out of the gradient.
+        values = self.hard(torch.where(kept.unsqueeze(1), logits, torch.zeros_like(logits)), safe)
         factor = kept.to(values.dtype)
         if self.weight is not None:
             factor = factor * self.weight.to(values)[safe]
-        # `where`, not a product alone: an ignored sample may have non-finite logits.
-        return torch.where(kept, values * factor, torch.zeros_like(values)), factor.sum()
+        return values * factor, factor.sum()
 
     def extra_repr(self) -> str:
         """Show the hyper-parameters (those a subclass lists in `hyperparameters`) and non-default arguments."""
@@ -155,14 +159,33 @@ def check_shapes(input: Tensor, target: Tensor) -> None:
         )
 
 
+def readable(labels: Tensor) -> bool:
+    """Return whether looking at the values costs nothing: in eager mode, on the CPU, outside `vmap` and `grad`."""
+    return (
+        not torch.compiler.is_compiling()
+        and labels.device.type == "cpu"
+        and not torch._C._functorch.is_functorch_wrapped_tensor(labels)
+    )
+
+
+def all_count(labels: Tensor, classes: int, ignore_index: int) -> bool:
+    """Return whether every label is known to be a class and none to be ignored, so that nothing need be masked.
+
+    Masking costs more than a typical loss; False, where values cannot be looked at, is always safe.
+    """
+    if labels.numel() == 0 or not readable(labels):
+        return False
+    low, high = (int(bound) for bound in labels.aminmax())
+    return low >= 0 and high < classes and not low <= ignore_index <= high
+
+
 def check_labels(labels: Tensor, kept: Tensor, classes: int) -> None:
     """Raise LossInputError for a label outside [0, C).
 
-    Only where looking at values costs nothing: in eager mode on the CPU. On a GPU an out-of-range label trips the
-    device-side assertion of the gather, as it does in `CrossEntropyLoss`; under `compile` and `vmap` values cannot
-    be looked at.
+    Only where values are `readable`. On a GPU an out-of-range label trips the device-side assertion of the gather, as
+    it does in `CrossEntropyLoss`; under `compile` and `vmap` values cannot be looked at.
     """
-    if torch.compiler.is_compiling() or labels.device.type != "cpu" or torch._C._functorch.is_batchedtensor(labels):
+    if not readable(labels):
         return
     bad = kept & ((labels < 0) | (labels >= classes))
     if bool(bad.any()):

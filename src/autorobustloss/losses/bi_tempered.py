@@ -6,11 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.published import LossArguments, PublishedLoss, within
+from autorobustloss.losses.published import LossArguments, PublishedLoss, one_hot, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ class BiTempered(PublishedLoss):
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
-        return self.soft(logits, F.one_hot(labels, logits.shape[1]).to(logits.dtype))
+        return self.soft(logits, one_hot(labels, logits))
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, within
+from autorobustloss.losses.base import all_count, check_shapes
+from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, one_hot, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ class CrossEntropy(PublishedLoss):
     >>> CrossEntropy()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
     tensor(2.3026)
     """
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the reduced loss, by PyTorch's fused kernel where nothing is ignored or weighted."""
+        check_shapes(input, target)
+        hard = not torch.is_floating_point(target)
+        if hard and self.weight is None and all_count(target, input.shape[min(input.ndim - 1, 1)], self.ignore_index):
+            with torch.autocast(device_type=input.device.type, enabled=False):
+                logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+                return F.cross_entropy(logits, target.long(), reduction=self.reduction)
+        return super().forward(input, target)
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return −log p_y: logits (M, C), labels (M,) -> (M,)."""
@@ -113,7 +124,7 @@ class Huber(PublishedLoss):
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
-        return self.soft(logits, F.one_hot(labels, logits.shape[1]).to(logits.dtype))
+        return self.soft(logits, one_hot(labels, logits))
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""

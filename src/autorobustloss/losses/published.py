@@ -68,6 +68,14 @@ class LabelwiseLoss(PublishedLoss):
         return (probabilities * self.of_label(log_p, log_p)).sum(dim=1)
 
 
+def one_hot(labels: Tensor, like: Tensor) -> Tensor:
+    """Return the labels (M,) as one-hot rows in shape and dtype of `like` (M, C).
+
+    `torch.nn.functional.one_hot` looks at the labels, which `vmap` forbids and a GPU waits for.
+    """
+    return torch.zeros_like(like).scatter(1, labels.unsqueeze(1), 1.0)
+
+
 def within(
     name: str,
     value: float,

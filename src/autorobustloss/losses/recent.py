@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autorobustloss.losses.normalised import focal, normalised_cross_entropy
 from autorobustloss.losses.plain import reduced_mae
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, not_both_zero, within
+from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, not_both_zero, one_hot, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ EPS_FLOOR = 1e-8
 
 def log_epsilon_softmax(log_p: Tensor, m: float, legacy: bool = False) -> Tensor:
     """Return log((p + m·e_ŷ)/(m + 1)), ŷ the predicted class: m -> ∞ turns the prediction into a one-hot vector."""
-    predicted = F.one_hot(log_p.argmax(dim=1), log_p.shape[1]).bool()
+    predicted = one_hot(log_p.argmax(dim=1), log_p).bool()
     result = torch.where(predicted, torch.log1p(torch.expm1(log_p) / (m + 1)), log_p - math.log1p(m))
     return result.clamp_min(math.log(EPS_FLOOR)) if legacy else result
 
@@ -185,9 +185,8 @@ class EpsilonSoftmaxLoss(PublishedLoss):
     def of_labels(self, logits: Tensor) -> Tensor:
         """Return the loss for every label: (M, C) -> (M, C)."""
         log_p = torch.log_softmax(logits, dim=1)
-        return self.alpha * self.active(log_epsilon_softmax(log_p, self.m, self.legacy)) + self.beta * 2 * reduced_mae(
-            log_p
-        )
+        active = self.active(log_epsilon_softmax(log_p, self.m, self.legacy))
+        return self.alpha * active + 2 * self.beta * reduced_mae(log_p)
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
@@ -337,9 +336,9 @@ class LabelDistributionallyRobustKL(PublishedLoss):
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
-        scores, index = normalised_scores(logits), labels.unsqueeze(1)
-        margins = torch.full_like(scores, self.margin).scatter(1, index, 0.0)
-        return self._log_mean_exp(scores + margins) - scores.gather(1, index).squeeze(1)
+        scores = normalised_scores(logits)
+        margins = self.margin * (1 - one_hot(labels, scores))
+        return self._log_mean_exp(scores + margins) - scores.gather(1, labels.unsqueeze(1)).squeeze(1)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the expected loss of each row: (M, C), (M, C) -> (M,)."""
