@@ -1,21 +1,34 @@
-"""Comparing methods over tasks: grids, ranks, significance, tables."""
+"""Comparing methods over tasks: grids, ranks, significance, tables, and the paper's experiments."""
 
+from autorobustloss.benchmark.bench import BenchConfig, BenchOutcome, load_datasets, pin, run_bench
 from autorobustloss.benchmark.grid import Entry, Grid, matched
-from autorobustloss.benchmark.ranking import average_ranks, critical_difference, friedman
+from autorobustloss.benchmark.paper import Experiment, Scale, experiments, run_experiment
+from autorobustloss.benchmark.ranking import average_ranks, cliques, critical_difference, friedman, wilcoxon_holm
 from autorobustloss.benchmark.render import render
 from autorobustloss.benchmark.table import Block, Cell, Table, compare, tabulate
 
 __all__ = [
+    "BenchConfig",
+    "BenchOutcome",
     "Block",
     "Cell",
     "Entry",
+    "Experiment",
     "Grid",
+    "Scale",
     "Table",
     "average_ranks",
+    "cliques",
     "compare",
     "critical_difference",
+    "experiments",
     "friedman",
+    "load_datasets",
     "matched",
+    "pin",
     "render",
+    "run_bench",
+    "run_experiment",
     "tabulate",
+    "wilcoxon_holm",
 ]

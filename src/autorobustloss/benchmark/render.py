@@ -151,8 +151,8 @@ def _best(block: Block) -> list[set[int]]:
     """Return for each column the rows whose printed mean is the highest."""
     columns = []
     for column in range(len(block.cells[0]) if block.cells else 0):
-        means = [row[column].mean for row in block.cells]
-        printed = [None if m is None else round(100 * m, 2) for m in means]
+        means = [(row[column].mean, row[column].n) for row in block.cells]  # n = 0: quoted, not ours
+        printed = [None if m is None or not n else round(100 * m, 2) for m, n in means]
         top = max((p for p in printed if p is not None), default=None)
         columns.append({row for row, p in enumerate(printed) if p is not None and p == top})
     return columns
