@@ -20,7 +20,7 @@ from autorobustloss.data.dataset import Dataset
 from autorobustloss.data.npz import read_npz
 from autorobustloss.errors import DataError
 
-HUMAN_FILES: Mapping[str, tuple[str, ...]] = {
+HUMAN_FILES: Mapping[str, tuple[str, str]] = {
     "cifar10": ("cifar10n.npz", "CIFAR-10_human.pt"),
     "cifar100": ("cifar100n.npz", "CIFAR-100_human.pt"),
 }
@@ -90,16 +90,17 @@ def _vector(path: Path, key: str, values: Any, dataset: Dataset) -> Tensor:
 
 
 def _read_pt(path: Path) -> dict[str, Any]:
-    """Read the published .pt file, a dictionary of NumPy arrays, without running code from it."""
+    """Read a published .pt file, a dictionary of NumPy arrays, without running code from it."""
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_array_globals()):
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, AttributeError) as error:
+        npz = next(npz for npz, pt in HUMAN_FILES.values() if pt == path.name)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path}: cannot be read as a dictionary of label arrays ({reason:.120}); "
-            f"download it again, or save its arrays with np.savez as {HUMAN_FILES['cifar10'][0]}"
+            f"download it again, or save its arrays with np.savez as {path.with_name(npz)}"
         ) from None
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, expected a dictionary of label arrays")

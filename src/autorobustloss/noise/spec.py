@@ -173,8 +173,8 @@ def check_matrix(rows: Any, source: str) -> Matrix:
     for i, row in enumerate(values):
         if not np.isfinite(row).all() or (row < 0).any() or abs(row.sum() - 1) > 1e-6:
             raise ConfigError(
-                f"{source}: row {i} is {row.tolist()!r:.100} with sum {row.sum():.6g}, expected probabilities that sum to 1 "
-                "(row = true class, column = noisy class; if the columns sum to 1, transpose the matrix)"
+                f"{source}: row {i} is {row.tolist()!r:.100} with sum {row.sum():.6g}, expected probabilities that sum "
+                "to 1 (row = true class, column = noisy class; if the columns sum to 1, transpose the matrix)"
             )
     return tuple(tuple(row) for row in values.tolist())
 
