@@ -1,7 +1,20 @@
 """What a job trains with: a loss, or a procedure around one."""
 
-from autorobustloss.methods.registry import METHODS, Setting
-from autorobustloss.methods.run import run_method, train_networks
+from autorobustloss.methods import forward, jocor, logitclip, tuned_ce  # noqa: F401  (each registers its procedure)
+from autorobustloss.methods.criterion import create_criterion, matched
+from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.methods.run import create_procedure, list_methods, run_method, train_networks
 from autorobustloss.methods.spec import MethodSpec
 
-__all__ = ["METHODS", "MethodSpec", "Setting", "run_method", "train_networks"]
+__all__ = [
+    "METHODS",
+    "MethodSpec",
+    "Procedure",
+    "Setting",
+    "create_criterion",
+    "create_procedure",
+    "list_methods",
+    "matched",
+    "run_method",
+    "train_networks",
+]

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from autorobustloss.methods.criterion import create_criterion
+from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
 from autorobustloss.registry import Registry
 from autorobustloss.seeding import derive_seed
-from autorobustloss.training import History, Objective, Protocol, fit
+from autorobustloss.training import History, LossObjective, Objective, Protocol, fit
 
 if TYPE_CHECKING:
     from autorobustloss.data import Splits
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything a method is given: network, data, protocol, seed, and what to score.
+    """What a method is given: the network's name, data, protocol, seed, and which splits to score.
 
-    noise_matrix is the true T[true, noisy] where the caller knows it (for methods that are told it), else None.
+    noise_matrix is the true T[true, noisy] (C, C), for methods that are told it; None where nobody knows it.
     """
 
     model: str
@@ -32,17 +34,30 @@ class Setting:
     noise_matrix: Tensor | None = None
     on_epoch: Callable[[History], None] | None = None
 
-    def network(self, which: int = 0) -> nn.Module:
-        """Build an untrained network; number 0 has the initial weights that every method with this seed gets."""
-        seed = self.seed if which == 0 else derive_seed("network", self.seed, which)
+    def network(self, number: int = 0) -> nn.Module:
+        """Build an untrained network; number 0 has the initial weights that every method gets under this seed."""
+        seed = self.seed if number == 0 else derive_seed("network", self.seed, number)
         network = build_model(self.model, self.splits.input_shape, self.splits.num_classes, seed)
         return network.to(self.splits.x_train.device)
 
-    def fit(self, objective: Objective, protocol: Protocol | None = None) -> History:
-        """Train an objective under the setting's protocol, or a changed one."""
-        return fit(objective, self.splits, protocol or self.protocol, self.seed, self.evaluate, self.on_epoch)
+    def criterion(self, spec: MethodSpec) -> nn.Module:
+        """Build a loss on the device of the data."""
+        return create_criterion(spec, self.splits.num_classes, self.splits.x_train.device)
+
+    def fit(self, objective: Objective, protocol: Protocol | None = None) -> tuple[nn.ModuleList, History]:
+        """Train an objective under the setting's protocol, or a changed one; return its networks and the curves."""
+        history = fit(
+            objective, self.splits, protocol or self.protocol, self.seed, self.evaluate, on_epoch=self.on_epoch
+        )
+        return objective.networks, history
 
 
 Procedure = Callable[[Setting], tuple[nn.ModuleList, History]]
 
 METHODS: Registry[Procedure] = Registry("method")
+"""Factories that take a procedure's hyper-parameters; a name that is not here is that of a loss."""
+
+
+def plain_loss(spec: MethodSpec) -> Procedure:
+    """Return the procedure that minimises one loss in the standard loop."""
+    return lambda setting: setting.fit(LossObjective(setting.network(), setting.criterion(spec)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from autorobustloss.errors import ConfigError
+
 
 class Network(nn.Module):
     """A classifier in two parts: `features(x)` is (N, D), the penultimate activations; `forward(x)` their logits.
@@ -26,3 +28,35 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits: (N, …) -> (N, C)."""
         return self.head(self.features(x))
+
+
+def image_shape(model: str, input_shape: tuple[int, ...], smallest: int = 1) -> tuple[int, int, int]:
+    """Return (C, H, W), or raise ConfigError for tables and for images too small for a network."""
+    if len(input_shape) != 3:
+        raise ConfigError(
+            f"model {model!r}: got inputs of shape {input_shape}, expected (C, H, W) images; "
+            "for tables use linear, mlp2 or mlp3"
+        )
+    depth, height, width = input_shape
+    if min(height, width) < smallest:
+        raise ConfigError(
+            f"model {model!r}: got images of {height}x{width}, expected at least {smallest}x{smallest}; "
+            "for smaller ones use linear, mlp2, mlp3 or cnn4"
+        )
+    return depth, height, width
+
+
+def scaled(channels: int, width: float) -> int:
+    """Return a number of channels times a width, at least 1.
+
+    >>> scaled(64, 0.25)
+    16
+    """
+    if not width > 0:
+        raise ConfigError(f"model: got width={width!r}, expected a positive fraction, such as 0.25")
+    return max(1, round(channels * width))
+
+
+def convolution(into: int, out: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> nn.Conv2d:
+    """Return a convolution that keeps the size of its input, up to the stride."""
+    return nn.Conv2d(into, out, kernel, stride=stride, padding=kernel // 2, bias=bias)

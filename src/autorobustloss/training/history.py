@@ -15,7 +15,7 @@ class History:
     """The curves of one training run; plain JSON types, so `History(**json.loads(...))` gives it back.
 
     epochs: the evaluated epochs, counted from 1. valid_clean, valid_noisy, test: accuracy in [0, 1] at those epochs,
-        empty for a split that was not asked for; the mean over the networks where there are several.
+        empty for a split that was not asked for or has no known labels; the mean over the networks of several.
     train_loss, train_accuracy: one number for every epoch trained, the mean over its batches as they were trained on
         (so against the noisy labels, and with weights that change during the epoch).
     stopped: "" for a run of full length, "diverged", or "chance". A diverged epoch leaves no entries.
@@ -37,7 +37,7 @@ class History:
             raise ConfigError(f"got split {split!r}, expected one of {', '.join(SPLITS)}")
         values: list[float] = getattr(self, split)
         if not values and self.epochs:
-            raise ConfigError(f"split {split!r} was not evaluated in this run; add it to `evaluate`")
+            raise ConfigError(f"split {split!r} was not evaluated: it was not asked for, or has no known labels")
         return values
 
     def last(self, split: str) -> float:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from autorobustloss.errors import ConfigError
 from autorobustloss.seeding import derive_seed, torch_generator
+from autorobustloss.training.evaluation import accuracies, autocast, labelled_splits
 from autorobustloss.training.history import SPLITS, History
 from autorobustloss.training.objective import Objective
-from autorobustloss.training.optimisers import create_optimizer, learning_rate
+from autorobustloss.training.optimisers import clip_norm_, create_optimiser, learning_rate, momentum
 from autorobustloss.training.protocol import Protocol
+from autorobustloss.training.smoothing import create_smoothing
 
 if TYPE_CHECKING:
     from autorobustloss.data import Splits
 
-EVALUATION_BATCH = 1000
+EXPLODED = 1e6
+"""A Euclidean norm of all weights beyond this counts as divergence, as an infinite one does."""
 
 
 def fit(
@@ -30,82 +35,140 @@ def fit(
     evaluate: Sequence[str] = SPLITS,
     on_epoch: Callable[[History], None] | None = None,
 ) -> History:
-    """Train the networks of an objective in place and return the curves."""
+    """Train the networks of an objective in place, on the device of the splits, and return the curves.
+
+    Deterministic: the order of the batches, augmentation and dropout are functions of `seed`; on the CPU with one
+    thread the same call gives the same weights and curves to the last bit, in any process. Global random state is
+    left as it was.
+
+    evaluate: the splits to score every `protocol.evaluate_every` epochs and after the last.
+    on_epoch: called after each epoch with the history so far, while the networks hold the weights that are evaluated.
+    Afterwards the networks hold the weights that were evaluated last: averaged or slow ones under such a protocol.
+
+    Stops early, and says so in `History.stopped`:
+    "diverged": an epoch's mean loss or the weights are not finite, or the norm of the weights exceeds 10⁶;
+    "chance": after `patience_at_chance` epochs no epoch's training accuracy has exceeded the frequency f of the most
+    common (noisy) label by more than three standard errors √(f(1 − f)/N). The last epoch is scored then, too.
+
+    Raises ConfigError for an empty training split or an unknown split in `evaluate`.
+
+    >>> from autorobustloss.data import DataSpec, load_dataset, make_splits
+    >>> splits = make_splits(load_dataset("digits"), DataSpec("digits", train_size=500), "sym:0.2")
+    >>> from autorobustloss.models import build_model
+    >>> from autorobustloss.training import LossObjective
+    >>> network = build_model("linear", splits.input_shape, splits.num_classes, seed=0)
+    >>> objective = LossObjective(network, torch.nn.CrossEntropyLoss())
+    >>> history = fit(objective, splits, Protocol(lr=0.1, epochs=5), seed=0, evaluate=("test",))
+    >>> history.epochs, history.last("test") > 0.7
+    ([1, 2, 3, 4, 5], True)
+    """
+    if len(splits.y_train) == 0:
+        raise ConfigError("got an empty training split, expected at least one sample")
+    targets = labelled_splits(splits, evaluate)
     device = splits.x_train.device
-    networks = objective.networks.to(device)
-    optimizer = create_optimizer(networks.parameters(), protocol)
-    orders, augmentation = torch_generator("order", seed), torch_generator("augment", seed)
+    objective.networks.to(device)
     history = History()
-    steps = 0
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive_seed("dropout", seed))
+        run = _Run(objective, splits, protocol, seed)
         for epoch in range(1, protocol.epochs + 1):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(protocol, epoch)
-            networks.train()
-            totals = torch.zeros(2, device=device)
-            seen = 0
-            for index in batches(len(splits.y_train), protocol.batch_size, orders, device):
-                x, y = splits.x_train[index], splits.y_train[index]
-                if protocol.augment == "crop-flip":
-                    from autorobustloss.data.augment import crop_and_flip
-
-                    x = crop_and_flip(x, augmentation)
-                with precision(protocol, device):
-                    loss, logits = objective.loss(x, y, epoch)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                steps += 1
-                with torch.no_grad():
-                    seen += len(y)
-                    totals[0] += loss * len(y)
-                    totals[1] += (logits.argmax(-1) == y).float().mean() * len(y)
-            loss_sum, correct = totals.tolist()
-            if not math.isfinite(loss_sum):
-                return History(**{**vars(history), "stopped": "diverged", "steps": steps})
-            history.train_loss.append(loss_sum / seen)
-            history.train_accuracy.append(correct / seen)
-            if epoch % protocol.evaluate_every == 0 or epoch == protocol.epochs:
-                history.epochs.append(epoch)
-                for split, accuracy in score(networks, splits, evaluate, protocol).items():
-                    getattr(history, split).append(accuracy)
-            if on_epoch is not None:
-                on_epoch(history)
-    return History(**{**vars(history), "steps": steps})
+            loss, accuracy, norm = run.epoch(epoch)
+            if not (math.isfinite(loss) and norm <= EXPLODED):
+                return replace(history, stopped="diverged", steps=run.steps)
+            history.train_loss.append(loss)
+            history.train_accuracy.append(accuracy)
+            if epoch == protocol.patience_at_chance and max(history.train_accuracy) <= chance_level(splits.y_train):
+                history = replace(history, stopped="chance")
+            last = epoch == protocol.epochs or bool(history.stopped)
+            with run.shown():
+                if last or epoch % protocol.evaluate_every == 0:
+                    history.epochs.append(epoch)
+                    for split, value in accuracies(objective.networks, targets, protocol.precision).items():
+                        getattr(history, split).append(value)
+                if on_epoch is not None:
+                    on_epoch(history)
+            if last:
+                break
+        run.finish()
+    return replace(history, steps=run.steps)
 
 
-def batches(count: int, batch_size: int, generator: torch.Generator, device: torch.device) -> Iterator[Tensor]:
-    """Yield the indices of one epoch's batches: a fresh permutation, cut up; a last batch of one sample is left out."""
-    order = torch.randperm(count, generator=generator).to(device)
+class _Run:
+    """The moving parts of one training run: optimiser, smoothed weights, generators."""
+
+    def __init__(self, objective: Objective, splits: Splits, protocol: Protocol, seed: int) -> None:
+        self.objective, self.splits, self.protocol = objective, splits, protocol
+        self.parameters = [p for p in objective.networks.parameters() if p.requires_grad]
+        self.optimiser = create_optimiser(self.parameters, protocol)
+        self.smoothing = create_smoothing(objective.networks, protocol)
+        self.shown = self.smoothing[-1].shown if self.smoothing else nullcontext
+        self.orders, self.crops = torch_generator("order", seed), torch_generator("augment", seed)
+        self.augment = _augmentation(protocol)
+        self.steps = 0
+
+    def epoch(self, epoch: int) -> tuple[float, float, float]:
+        """Train for an epoch; return its mean loss, its accuracy, and the norm of the weights after it."""
+        self.objective.networks.train()
+        x_train, y_train = self.splits.x_train, self.splits.y_train
+        rate, mass = learning_rate(self.protocol, epoch), momentum(self.protocol, epoch)
+        order = torch.randperm(len(y_train), generator=self.orders).to(y_train.device)
+        losses, outputs, labels = [], [], []
+        for index in batches(order, self.protocol.batch_size):
+            x, y = x_train.index_select(0, index), y_train.index_select(0, index)
+            if self.augment is not None:
+                x = self.augment(x, self.crops)
+            with autocast(self.protocol.precision, x.device):
+                loss, logits = self.objective.loss(x, y, epoch)
+            gradients = torch.autograd.grad(loss, self.parameters)
+            if self.protocol.clip_norm:
+                clip_norm_(gradients, self.protocol.clip_norm)
+            self.optimiser.step(gradients, rate, mass)
+            self.steps += 1
+            for smooth in self.smoothing:
+                smooth.update(self.steps)
+            losses.append(loss.detach())
+            outputs.append(logits.detach())
+            labels.append(y)
+        return _summary(losses, outputs, labels, self.parameters)
+
+    def finish(self) -> None:
+        """Leave the evaluated weights in the networks."""
+        if self.smoothing:
+            self.smoothing[-1].adopt()
+
+
+def _summary(
+    losses: list[Tensor], outputs: list[Tensor], labels: list[Tensor], parameters: Sequence[Tensor]
+) -> tuple[float, float, float]:
+    """Return an epoch's mean loss and accuracy over samples and the norm of the weights, with one synchronisation."""
+    sizes = torch.tensor([len(y) for y in labels], dtype=torch.float64).to(losses[0].device)
+    loss = (torch.stack(losses).double() * sizes).sum() / sizes.sum()
+    accuracy = (torch.cat(outputs, dim=-2).argmax(-1) == torch.cat(labels)).double().mean()
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(p.detach()) for p in parameters]))
+    loss, accuracy, norm = torch.stack([loss, accuracy, norm.double()]).tolist()
+    return loss, accuracy, norm
+
+
+def batches(order: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Cut an epoch's order into batches; a last one of one sample, which batch normalisation cannot take, is left out.
+
+    >>> [batch.tolist() for batch in batches(torch.arange(5), 2)]
+    [[0, 1], [2, 3]]
+    """
     for index in order.split(batch_size):
-        if len(index) > 1 or count == 1:
+        if len(index) > 1 or len(order) == 1 or batch_size == 1:
             yield index
 
 
-def precision(protocol: Protocol, device: torch.device) -> AbstractContextManager[object]:
-    """Return the autocast context of the protocol's forward pass."""
-    return torch.autocast(device.type, torch.bfloat16) if protocol.precision == "bfloat16" else nullcontext()
+def chance_level(labels: Tensor) -> float:
+    """Return the accuracy that a constant prediction does not exceed: f + 3·√(f(1 − f)/N), f the commonest label's."""
+    f = labels.bincount().max().item() / len(labels)
+    return f + 3 * math.sqrt(f * (1 - f) / len(labels))
 
 
-def score(networks: nn.ModuleList, splits: Splits, evaluate: Sequence[str], protocol: Protocol) -> dict[str, float]:
-    """Return the accuracy of each split asked for, the mean over the networks; the validation images pass once."""
-    scores = {}
-    for images, names in (("x_valid", ("valid_clean", "valid_noisy")), ("x_test", ("test",))):
-        wanted = [name for name in names if name in evaluate]
-        if wanted:
-            predictions = predict(networks, getattr(splits, images), protocol)
-            for name in wanted:
-                labels = splits.y_test if name == "test" else getattr(splits, f"y_{name}")
-                scores[name] = (predictions == labels).double().mean().item()
-    return scores
+def _augmentation(protocol: Protocol) -> Callable[[Tensor, torch.Generator], Tensor] | None:
+    if protocol.augment == "none":
+        return None
+    from autorobustloss.data import crop_and_flip
 
-
-@torch.inference_mode()
-def predict(networks: nn.ModuleList, x: Tensor, protocol: Protocol) -> Tensor:
-    """Return the predicted class of every sample under each network, (networks, N)."""
-    networks.eval()
-    with precision(protocol, x.device):
-        return torch.stack(
-            [torch.cat([network(part).argmax(-1) for part in x.split(EVALUATION_BATCH)]) for network in networks]
-        )
+    return crop_and_flip

@@ -19,10 +19,12 @@ class Protocol:
     """Everything about training that is not the data, the network or the loss. Part of a job's key.
 
     optimizer: "sgd", "adam" or "adamw"; lr, momentum, nesterov, weight_decay as in torch.optim (momentum is Adam's β₁).
-    schedule: "constant"; "cosine" to 0 over all epochs; "steps": × gamma at each milestone (epochs);
-        "linear": constant up to the first milestone, then linearly to 0 at the end.
+    schedule: "constant"; "cosine" to 0 over all epochs; "steps": × gamma at each milestone (epochs), gamma being one
+        factor or one for each; "linear": constant up to the first milestone, then linearly to 0 at the end.
+    late_momentum: the momentum from the first milestone on, None to keep it.
     clip_norm: largest gradient norm, 0 for none. lookahead: (k, alpha) of the Lookahead optimizer, () for none.
     average: decay of an exponential moving average of the weights, evaluated in their place; 0 for none.
+        Lookahead's slow weights are evaluated in place of the fast ones, too.
     smoothing of labels and the like belong to the loss, not here.
     augment: "none", or "crop-flip" (pad 4, random crop, horizontal flip, on the batch).
     precision: "float32", or "bfloat16" (autocast of the forward pass).
@@ -40,7 +42,8 @@ class Protocol:
     epochs: int = 40
     schedule: str = "constant"
     milestones: tuple[int, ...] = ()
-    gamma: float = 0.1
+    gamma: float | tuple[float, ...] = 0.1
+    late_momentum: float | None = None
     clip_norm: float = 0.0
     lookahead: tuple[float, ...] = ()
     average: float = 0.0
@@ -56,6 +59,8 @@ class Protocol:
         _choice("precision", self.precision, PRECISIONS)
         object.__setattr__(self, "milestones", tuple(int(m) for m in self.milestones))
         object.__setattr__(self, "lookahead", tuple(float(v) for v in self.lookahead))
+        if isinstance(self.gamma, (list, tuple)):
+            object.__setattr__(self, "gamma", tuple(float(g) for g in self.gamma))
         for name in ("lr", "batch_size", "epochs", "evaluate_every"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected a positive number")
@@ -65,12 +70,26 @@ class Protocol:
         for name in ("weight_decay", "clip_norm", "patience_at_chance"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected 0 or more")
-        if self.schedule in ("steps", "linear") and not self.milestones:
-            raise ConfigError(
-                f"protocol: schedule {self.schedule!r} needs milestones, got none; try milestones=(20, 30)"
-            )
-        if self.lookahead and len(self.lookahead) != 2:
+        self._check_milestones()
+        k, alpha = self.lookahead if len(self.lookahead) == 2 else (0.0, 0.0)
+        if self.lookahead and not (k >= 1 and k == int(k) and 0 < alpha <= 1):
             raise ConfigError(f"protocol: got lookahead={self.lookahead!r}, expected (k, alpha), e.g. (5, 0.8), or ()")
+
+    def _check_milestones(self) -> None:
+        """Raise ConfigError for milestones, and what hangs on them, that do not fit together."""
+        if not self.milestones:
+            if self.schedule in ("steps", "linear") or self.late_momentum is not None:
+                what = f"schedule {self.schedule!r}" if self.late_momentum is None else "late_momentum"
+                raise ConfigError(f"protocol: {what} needs milestones, got none; try milestones=(20, 30)")
+            return
+        if list(self.milestones) != sorted(set(self.milestones)) or self.milestones[0] < 0:
+            raise ConfigError(f"protocol: got milestones={self.milestones!r}, expected rising epoch numbers")
+        if isinstance(self.gamma, tuple) and len(self.gamma) != len(self.milestones):
+            raise ConfigError(
+                f"protocol: got {len(self.gamma)} factors gamma={self.gamma!r} for {len(self.milestones)} milestones"
+            )
+        if self.late_momentum is not None and not 0 <= self.late_momentum < 1:
+            raise ConfigError(f"protocol: got late_momentum={self.late_momentum!r}, expected a number in [0, 1)")
 
     def but(self, **changes: Any) -> Protocol:
         """Return a copy with some fields changed; an unknown field is an error with a suggestion.
@@ -93,8 +112,40 @@ def _choice(name: str, got: str, allowed: tuple[str, ...]) -> None:
 PRESETS: Mapping[str, Protocol] = {
     # The paper, section 4: MLPs and the 4-layer CNN train with SGD, learning rate 0.01, momentum 0.9.
     "shallow": Protocol(optimizer="sgd", lr=0.01, momentum=0.9),
+    # Small tables and 8x8 images: shallow, with the learning rate and the number of epochs at which cross-entropy
+    # memorises noisy labels of some thousand samples.
+    "digits": Protocol(optimizer="sgd", lr=0.1, momentum=0.9, batch_size=64, epochs=60, evaluate_every=5),
     # The paper, section 4: JoCoR-Net trains with Adam, learning rate 0.001.
     "jocor-net": Protocol(optimizer="adam", lr=0.001),
+    # JoCoR's published code (Wei et al. 2020) on CIFAR-10: 200 epochs; from epoch 80 the learning rate falls linearly
+    # and Adam's β₁ is 0.1.
+    "jocor": Protocol(optimizer="adam", lr=0.001, epochs=200, schedule="linear", milestones=(80,), late_momentum=0.1),
+    # ResNet-18 and VGG-11 in the paper follow the CIFAR protocol of Zhang et al. 2019 (Lookahead around SGD). Schedule,
+    # batch and augmentation are those of the code that work builds on (DeVries & Taylor's Cutout); learning rate, decay
+    # and (k, α) those of a reproduction, for the paper states none of them.
+    "lookahead": Protocol(
+        optimizer="sgd",
+        lr=0.1,
+        momentum=0.9,
+        weight_decay=1e-3,
+        epochs=200,
+        schedule="steps",
+        milestones=(60, 120, 160),
+        gamma=0.2,
+        lookahead=(5, 0.8),
+        augment="crop-flip",
+    ),
+    # The paper, section 4.3, after JoCoR: ResNet-18 with Adam at 8e-4, 5e-4 and 5e-5, five epochs each. Batch size 64
+    # is JoCoR's; the paper states none.
+    "clothing1m": Protocol(
+        optimizer="adam",
+        lr=8e-4,
+        batch_size=64,
+        epochs=15,
+        schedule="steps",
+        milestones=(5, 10),
+        gamma=(0.625, 0.1),
+    ),
 }
 
 

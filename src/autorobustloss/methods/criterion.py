@@ -1,0 +1,65 @@
+"""From a loss's spec to the module that is minimised, at its published scale or at cross-entropy's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autorobustloss.errors import ConfigError
+from autorobustloss.losses import create_loss
+from autorobustloss.methods.spec import MethodSpec
+
+
+class Scaled(nn.Module):
+    """A loss times a constant factor."""
+
+    def __init__(self, loss: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.loss = loss
+        self.factor = factor
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the factor times the loss."""
+        return self.factor * self.loss(input, target)
+
+
+def matched(loss: nn.Module, num_classes: int) -> Scaled:
+    """Return a loss scaled to start training like cross-entropy: equal gradients at uniform predictions.
+
+    factor = Σ_y ‖∇CE‖² / Σ_y ⟨∇ℓ, ∇CE⟩, gradients with respect to logits of 0, one for each label y. For a loss
+    that treats all classes alike ∇ℓ is parallel to ∇CE there, and the two become equal.
+    Scale is a confounder: with a fixed learning rate and number of epochs a smaller gradient is early stopping.
+    Raises ConfigError for a loss whose gradient there vanishes, is not finite, or pushes away from the label.
+
+    >>> matched(create_loss("mae"), num_classes=10).factor
+    10.0
+    """
+    labels = torch.arange(num_classes)
+    uniform = torch.zeros(num_classes, num_classes, dtype=torch.float64, requires_grad=True)
+    (reference,) = torch.autograd.grad(F.cross_entropy(uniform, labels), uniform)
+    (gradient,) = torch.autograd.grad(loss(uniform, labels), uniform)
+    pull = ((gradient * reference).sum() / reference.square().sum()).item()
+    if not 1e-12 < pull < float("inf"):
+        raise ConfigError(
+            f"{loss} cannot be matched to cross-entropy for {num_classes} classes: at uniform predictions its gradient "
+            f"is {pull:g} times cross-entropy's, expected a positive number; train it without match_scale"
+        )
+    return Scaled(loss, round(1 / pull, 12))
+
+
+def create_criterion(spec: MethodSpec, num_classes: int, device: torch.device | str = "cpu") -> nn.Module:
+    """Build the loss of a spec on a device. `match_scale=True` is understood for every loss, see `matched`.
+
+    >>> criterion = create_criterion(MethodSpec.parse("gce(q=0.5, match_scale=True)"), num_classes=10)
+    >>> criterion.factor == matched(create_loss("gce", q=0.5), 10).factor
+    True
+    """
+    options: dict[str, Any] = spec.options
+    match_scale = options.pop("match_scale", False)
+    if not isinstance(match_scale, bool):
+        raise ConfigError(f"method {spec.label!r}: got match_scale={match_scale!r}, expected True or False")
+    loss = create_loss(spec.name, **options)
+    return (matched(loss, num_classes) if match_scale else loss).to(device)

@@ -1,0 +1,58 @@
+"""ResNet-18, with a stem for small images or ImageNet's."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autorobustloss.models.network import Network, convolution, image_shape, scaled
+from autorobustloss.models.registry import MODELS
+
+
+@MODELS.register("resnet18")
+def resnet18(
+    input_shape: tuple[int, ...], num_classes: int, width: float = 1.0, imagenet_stem: bool = False
+) -> Network:
+    """Build ResNet-18: a stem, four stages of two residual blocks (64 to 512 channels), global average pooling.
+
+    The stem is a 3x3 convolution without pooling, the form for 16x16 to 64x64 images; `imagenet_stem` is a 7x7
+    convolution with stride 2 and 3x3 max-pooling, for 224x224 (Clothing1M). `width` multiplies the channels.
+    Source: He et al., Deep Residual Learning, CVPR 2016, table 1.
+    """
+    depth, _, _ = image_shape("resnet18", input_shape)
+    first = scaled(64, width)
+    kernel, stride = (7, 2) if imagenet_stem else (3, 1)
+    layers: list[nn.Module] = [
+        convolution(depth, first, kernel, stride),
+        nn.BatchNorm2d(first),
+        nn.ReLU(inplace=True),
+    ]
+    if imagenet_stem:
+        layers.append(nn.MaxPool2d(3, stride=2, padding=1))
+    depth = first
+    for channels, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        out = scaled(channels, width)
+        layers += [ResidualBlock(depth, out, stride), ResidualBlock(out, out)]
+        depth = out
+    return Network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), nn.Linear(depth, num_classes))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch normalisation around a shortcut (a 1x1 convolution where the shape changes)."""
+
+    def __init__(self, into: int, out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            convolution(into, out, stride=stride),
+            nn.BatchNorm2d(out),
+            nn.ReLU(inplace=True),
+            convolution(out, out),
+            nn.BatchNorm2d(out),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or into != out:
+            self.shortcut = nn.Sequential(convolution(into, out, kernel=1, stride=stride), nn.BatchNorm2d(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ReLU(shortcut + residual)."""
+        return F.relu(self.shortcut(x) + self.residual(x), inplace=True)
