@@ -1,0 +1,93 @@
+"""The layout that DESIGN promises: a level imports itself and lower levels only, and importing costs little."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import autorobustloss
+
+PACKAGE = Path(autorobustloss.__file__).parent
+LEVELS = {
+    "errors": 0, "registry": 0, "seeding": 0,
+    "losses": 1, "zoo": 1, "noise": 1, "data": 1, "models": 1,
+    "training": 2, "methods": 3, "jobs": 4, "search": 5, "benchmark": 5, "report": 6, "integrations": 6, "cli": 7,
+}  # fmt: skip
+NEVER_EACH_OTHER = {("search", "benchmark"), ("benchmark", "search")}
+OPTIONAL = {"torchvision", "PIL", "ray", "optuna", "skorch", "lightning", "transformers"}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(file: Path) -> list[tuple[str, bool]]:
+    """Return (module, at top level) of every import in a file that runs (not those for type checkers only)."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    skipped = {
+        id(node)
+        for guard in ast.walk(tree)
+        if isinstance(guard, ast.If) and "TYPE_CHECKING" in ast.dump(guard.test)
+        for node in ast.walk(guard)
+    }
+    found = []
+    top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) in top) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found.append((node.module or "", id(node) in top))
+            if node.module == "autorobustloss":
+                found += [(f"autorobustloss.{alias.name}", id(node) in top) for alias in node.names]
+    return found
+
+
+def part(module: str) -> str | None:
+    pieces = module.split(".")
+    return pieces[1] if pieces[0] == "autorobustloss" and len(pieces) > 1 and pieces[1] in LEVELS else None
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_imports_go_down(file):
+    relative = file.relative_to(PACKAGE)
+    if relative.parts == ("__init__.py",) or relative.parts == ("__main__.py",):
+        return
+    own = relative.parts[0].removesuffix(".py")
+    assert own in LEVELS, f"{relative} belongs to no level"
+    for module, _ in imported(file):
+        other = part(module)
+        if other is not None:
+            assert LEVELS[other] <= LEVELS[own], f"{relative} (level {LEVELS[own]}) imports {module}"
+            assert (own, other) not in NEVER_EACH_OTHER, f"{relative} imports {module}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_optional_packages_are_imported_where_used(file):
+    for module, at_top in imported(file):
+        assert not (at_top and module.split(".")[0] in OPTIONAL), f"{file} imports {module} at the top"
+
+
+def test_import_is_light_and_configures_nothing():
+    code = """
+import sys, time, torch
+threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+start = time.perf_counter()
+import autorobustloss
+took = time.perf_counter() - start
+assert threads == torch.get_num_threads() and torch.equal(state, torch.random.get_rng_state())
+heavy = {"matplotlib", "sklearn", "scipy", "cmaes", "rich", "pandas"} & set(sys.modules)
+assert not heavy, heavy
+autorobustloss.create_loss  # a public name, found lazily
+assert "matplotlib" not in sys.modules and "sklearn" not in sys.modules
+print(took)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_exists():
+    for name in autorobustloss.__all__:
+        assert getattr(autorobustloss, name) is not None
+    assert set(autorobustloss.__all__) <= set(dir(autorobustloss))
