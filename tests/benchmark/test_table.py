@@ -13,7 +13,7 @@ import pytest
 from autorobustloss.benchmark.grid import Grid
 from autorobustloss.benchmark.ranking import average_ranks, critical_difference
 from autorobustloss.benchmark.render import RENDERERS, render
-from autorobustloss.benchmark.table import SELECTIONS, accuracy, compare, tabulate
+from autorobustloss.benchmark.table import SELECTIONS, Table, accuracy, compare, tabulate
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.job import Task
@@ -168,6 +168,17 @@ def test_csv_and_json_hold_the_numbers():
     read = json.loads(render(table, "json"))
     assert read["blocks"][0]["cells"][0][0]["mean"] == table.blocks[0].cells[0][0].mean
     assert read["methods"] == ["ce", "gce"]
+
+
+def test_a_table_comes_back_from_json():
+    grid = Grid((CE, GCE, MAE), TASKS, seeds=2)
+    table = tabulate(grid.entries(), filled(grid))
+    assert table.block().friedman.f == math.inf
+    assert Table.from_dict(json.loads(render(table, "json"))) == table
+    broken = json.loads(render(table, "json"))
+    for damage in ({"blocks": [{}]}, {"methods": ["ce"]}, {"blocks": 3}):
+        with pytest.raises(ConfigError, match="got a table"):
+            Table.from_dict({**broken, **damage})
 
 
 def test_best_cells_are_bold_and_special_characters_are_escaped():

@@ -38,11 +38,11 @@ def to_text(table: Table) -> str:
         for line, last in zip(lines, [False] * (depth - 1) + [True]):
             line.extend(["rank", "cost"] if last else ["", ""])
         rows = lines + [
-            [m, *(_plain(c) for c in cells), _rank(rank), _cost(cost)]
+            [m, *(cell_text(c) for c in cells), rank_text(rank), cost_text(cost)]
             for m, cells, rank, cost in zip(table.methods, block.cells, block.average_ranks, table.cost)
         ]
         parts.append(f"{SELECTIONS[block.selection]}:\n{_aligned(rows)}\n{footer(block)}".rstrip())
-    explained = "\n".join(_explanations(table))
+    explained = "\n".join(explanations(table))
     return "\n\n".join([*parts, explained] if explained else parts) + "\n"
 
 
@@ -50,19 +50,22 @@ def to_markdown(table: Table) -> str:
     """Return a Markdown table per selection protocol, the best cell of each column in bold."""
     parts = [f"**{table.title}** ({UNIT})"]
     for block in table.blocks:
-        best = _best(block)
+        best = best_rows(block)
         head = ["method", *(label.replace("|", "\\|") for label in table.tasks), "avg. rank", "cost"]
         lines = [f"| {' | '.join(head)} |", f"|{' --- |' + ' ---: |' * (len(head) - 1)}"]
         for row, method in enumerate(table.methods):
             cells = [
-                f"**{_plain(c)}**" if row in best[column] else _plain(c) for column, c in enumerate(block.cells[row])
+                f"**{cell_text(c)}**" if row in best[column] else cell_text(c)
+                for column, c in enumerate(block.cells[row])
             ]
             name = method.replace("|", "\\|")
-            lines.append(f"| {' | '.join([name, *cells, _rank(block.average_ranks[row]), _cost(table.cost[row])])} |")
+            lines.append(
+                f"| {' | '.join([name, *cells, rank_text(block.average_ranks[row]), cost_text(table.cost[row])])} |"
+            )
         parts.append(f"*{SELECTIONS[block.selection]}*\n\n" + "\n".join(lines))
         if footer(block):
             parts.append(footer(block))
-    parts.extend(_explanations(table))
+    parts.extend(explanations(table))
     return "\n\n".join(parts) + "\n"
 
 
@@ -70,7 +73,7 @@ def to_latex(table: Table) -> str:
     """Return a LaTeX tabular (packages booktabs, and graphicx for the slanted heads) per selection protocol."""
     parts = []
     for block in table.blocks:
-        best = _best(block)
+        best = best_rows(block)
         heads = " & ".join(rf"\rotatebox{{60}}{{{_tex(label)}}}" for label in (*table.tasks, "avg. rank", "cost"))
         lines = [
             rf"\begin{{tabular}}{{l{'r' * (len(table.tasks) + 2)}}}",
@@ -81,13 +84,13 @@ def to_latex(table: Table) -> str:
         for row, method in enumerate(table.methods):
             cells = []
             for column, cell in enumerate(block.cells[row]):
-                text = _tex(_plain(cell))
+                text = _tex(cell_text(cell))
                 cells.append(rf"\textbf{{{text}}}" if row in best[column] else text)
-            tail = [_rank(block.average_ranks[row]), _cost(table.cost[row])]
+            tail = [rank_text(block.average_ranks[row]), cost_text(table.cost[row])]
             lines.append(" & ".join([_tex(method), *cells, *map(_tex, tail)]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
         comment = f"% {table.title} ({UNIT}); {SELECTIONS[block.selection]}"
-        notes = "".join(f"\n% {line}" for line in [footer(block), *_explanations(table)] if line)
+        notes = "".join(f"\n% {line}" for line in [footer(block), *explanations(table)] if line)
         parts.append(comment + "\n" + "\n".join(lines) + notes)
     return "\n\n".join(parts) + "\n"
 
@@ -131,7 +134,8 @@ def footer(block: Block) -> str:
     )
 
 
-def _plain(cell: Cell) -> str:
+def cell_text(cell: Cell) -> str:
+    """Return a cell in percent, "–" for an absent one."""
     if cell.mean is None:
         return "–"
     text = f"{100 * cell.mean:.2f}" + ("" if cell.error is None else f" ± {100 * cell.error:.2f}")
@@ -139,15 +143,17 @@ def _plain(cell: Cell) -> str:
     return text + ("†" if cell.diverged else "") + ("*" if cell.incomplete else "") + choice
 
 
-def _rank(value: float | None) -> str:
+def rank_text(value: float | None) -> str:
+    """Return an average rank."""
     return "–" if value is None else f"{value:.2f}"
 
 
-def _cost(value: float | None) -> str:
+def cost_text(value: float | None) -> str:
+    """Return a cost relative to cross-entropy."""
     return "–" if value is None else f"{value:.2f}×"
 
 
-def _best(block: Block) -> list[set[int]]:
+def best_rows(block: Block) -> list[set[int]]:
     """Return for each column the rows whose printed mean is the highest."""
     columns = []
     for column in range(len(block.cells[0]) if block.cells else 0):
@@ -158,7 +164,8 @@ def _best(block: Block) -> list[set[int]]:
     return columns
 
 
-def _explanations(table: Table) -> list[str]:
+def explanations(table: Table) -> list[str]:
+    """Return the lines below a table: notes, what cost means, why cells are absent."""
     lines = list(table.notes)
     if any(c is not None for c in table.cost):
         lines.append("cost: seconds per training step over those of ce on the same machine")

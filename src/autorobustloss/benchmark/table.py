@@ -92,6 +92,25 @@ class Table:
                 block["friedman"]["f"] = None
         return plain
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Table:
+        """Read what `to_dict` wrote, through JSON or not; anything else is a ConfigError."""
+        try:
+            blocks = tuple(_read_block(block) for block in values["blocks"])
+            plain = {name: tuple(values[name]) for name in ("methods", "tasks", "cost", "notes")}
+            table = cls(title=str(values["title"]), blocks=blocks, **plain)
+        except (TypeError, KeyError, ValueError) as error:
+            raise ConfigError(
+                f"got a table that does not read ({error!r}); expected what Table.to_dict writes"
+            ) from None
+        shape = (len(table.methods), len(table.tasks))
+        for block in blocks:
+            if {len(block.cells), len(block.average_ranks), len(table.cost)} != {shape[0]} or any(
+                len(row) != shape[1] for row in block.cells
+            ):
+                raise ConfigError(f"got a table whose rows do not fit its {shape[0]} methods and {shape[1]} tasks")
+        return table
+
 
 def compare(
     methods: Sequence[MethodSpec],
@@ -240,6 +259,19 @@ def _remarks(blocks: Sequence[Block], tasks: Sequence[Task]) -> tuple[str, ...]:
     if len({task.dataset.name for task in tasks}) < len(tasks):
         remarks.append("tasks that share a data set are not independent: the tests of significance flatter")
     return tuple(remarks)
+
+
+def _read_block(values: Mapping[str, Any]) -> Block:
+    test = values["friedman"]
+    plain = {
+        **values,
+        "cells": tuple(tuple(Cell(**cell) for cell in row) for row in values["cells"]),
+        "average_ranks": tuple(values["average_ranks"]),
+        "friedman": None if test is None else Friedman(**{**test, "f": math.inf if test["f"] is None else test["f"]}),
+    }
+    if values["selection"] not in SELECTIONS:
+        raise ValueError(f"selection {values['selection']!r}")
+    return Block(**plain)
 
 
 def method_names(methods: Sequence[MethodSpec], names: Mapping[MethodSpec, str] | None = None) -> list[str]:

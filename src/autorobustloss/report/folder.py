@@ -1,0 +1,117 @@
+"""The HTML page of a run folder, from the files in it alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from autorobustloss.benchmark.table import Table
+from autorobustloss.errors import ConfigError, RunFolderError
+from autorobustloss.jobs.result import Result
+from autorobustloss.jobs.run_folder import CONFIG, STORE
+from autorobustloss.jobs.store import Store
+from autorobustloss.report.html import Section, json_html, mapping_html, page, picture, table_html
+
+PAGE = "report.html"
+CARD = "loss.json"
+PROVENANCE = "provenance.json"
+
+CAPTIONS = {
+    "picture": "The learned loss among its competitors, and the search that found it",
+    "curves": "Test accuracy per epoch, mean ± standard error over seeds",
+    "sweep": "Test accuracy against the noise rate",
+    "ranks": "Average ranks; a bar joins methods that do not differ significantly (Nemenyi, α = 0.05)",
+    "features": "t-SNE of penultimate features of test images, coloured by true class",
+}
+
+
+def folder_page(path: str | Path) -> str:
+    """Return the page of a search's or benchmark's run folder: what is there is shown, what is not is left out.
+
+    Read are config.json, loss.json, every table*.json and *.svg, and provenance.json or else store.sqlite.
+    Raises RunFolderError where there is no run or a file cannot be read.
+    """
+    folder = Path(path)
+    if not (folder / CONFIG).is_file():
+        raise RunFolderError(f"{folder} holds no {CONFIG}, expected the folder of an arl search or arl bench run")
+    config = _read(folder / CONFIG)
+    command = config.get("command", "run") if isinstance(config, dict) else "run"
+    sections: list[Section] = []
+    if (folder / CARD).is_file():
+        sections.append(("The learned loss", _card_html(_read(folder / CARD))))
+    sections += [(_caption(file)[0], picture(file.read_bytes(), _caption(file)[1])) for file in _pictures(folder)]
+    for file in sorted(folder.glob("table*.json")):
+        table = _table(file)
+        sections.append((table.title, table_html(table)))
+    provenance = _provenance(folder)
+    if provenance:
+        sections.append(("Provenance", mapping_html(provenance)))
+    sections.append(("Configuration", json_html(config, f"all settings of this {command} ({CONFIG})")))
+    return page(
+        f"{command}: {folder.resolve().name}", sections, "Made by autorobustloss from the files of a run folder."
+    )
+
+
+def provenance_of(results: Iterable[Result]) -> dict[str, Any]:
+    """Return what results were made with: how many, how long, where, and with which versions."""
+    found = list(results)
+    return {
+        "trainings": len(found),
+        "training hours": round(sum(r.wall_time for r in found) / 3600, 3),
+        "hosts": dict(Counter(r.host for r in found)),
+        "devices": dict(Counter(r.device for r in found)),
+        "versions": _agreed([r.versions for r in found]),
+        "diverged": sum(r.history.stopped == "diverged" for r in found),
+    }
+
+
+def _agreed(versions: list[dict[str, str]]) -> dict[str, str]:
+    names = sorted({name for each in versions for name in each})
+    return {name: " and ".join(sorted({each[name] for each in versions if name in each})) for name in names}
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    if (folder / PROVENANCE).is_file():
+        return dict(_read(folder / PROVENANCE))
+    if not (folder / STORE).is_file():
+        return {}
+    with Store(folder / STORE) as store:
+        return provenance_of(result for _, result in store.items())
+
+
+def _card_html(card: Any) -> str:
+    if not isinstance(card, dict):
+        raise RunFolderError(f"{CARD} is not a loss card; restore it, or run the search again")
+    shown = {
+        name: card[name] for name in ("name", "order", "scale", "log_weight", "theta", "canonical") if name in card
+    }
+    return mapping_html(shown) + json_html(card, f"the whole card ({CARD})")
+
+
+def _pictures(folder: Path) -> list[Path]:
+    order = list(CAPTIONS)
+    files = folder.glob("*.svg")
+    return sorted(files, key=lambda f: (min((i for i, k in enumerate(order) if k in f.stem), default=99), f.name))
+
+
+def _caption(file: Path) -> tuple[str, str]:
+    kind = next((kind for kind in CAPTIONS if kind in file.stem), "")
+    title = file.stem.replace("-", " ").replace("_", " ").capitalize()
+    return title, CAPTIONS.get(kind, title)
+
+
+def _table(file: Path) -> Table:
+    try:
+        return Table.from_dict(_read(file))
+    except ConfigError as error:
+        raise RunFolderError(f"{file}: {error}; remove it and run the same command again") from None
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"cannot read {file}: {error}; restore it, or run the same command again") from None
