@@ -87,8 +87,8 @@ class BiTempered(PublishedLoss):
     Below the support of t2 < 1 it is zero. Beware large t2: at initialisation the gradient of (0.5, 4) is 3000 times
     smaller than that of cross-entropy for C = 10.
 
-    Source: Amid et al., Robust Bi-Tempered Logistic Loss Based on Bregman Divergences, NeurIPS 2019, section 3;
-    (t1, t2) = (0.8, 1.2) is its CIFAR-100 setting; it also reports (0.5, 4) on MNIST and (0.9, 1.05) on ImageNet.
+    Source: Amid et al., Robust Bi-Tempered Logistic Loss Based on Bregman Divergences, NeurIPS 2019. The authors' code
+    names no temperatures; (0.8, 1.2) is known as the paper's CIFAR-100 setting, (0.5, 4) as that for MNIST.
     Raises ConfigError unless 0 <= t1 <= 1, t1 <= t2 (otherwise the gradient is unbounded where p = 0), num_iters is
     an integer >= 1 and 0 <= label_smoothing < 1.
 

@@ -20,7 +20,7 @@ class SoftBootstrap(LabelwiseLoss):
     The gradient flows through the p in the target too, as in the published codes (ports that detach it train with
     another gradient).
     Source: Reed et al., Training Deep Neural Networks on Noisy Labels with Bootstrapping, ICLR 2015 workshop,
-    section 3; β = 0.95.
+    soft variant; β = 0.95.
     Raises ConfigError unless 0 <= beta <= 1.
 
     >>> import torch
@@ -42,7 +42,7 @@ class SoftBootstrap(LabelwiseLoss):
 class HardBootstrap(LabelwiseLoss):
     """Hard bootstrapping: ℓ = −β·log p_y − (1 − β)·log p_ŷ, ŷ the predicted class (the lowest index of a tie).
 
-    Source: Reed et al., ICLR 2015 workshop, section 3; β = 0.8.
+    Source: Reed et al., ICLR 2015 workshop, hard variant; β = 0.8.
     Raises ConfigError unless 0 <= beta <= 1.
 
     >>> import torch

@@ -29,7 +29,7 @@ class GeneralisedCrossEntropy(LabelwiseLoss):
     """Generalised cross-entropy: ℓ = (1 − p_y^q)/q, between cross-entropy (q -> 0) and 1 − p_y (q = 1).
 
     Source: Zhang and Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels,
-    NeurIPS 2018, section 3 (L_q); q = 0.7 on every data set.
+    NeurIPS 2018, L_q of section 3; q = 0.7 on every data set.
     `legacy=True` clamps p_y at 1e-7 first, as the widely used code does: a sample below that gets no gradient.
     Raises ConfigError unless 0 < q <= 1.
 
@@ -56,7 +56,7 @@ class TruncatedGeneralisedCrossEntropy(LabelwiseLoss):
     the truncated loss min(L_q(p_y), L_q(k)) less a constant. The published procedure trains unpruned for some 40
     epochs and then takes w from a checkpoint every 10 epochs; here w follows the current prediction, and a training
     loop sets `loss.prune = True` when its time has come (pruning from the start, a network never leaves p_y < k).
-    Source: Zhang and Sabuncu, NeurIPS 2018, section 3 (L_trunc); q = 0.7, k = 0.5.
+    Source: Zhang and Sabuncu, NeurIPS 2018, L_trunc of section 3; q = 0.7, k = 0.5.
     Raises ConfigError unless 0 < q <= 1 and 0 < k < 1.
 
     >>> import torch
@@ -83,7 +83,7 @@ class TaylorCrossEntropy(LabelwiseLoss):
     """Cross-entropy's Taylor series at p_y = 1, cut after `order` terms: ℓ = Σ_{n=1..order} (1 − p_y)ⁿ/n.
 
     order = 1 is 1 − p_y (mean absolute error), order -> ∞ is cross-entropy.
-    Source: Feng et al., Can Cross Entropy Loss Be Robust to Label Noise?, IJCAI 2020, section 3. The paper picks the
+    Source: Feng et al., Can Cross Entropy Loss Be Robust to Label Noise?, IJCAI 2020 (L_t-CE). The paper picks the
     order per setting from 2 to 6; order = 2 is our one default.
     Raises ConfigError unless order is an integer >= 1.
 

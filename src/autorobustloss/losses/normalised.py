@@ -39,7 +39,7 @@ def normalised_focal(chosen: Tensor, log_p: Tensor, gamma: float, legacy: bool =
 class NormalisedCrossEntropy(LabelwiseLoss):
     """Normalised cross-entropy: ℓ = scale·log p_y / Σ_k log p_k.
 
-    Source: Ma et al., Normalized Loss Functions for Deep Learning with Noisy Labels, ICML 2020, section 3.
+    Source: Ma et al., Normalized Loss Functions for Deep Learning with Noisy Labels, ICML 2020.
     Used alone it is scaled by 10 on MNIST and 1 on CIFAR-10 (default) and CIFAR-100.
     Raises ConfigError unless scale > 0.
 
@@ -61,7 +61,7 @@ class NormalisedCrossEntropy(LabelwiseLoss):
 class NormalisedFocalLoss(LabelwiseLoss):
     """Normalised focal loss: ℓ = scale·(1 − p_y)^γ·log p_y / Σ_k (1 − p_k)^γ·log p_k.
 
-    Source: Ma et al., ICML 2020, section 3; γ = 0.5 and scale 1, but 10 on CIFAR-10 with symmetric noise.
+    Source: Ma et al., ICML 2020; γ = 0.5 and scale 1, but 10 on CIFAR-10 with symmetric noise.
     `legacy=True` holds the focal factors (1 − p)^γ out of the gradient, as the code behind the published tables
     does: same value, another gradient.
     Raises ConfigError unless gamma >= 0 and scale > 0.
@@ -95,7 +95,7 @@ class NCEandMAE(LabelwiseLoss):
     | CIFAR-100 | 10 | 1 |
     | WebVision | 50 | 1 |
 
-    Source: Ma et al., ICML 2020, section 3 (active passive loss); values as in the authors' experiment files.
+    Source: Ma et al., ICML 2020, active passive loss; values of the authors' experiment files.
     Raises ConfigError for a negative weight or two zeros.
 
     >>> import torch
@@ -116,7 +116,7 @@ class NCEandMAE(LabelwiseLoss):
 class NFLandMAE(LabelwiseLoss):
     """Normalised focal loss plus mean absolute error: ℓ = α·NFL_γ(z, y) + β·(1 − p_y).
 
-    Source: Ma et al., ICML 2020, section 3; γ = 0.5, (α, β) as for `nce+mae`. `legacy=True` as for `nfl`.
+    Source: Ma et al., ICML 2020; γ = 0.5, (α, β) as for `nce+mae`. `legacy=True` as for `nfl`.
     Raises ConfigError for a negative weight, two zeros, or a negative gamma.
 
     >>> import torch
@@ -155,7 +155,7 @@ class NCEandRCE(LabelwiseLoss):
     | CIFAR-100 | 10 | 0.1 |
     | WebVision | 50 | 0.1 |
 
-    Source: Ma et al., ICML 2020, section 3. `legacy=True` clamps the probabilities of the reverse term at 1e-7.
+    Source: Ma et al., ICML 2020. `legacy=True` clamps the probabilities of the reverse term at 1e-7.
     Raises ConfigError for a negative weight or two zeros.
 
     >>> import torch

@@ -86,7 +86,7 @@ class MeanAbsoluteError(LabelwiseLoss):
     The literal distance ‖p − e_y‖₁ is 2·(1 − p_y): scale=2. Probabilities as target are a weighted set of labels,
     ℓ = scale·(1 − Σ_c t_c·p_c), which keeps the loss symmetric; it is not ‖p − t‖₁.
     Source: Ghosh, Kumar and Sastry, Robust Loss Functions under Label Noise for Deep Neural Networks, AAAI 2017,
-    section 4; scale 1 is the convention of the Active-Passive-Losses experiments.
+    which shows it to be symmetric; scale 1 is the convention of the Active-Passive-Losses experiments.
     Raises ConfigError unless scale > 0.
 
     >>> import torch

@@ -35,7 +35,7 @@ class NCEandAGCE(LabelwiseLoss):
     | CIFAR-100 | 10 | 0.1 | 1.8 | 3 |
     | WebVision | 50 | 0.1 | 2.5 | 3 |
 
-    Source: Zhou et al., Asymmetric Loss Functions for Learning with Noisy Labels, ICML 2021, section 4 (AGCE);
+    Source: Zhou et al., Asymmetric Loss Functions for Learning with Noisy Labels, ICML 2021 (AGCE);
     values of the authors' code.
     Raises ConfigError for a negative weight, two zeros, or unless a > 0 and q > 0.
 
@@ -73,7 +73,7 @@ class NCEandAUL(LabelwiseLoss):
     | CIFAR-10 (default) | 1 | 4 | 6.3 | 1.5 |
     | CIFAR-100 | 10 | 0.015 | 6 | 3 |
 
-    Source: Zhou et al., ICML 2021, section 4 (AUL, whose exponent the paper calls p); values of the authors' code.
+    Source: Zhou et al., ICML 2021 (AUL, whose exponent the paper calls p); values of the authors' code.
     Raises ConfigError for a negative weight, two zeros, or unless a > 1 and q > 0.
 
     >>> import torch
@@ -105,7 +105,7 @@ class NCEandAEL(LabelwiseLoss):
     """Normalised cross-entropy plus asymmetric exponential loss: ℓ = α·NCE + β·exp(−p_y/a).
 
     (α, β, a): MNIST (0, 1, 3.5), CIFAR-10 (1, 4, 5), the default, CIFAR-100 (10, 0.1, 1.5).
-    Source: Zhou et al., ICML 2021, section 4 (AEL); values of the authors' code.
+    Source: Zhou et al., ICML 2021 (AEL); values of the authors' code.
     Raises ConfigError for a negative weight, two zeros, or unless a > 0.
 
     >>> import torch
@@ -135,7 +135,7 @@ class ActiveNegativeCE(LabelwiseLoss):
     (α, β), δ: MNIST (1, 1), 1e-6; CIFAR-10 (5, 5), 5e-5, the default; CIFAR-100 (10, 1), 5e-7; WebVision (20, 1), 5e-6.
     The published recipe trades weight decay for δ·‖w‖₁ over all weights. A loss does not see weights, so this class
     leaves that term out: to follow the recipe, set weight decay to 0 and add the penalty in the training loop.
-    Source: Ye et al., Active Negative Loss Functions for Learning with Noisy Labels, NeurIPS 2023, section 3; values
+    Source: Ye et al., Active Negative Loss Functions for Learning with Noisy Labels, NeurIPS 2023; values
     of the authors' code.
     Raises ConfigError for a negative weight, two zeros, or unless 0 < p_min <= 0.001.
 
@@ -166,7 +166,9 @@ EPS_FLOOR = 1e-8
 def log_epsilon_softmax(log_p: Tensor, m: float, legacy: bool = False) -> Tensor:
     """Return log((p + m·e_ŷ)/(m + 1)), ŷ the predicted class: m -> ∞ turns the prediction into a one-hot vector."""
     predicted = one_hot(log_p.argmax(dim=1), log_p).bool()
-    result = torch.where(predicted, torch.log1p(torch.expm1(log_p) / (m + 1)), log_p - math.log1p(m))
+    # The inner `where` keeps the gradient of the branch not taken finite.
+    lifted = torch.log1p(torch.expm1(torch.where(predicted, log_p, 0.0)) / (m + 1))
+    result = torch.where(predicted, lifted, log_p - math.log1p(m))
     return result.clamp_min(math.log(EPS_FLOOR)) if legacy else result
 
 

@@ -31,7 +31,7 @@ def reverse_cross_entropy(chosen: Tensor, log_p: Tensor, legacy: bool = False) -
 class ReverseCrossEntropy(LabelwiseLoss):
     """Reverse cross-entropy: ℓ = scale·A·(1 − p_y), A = −log 1e-4 = 9.21, a scaled mean absolute error.
 
-    Source: Wang et al., Symmetric Cross Entropy for Robust Learning with Noisy Labels, ICCV 2019, section 3.
+    Source: Wang et al., Symmetric Cross Entropy for Robust Learning with Noisy Labels, ICCV 2019 (ℓ_rce).
     Probabilities as target are a weighted set of labels (expected loss), not put through the clipped logarithm.
     `legacy=True` clamps all probabilities at 1e-7, as the widely used code does.
     Raises ConfigError unless scale > 0.
@@ -62,7 +62,7 @@ class SymmetricCrossEntropy(LabelwiseLoss):
     | CIFAR-100 | 6 | 0.1 |
     | WebVision | 10 | 1 |
 
-    Source: Wang et al., ICCV 2019, section 3; values of the authors' code. `legacy=True` clamps the probabilities of
+    Source: Wang et al., ICCV 2019 (ℓ_sl); values of the authors' code. `legacy=True` clamps the probabilities of
     the reverse term at 1e-7.
     Raises ConfigError for a negative weight or two zeros.
 
