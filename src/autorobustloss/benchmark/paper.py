@@ -223,9 +223,15 @@ def table4(scale: Scale, learned: Learned) -> tuple[Experiment, ...]:
         f"{CLOTHING}: images of 64 pixels, initial weights not pre-trained; the paper states neither",
         "cifar10 with human labels (CIFAR-10N, worst of three) is a stand-in that the paper does not have",
     )
-    grid = Grid(tuple(rows.values()), tasks, scale.seeds)
+    entries = Grid(tuple(rows.values()), tasks, scale.seeds).entries()
+    # JoCoR needs the noise rate, which Clothing1M does not come with: 38.5 % is the estimate of Xiao et al. 2015.
+    told = MethodSpec.of("jocor", forget_rate=0.385)
+    entries = tuple(
+        replace(e, job=replace(e.job, method=told)) if (e.method.name, e.task) == ("jocor", tasks[0]) else e
+        for e in entries
+    )
     title = "Table 4: human label noise, ResNet-18"
-    return (Experiment("table4", title, rows, grid.entries(), "last", "table4", (0, None), differs),)
+    return (Experiment("table4", title, rows, entries, "last", "table4", (0, None), differs),)
 
 
 def table5(scale: Scale, learned: Learned) -> tuple[Experiment, ...]:

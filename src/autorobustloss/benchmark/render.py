@@ -168,7 +168,7 @@ def explanations(table: Table) -> list[str]:
     """Return the lines below a table: notes, what cost means, why cells are absent."""
     lines = list(table.notes)
     if any(c is not None for c in table.cost):
-        lines.append("cost: seconds per training step over those of ce on the same machine")
+        lines.append("cost: seconds per epoch over those of ce on the same machine")
     reasons = dict.fromkeys(c.reason for b in table.blocks for row in b.cells for c in row if c.reason)
     return lines + [f"–: {reason}" for reason in reasons if not any(reason in note for note in table.notes)]
 

@@ -67,7 +67,8 @@ class Block:
 class Table:
     """Methods (rows) against tasks (columns), once per selection protocol.
 
-    cost: seconds per training step relative to cross-entropy's on the same machine, None where that is not known.
+    cost: seconds per epoch relative to cross-entropy's on the same machine, all of a method's networks and stages
+        counted; None where that is not known.
     """
 
     title: str
@@ -231,13 +232,16 @@ def _block(selection: str, cells: tuple[tuple[Cell, ...], ...]) -> Block:
 def _cost(
     entries: Sequence[Entry], methods: Sequence[MethodSpec], results: Mapping[str, Result]
 ) -> tuple[float | None, ...]:
-    """Return seconds per step over cross-entropy's: the median over runs of equal task, seed, machine and device."""
+    """Return seconds per epoch over cross-entropy's: the median over runs of equal task, seed, machine and device.
+
+    Per epoch, not per step: a method that trains twice, such as forward correction, takes twice the time.
+    """
     speed: dict[tuple[Any, ...], dict[MethodSpec, float]] = {}
     for entry in entries:
         result = results.get(entry.job.key)
-        if result is not None and result.history.steps:
+        if result is not None and result.history.train_loss:
             place = (entry.task, entry.variant, entry.seed, result.host, result.device)
-            speed.setdefault(place, {})[entry.method] = result.wall_time / result.history.steps
+            speed.setdefault(place, {})[entry.method] = result.wall_time / len(result.history.train_loss)
     reference = next((m for m in methods if m.name == "ce"), None)
     ratios: dict[MethodSpec, list[float]] = {}
     for times in speed.values():
