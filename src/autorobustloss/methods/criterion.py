@@ -30,7 +30,7 @@ def matched(loss: nn.Module, num_classes: int) -> Scaled:
     """Return a loss scaled to start training like cross-entropy: equal gradients at uniform predictions.
 
     factor = Σ_y ‖∇CE‖² / Σ_y ⟨∇ℓ, ∇CE⟩, gradients with respect to logits of 0, one for each label y. For a loss
-    that treats all classes alike ∇ℓ is parallel to ∇CE there, and the two become equal.
+    that treats all classes alike ∇ℓ is parallel to ∇CE there, and the two become equal; else they agree on average.
     Scale is a confounder: with a fixed learning rate and number of epochs a smaller gradient is early stopping.
     Raises ConfigError for a loss whose gradient there vanishes, is not finite, or pushes away from the label.
 
