@@ -1,0 +1,5 @@
+"""Run `arl` as `python -m autorobustloss`."""
+
+from autorobustloss.cli.main import entry_point
+
+entry_point()

@@ -1,0 +1,63 @@
+"""`--config FILE.toml`: what the flags say, in a file; flags on the command line come after and win."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from autorobustloss.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def expand(arguments: Sequence[str]) -> list[str]:
+    """Replace `--config FILE` by the flags that FILE stands for, put right after the command's name.
+
+    A key is a flag without its dashes; true is a flag without a value, a list is joined by commas.
+    """
+    rest: list[str] = []
+    flags: list[str] = []
+    position = 0
+    while position < len(arguments):
+        word = arguments[position]
+        if word == "--config" or word.startswith("--config="):
+            inline = word.partition("=")[2]
+            if not inline and position + 1 >= len(arguments):
+                raise ConfigError("got --config without a file, expected --config FILE.toml")
+            flags += read_flags(Path(inline or arguments[position + 1]))
+            position += 1 if inline else 2
+        else:
+            rest.append(word)
+            position += 1
+    return rest[:1] + flags + rest[1:]
+
+
+def read_flags(file: Path) -> list[str]:
+    """Return the flags that a TOML file stands for."""
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}; expected a TOML file of flags") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML: {error}") from None
+    flags: list[str] = []
+    for key, value in table.items():
+        flag = "--" + key.replace("_", "-")
+        if value is True:
+            flags.append(flag)
+        elif value is not False:
+            flags.append(f"{flag}={_text(file, key, value)}")
+    return flags
+
+
+def _text(file: Path, key: str, value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(_text(file, key, v) for v in value)
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise ConfigError(f"{file}: got {key} = {value!r}, expected a number, a text, true, or a list of them")

@@ -1,0 +1,133 @@
+"""`arl losses`: list, show, plot and export the losses that can be named."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from autorobustloss.cli.options import split_list
+from autorobustloss.errors import ConfigError
+from autorobustloss.losses import LOSSES, TaylorLoss, analysis, create_loss, list_losses
+from autorobustloss.losses.base import RobustLoss
+from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.zoo import Card, card_names, load_card
+
+DESCRIPTION = """\
+Losses by name, with hyper-parameters in brackets: gce, gce(q=0.5), sce(alpha=0.1, beta=1),
+a learned loss that ships with the library, or the path of a loss card (runs/NAME/loss.json).
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add `losses` to the commands of `arl`."""
+    parser = commands.add_parser(
+        "losses", help="list, show, plot, export losses", description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="every loss with its hyper-parameters")
+    listing.set_defaults(run=run_list)
+    show = actions.add_parser("show", help="formula, properties, where it comes from")
+    show.add_argument("loss", help="a name, name(key=value, …), or the path of a loss card")
+    show.add_argument("--classes", type=int, default=10, metavar="C", help="number of classes (default: %(default)s)")
+    show.add_argument("--latex", action="store_true", help="print the formula as LaTeX")
+    show.set_defaults(run=run_show)
+    plot = actions.add_parser("plot", help="draw losses as in the paper's Figure 2")
+    plot.add_argument("losses", help="names or cards, joined by commas")
+    plot.add_argument("--out", default="losses.png", metavar="FILE", help=".png, .svg or .pdf (default: %(default)s)")
+    plot.set_defaults(run=run_plot)
+    export = actions.add_parser("export", help="write a learned loss as a card, or as PyTorch code without dependencies")
+    export.add_argument("loss", help="a learned loss or the path of a card")
+    export.add_argument("--out", required=True, metavar="FILE", help="FILE.json for the card, FILE.py for code")
+    export.set_defaults(run=run_export)
+    for action in (listing, show):
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def named_loss(text: str) -> tuple[RobustLoss, Card | None]:
+    """Return the loss behind a name or a path, and its card if it was learned."""
+    if text.endswith(".json"):
+        card = load_card(Path(text))
+        return card.loss(), card
+    spec = MethodSpec.parse(text)
+    if spec.name in card_names():
+        card = load_card(spec.name)
+        return card.loss(**spec.options), card
+    return create_loss(spec.name, **spec.options), None
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """Print every loss, its hyper-parameters and the first sentence about it."""
+    rows = []
+    for name in list_losses():
+        if name in LOSSES:
+            parameters = {
+                key: default for key, default in LOSSES.parameters(name).items()
+                if key not in ("weight", "ignore_index", "reduction")
+            }
+            about = (inspect.getdoc(LOSSES.get(name)) or "").split("\n")[0]
+        else:
+            parameters, about = {}, "Learned loss; see `arl losses show`."
+        shown = {k: None if d is inspect.Parameter.empty else d for k, d in parameters.items()}
+        rows.append({"name": name, "hyperparameters": shown, "about": about})
+    if options.json:
+        print(json.dumps(rows, indent=2, default=str))
+        return 0
+    calls = [f"{r['name']}({', '.join(_parameter(k, v) for k, v in r['hyperparameters'].items())})" for r in rows]
+    width = min(max(map(len, calls)), 60)
+    for call, row in zip(calls, rows):
+        print(f"{call:<{width}}  {row['about']}")
+    return 0
+
+
+def _parameter(name: str, default: Any) -> str:
+    return name if default is None else f"{name}={default!r}"
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """Print what a loss is."""
+    loss, card = named_loss(options.loss)
+    properties = analysis.properties(loss, options.classes)
+    if options.json:
+        print(json.dumps({"loss": options.loss, "properties": properties, "card": card.to_dict() if card else None}))
+        return 0
+    if isinstance(loss, TaylorLoss):
+        print(loss.latex() if options.latex else loss.formula())
+    else:
+        print(inspect.getdoc(type(loss)))
+    print(f"\nat {options.classes} classes:")
+    for name, value in properties.items():
+        print(f"  {name.replace('_', ' '):<34} {value}")
+    if card is not None:
+        print("\n" + card.summary())
+    return 0
+
+
+def run_plot(options: argparse.Namespace) -> int:
+    """Draw losses side by side."""
+    from autorobustloss.report.figures import figure2
+    from autorobustloss.report.style import save
+
+    losses = {name: named_loss(name)[0] for name in split_list(options.losses)}
+    save(figure2(losses), Path(options.out))
+    print(options.out)
+    return 0
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Write a learned loss to a file."""
+    loss, card = named_loss(options.loss)
+    if card is None or not isinstance(loss, TaylorLoss):
+        raise ConfigError(f"got {options.loss!r}, expected a learned loss or a card; {options.loss!r} is code already")
+    out = Path(options.out)
+    if out.suffix == ".json":
+        card.save(out)
+    elif out.suffix == ".py":
+        out.write_text(loss.code(), encoding="utf-8")
+    else:
+        raise ConfigError(f"got --out {out}, expected a name that ends in .json or .py")
+    print(out)
+    return 0

@@ -1,0 +1,183 @@
+"""Flags that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from itertools import product
+from pathlib import Path
+
+from autorobustloss.data import Dataset, load_dataset
+from autorobustloss.data.spec import DataSpec
+from autorobustloss.errors import ConfigError
+from autorobustloss.jobs.executors import ProcessExecutor, SerialExecutor, executor_for, usable_cores
+from autorobustloss.jobs.job import Task
+from autorobustloss.losses import list_losses
+from autorobustloss.methods import METHODS
+from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.models import MODELS, build_model
+from autorobustloss.noise import NoiseSpec, require_hope
+from autorobustloss.training.protocol import PRESETS, Protocol, create_protocol
+from autorobustloss.zoo import load_card
+
+
+def split_list(text: str) -> list[str]:
+    """Split at the commas that are outside brackets.
+
+    >>> split_list("ce, sce(alpha=0.1, beta=1)")
+    ['ce', 'sce(alpha=0.1, beta=1)']
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
+
+
+def add_data_flags(parser: argparse.ArgumentParser, datasets: str = "digits") -> None:
+    """Add the flags that say which data are learnt from."""
+    group = parser.add_argument_group("data")
+    group.add_argument("--dataset", default=datasets, metavar="NAMES", help="data sets, joined by commas: bundled "
+                       "(digits, wine, …), NAME for DIR/NAME.npz, a path, or a torchvision name (default: %(default)s)")
+    group.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $ARL_DATA_DIR)")
+    group.add_argument("--download", action="store_true", help="let torchvision download what is missing in --data-dir")
+    group.add_argument("--train-size", type=int, default=0, metavar="N", help="training samples, 0 for all (default)")
+    group.add_argument("--valid-size", type=int, default=0, metavar="N",
+                       help="validation samples, taken out of the training part, 0 for a tenth of it (default)")
+    group.add_argument("--test-size", type=int, default=0, metavar="N", help="test samples, 0 for all (default)")
+
+
+def add_noise_flag(parser: argparse.ArgumentParser, noise: str) -> None:
+    """Add --noise."""
+    parser.add_argument("--noise", default=noise, metavar="SPECS", help="label noise, joined by commas: clean, "
+                        "sym:RATE, pair:RATE, map:RATE (class map of the data set), matrix:FILE, idn:RATE, human:SET "
+                        "(default: %(default)s)")
+
+
+def add_model_flag(parser: argparse.ArgumentParser, models: str) -> None:
+    """Add --models."""
+    parser.add_argument("--models", "--model", default=models, metavar="NAMES",
+                        help=f"networks, joined by commas: {', '.join(MODELS.names())} (default: %(default)s)")
+
+
+def add_protocol_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the training protocol."""
+    group = parser.add_argument_group("training of the networks", "a preset, and what is changed of it")
+    group.add_argument("--protocol", choices=sorted(PRESETS), metavar="NAME", help=f"{', '.join(sorted(PRESETS))} "
+                       "(default: digits for data sets of at most 2,000 samples, else shallow, the paper's)")
+    group.add_argument("--epochs", type=int, metavar="N", help="passes over the training data")
+    group.add_argument("--lr", metavar="RATES", help="learning rate; several, joined by commas, are several tasks")
+    group.add_argument("--batch-size", type=int, metavar="N", help="samples per step")
+    group.add_argument("--weight-decay", type=float, metavar="X", help="weight decay")
+    group.add_argument("--schedule", metavar="NAME", help="constant, cosine, steps or linear")
+    group.add_argument("--augment", metavar="NAME", help="none or crop-flip")
+    group.add_argument("--precision", metavar="NAME", help="float32 or bfloat16")
+
+
+def add_run_flags(parser: argparse.ArgumentParser, out: bool = True) -> None:
+    """Add the flags that say where and how to run."""
+    group = parser.add_argument_group("running")
+    if out:
+        group.add_argument("--out", metavar="DIR", help="run folder (default: runs/NAME, NAME made of the settings)")
+    group.add_argument("--store", metavar="FILE", help="share the results of another run: its store.sqlite")
+    group.add_argument("--workers", type=int, metavar="N", help="processes, one core each (default: the cores there are)")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where networks train "
+                       "(default: %(default)s: a GPU when there is one)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="everything random follows from it (default: 0)")
+    group.add_argument("--config", metavar="FILE.toml", help="read flags from a file; those given here win")
+    group.add_argument("--json", action="store_true", help="print the outcome as JSON on standard output")
+    group.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def read_datasets(options: argparse.Namespace) -> dict[str, Dataset]:
+    """Load the data sets that the flags name, by name."""
+    names = split_list(options.dataset)
+    if not names:
+        raise ConfigError("got no --dataset, expected at least one name")
+    return {name: load_dataset(name, options.data_dir, download=options.download) for name in names}
+
+
+def read_protocols(options: argparse.Namespace, dataset: Dataset) -> list[Protocol]:
+    """Return the protocols the flags ask for on a data set: one for each learning rate."""
+    small = len(dataset.x_train) <= 2000
+    preset = options.protocol or ("digits" if small else "shallow")
+    changes = {
+        name: value
+        for name in ("epochs", "batch_size", "weight_decay", "schedule", "augment", "precision")
+        if (value := getattr(options, name)) is not None
+    }
+    try:
+        rates = [{"lr": float(rate)} for rate in split_list(options.lr or "")] or [{}]
+    except ValueError:
+        raise ConfigError(f"got --lr {options.lr!r}, expected numbers joined by commas, such as 0.01,0.03") from None
+    return [create_protocol(preset, **changes, **rate) for rate in rates]
+
+
+def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> tuple[Task, ...]:
+    """Return the tasks: data sets × models × noises × learning rates, in that order."""
+    models = [MODELS.resolve(name) for name in split_list(options.models)]
+    noises = [str(NoiseSpec.parse(text)) for text in split_list(options.noise)]
+    if not models or not noises:
+        raise ConfigError("got no --models or no --noise, expected at least one of each")
+    sizes = {name: getattr(options, name) for name in ("train_size", "valid_size", "test_size")}
+    for name, dataset in datasets.items():
+        check_tasks(name, dataset, models, noises)
+    return tuple(
+        Task(DataSpec(name, **sizes, fingerprint=dataset.fingerprint), noise, model, protocol)
+        for name, dataset in datasets.items()
+        for model, noise, protocol in product(models, noises, read_protocols(options, dataset))
+    )
+
+
+def check_tasks(name: str, dataset: Dataset, models: Iterable[str], noises: Iterable[str]) -> None:
+    """Raise the error of a model or noise that does not fit a data set now, before anything is trained."""
+    for model in models:
+        build_model(model, tuple(dataset.x_train.shape[1:]), dataset.num_classes, seed=0)
+    for noise in noises:
+        require_hope(noise, dataset.num_classes, name)
+
+
+def read_methods(texts: Iterable[str]) -> list[MethodSpec]:
+    """Return the methods of these texts: names with hyper-parameters, or paths of loss cards."""
+    return [read_method(text) for text in texts]
+
+
+def read_method(text: str) -> MethodSpec:
+    """Return a method from `name`, `name(key=value, …)` or the path of a loss card (a `.json` file)."""
+    if text.endswith(".json"):
+        card = load_card(Path(text))
+        return MethodSpec.of("taylor", theta=card.theta, log_weight=card.log_weight, scale=card.scale)
+    spec = MethodSpec.parse(text)
+    if spec.name not in METHODS and spec.name not in list_losses():
+        METHODS.resolve(spec.name)
+    return spec
+
+
+def choose_device(name: str) -> str:
+    """Return "cpu" or "cuda" for the flag --device."""
+    import torch
+
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ConfigError("got --device cuda, but PyTorch finds no GPU; try --device cpu")
+    return "cuda" if name != "cpu" and available else "cpu"
+
+
+def make_executor(
+    options: argparse.Namespace, datasets: Mapping[str, Dataset], jobs: int | None = None
+) -> SerialExecutor | ProcessExecutor:
+    """Return the executor the flags ask for, with no more workers than jobs."""
+    device = choose_device(options.device)
+    workers = options.workers
+    if workers is None and jobs is not None and device == "cpu":
+        workers = max(1, min(usable_cores(), jobs))
+    return executor_for(datasets, workers, device)
+
+
+def short_label(method: MethodSpec) -> str:
+    """Return a method's label for a table; θ, which is long, is left out."""
+    options = {k: v for k, v in method.options.items() if k != "theta"}
+    return MethodSpec.of(method.name, **options).label

@@ -1,0 +1,119 @@
+"""What is shown on standard error while a command works: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from autorobustloss.jobs.job import Job
+from autorobustloss.jobs.result import Result
+from autorobustloss.search.search import Generation, Reporter
+
+LINE_EVERY = 10.0
+"""Seconds between lines of progress where standard error is not a terminal."""
+
+
+class JobProgress:
+    """Counts jobs: a bar with the time left on a terminal, a line now and then elsewhere, nothing when quiet."""
+
+    def __init__(self, total: int, what: str, quiet: bool = False) -> None:
+        self.total = total
+        self.what = what
+        self.done = 0
+        self.cached = 0
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._live = self._console.is_terminal and not quiet
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("trainings"),
+            TimeElapsedColumn(),
+            TextColumn("· left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=self._console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._task = self._bar.add_task(what, total=total)
+        self._start = self._spoke = time.monotonic()
+
+    def __enter__(self) -> JobProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def describe(self, what: str) -> None:
+        """Change the text before the bar."""
+        self.what = what
+        self._bar.update(self._task, description=what)
+
+    def expect(self, total: int) -> None:
+        """Correct the number of jobs to come."""
+        self.total = total
+        self._bar.update(self._task, total=total)
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        self._console.print(line, markup=False)
+        self._spoke = time.monotonic()
+
+    def on_result(self, job: Job, result: Result, cached: bool) -> None:
+        """Count one finished job."""
+        self.done += 1
+        self.cached += cached
+        self._bar.advance(self._task)
+        if not self._live and time.monotonic() - self._spoke > LINE_EVERY:
+            self.say(f"{self.what}: {self.done}/{self.total} trainings, {self._left()} left")
+
+    def _left(self) -> str:
+        trained = self.done - self.cached
+        if not trained:
+            return "unknown time"
+        seconds = (time.monotonic() - self._start) / trained * (self.total - self.done)
+        return f"{seconds / 60:.1f} min" if seconds > 90 else f"{seconds:.0f} s"
+
+
+class SearchProgress(Reporter):
+    """Tells of a search through a JobProgress: generation, fitness, candidates rejected and diverged, time left."""
+
+    def __init__(self, progress: JobProgress, generations: int) -> None:
+        self.progress = progress
+        self.generations = generations
+        self._rejected = self._diverged = 0
+        self._best = 0.0
+
+    def on_generation_start(self, number: int, jobs: int, rejected: int) -> None:
+        """Show the generation; jobs of rejected candidates are not coming."""
+        self._rejected += rejected
+        self.progress.describe(self._text(number))
+
+    def on_result(self, job: Job, result: Result, cached: bool) -> None:
+        """Advance the bar."""
+        self.progress.on_result(job, result, cached)
+
+    def on_generation(self, generation: Generation) -> None:
+        """Keep a line about the generation."""
+        self._diverged += generation.diverged
+        self._best = max(self._best, generation.best)
+        self.progress.describe(self._text(generation.number))
+        self.progress.say(
+            f"generation {generation.number:>3}/{self.generations}   "
+            f"fitness best {generation.best:.3f}  mean {generation.mean:.3f}  worst {generation.worst:.3f}   "
+            f"trained {generation.trained}  rejected {generation.rejected}  diverged {generation.diverged}"
+        )
+
+    def on_finalists(self, jobs: int) -> None:
+        """Show that the finalists are being scored again."""
+        self.progress.describe("finalists on fresh noise")
+
+    def _text(self, number: int) -> str:
+        return (
+            f"generation {number}/{self.generations} · best {self._best:.3f} · "
+            f"rejected {self._rejected} · diverged {self._diverged}"
+        )

@@ -1,0 +1,199 @@
+"""`arl search`: look for a loss, then hold it against the known ones on data the search never saw."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autorobustloss.benchmark.render import to_json, to_text
+from autorobustloss.benchmark.table import Table, compare
+from autorobustloss.cli import options as flags
+from autorobustloss.cli.progress import JobProgress, SearchProgress
+from autorobustloss.data import Dataset
+from autorobustloss.jobs.run_folder import RunFolder
+from autorobustloss.losses import create_loss
+from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.search.card import make_card
+from autorobustloss.search.config import SearchConfig
+from autorobustloss.search.fitness import FITNESS
+from autorobustloss.search.search import SearchOutcome, run_search
+from autorobustloss.search.space import Space
+
+DESCRIPTION = """\
+Search for a classification loss that survives noisy labels (Algorithm 1 of Gao, Gouk & Hospedales, ICCV 2021).
+
+CMA-ES proposes losses; each is scored by the clean-validation accuracy of networks trained with it on noisy
+labels, averaged over tasks: every combination of the data sets, models, noises and learning rates given. The
+better of the distribution's mean and the best candidate, scored again on fresh noise, is the learned loss. It is
+then compared with known losses on the test split, which the search never touches.
+
+Everything goes to the run folder: loss.json (the loss, ready for create_loss and arl), store.sqlite (every
+training run), picture.png and .svg, table.txt and .json. Interrupted or killed? The same command goes on.
+"""
+
+EPILOG = """\
+examples:
+  arl search
+      the default: digits, three networks, 80 % symmetric noise
+  arl search --dataset mnist --data-dir DIR --train-size 5000 --epochs 30 --generations 20 --population 12
+      a search on MNIST from DIR/mnist.npz
+  arl search --dataset mnist,cifar10 --data-dir DIR --models cnn4 --noise sym:0.8
+      data-set randomisation
+  arl search --noise clean,sym:0.4,sym:0.8,pair:0.4 --tasks-per-generation 4
+      noise randomisation, four tasks drawn for each generation
+  arl search --space paper --order 4 --start zero
+      the paper's own twelve parameters
+  arl search --config search.toml --seed 1
+      flags from a file: dataset = "mnist", models = ["mlp2", "cnn4"], epochs = 30, …
+"""
+
+COMPETITORS = "ce,label_smoothing,mae,gce,sce,nce+mae"
+
+
+def add_parser(commands: Any) -> None:
+    """Add `search` to the commands of `arl`."""
+    parser = commands.add_parser(
+        "search", help="search for a loss", description=DESCRIPTION, epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    flags.add_data_flags(parser)
+    tasks = parser.add_argument_group("tasks", "candidates are trained on every combination of data, models and noises")
+    flags.add_model_flag(tasks, "mlp2,mlp3,cnn4")
+    flags.add_noise_flag(tasks, "sym:0.8")
+    tasks.add_argument("--tasks-per-generation", type=int, default=0, metavar="N",
+                       help="train on a seeded sample of so many tasks each generation, 0 for all (default)")
+    flags.add_protocol_flags(parser)
+    search = parser.add_argument_group("search")
+    search.add_argument("--generations", type=int, default=SearchConfig.generations, metavar="N",
+                        help="CMA-ES generations (default: %(default)s)")
+    search.add_argument("--population", type=int, default=SearchConfig.population, metavar="N",
+                        help="candidates of a generation (default: %(default)s)")
+    search.add_argument("--space", default=Space.name, metavar="NAME",
+                        help="paper (12 numbers at order 4), canonical (6), or canonical+log (7) (default: %(default)s)")
+    search.add_argument("--order", type=int, default=Space.order, metavar="N",
+                        help="order of the polynomial, the paper compares 2 to 5 (default: %(default)s)")
+    search.add_argument("--scale", default="init", metavar="RULE",
+                        help="init (start as steep as cross-entropy), max, geometric, none (default: %(default)s)")
+    search.add_argument("--start", default=SearchConfig.start, metavar="NAME",
+                        help="mean of the first generation: mae, sce or zero (default: %(default)s)")
+    search.add_argument("--sigma", type=float, default=SearchConfig.sigma, metavar="X",
+                        help="step size of the first generation (default: %(default)s)")
+    search.add_argument("--fitness", choices=sorted(FITNESS), default=SearchConfig.fitness,
+                        help="mean accuracy over tasks, or mean rank (default: %(default)s)")
+    search.add_argument("--finalists-seeds", type=int, default=SearchConfig.finalists_seeds, metavar="N",
+                        help="fresh noise draws on which the finalists are scored again (default: %(default)s)")
+    ending = parser.add_argument_group("comparison at the end, on the test split")
+    ending.add_argument("--compare", default=COMPETITORS, metavar="LOSSES", help="losses to compare with "
+                        "(default: %(default)s)")
+    ending.add_argument("--compare-seeds", type=int, default=3, metavar="N",
+                        help="seeds of the comparison, 0 to leave it out (default: %(default)s)")
+    flags.add_run_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a search from its flags."""
+    datasets = flags.read_datasets(options)
+    config = read_config(options, datasets)
+    competitors = flags.read_methods(flags.split_list(options.compare)) if options.compare_seeds else []
+    settings = {
+        "command": "search",
+        **config.to_dict(),
+        "compare": [m.label for m in competitors],
+        "compare_seeds": options.compare_seeds,
+    }
+    total = config.evaluations * config.jobs_per_candidate
+    with (
+        RunFolder(options.out or default_folder(settings), settings, options.store) as folder,
+        flags.make_executor(options, datasets) as executor,
+        JobProgress(total, "search", options.quiet) as progress,
+    ):
+        counts = {name: dataset.num_classes for name, dataset in datasets.items()}
+        outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config.generations))
+        card = make_card(config, outcome, name=folder.path.name)
+        folder.write("loss.json", card.to_json())
+        methods = {"learned": outcome.winner.method, **{m.label: m for m in competitors}}
+        table = None
+        if competitors:
+            progress.describe("comparison on the test split")
+            table = compare(
+                tuple(methods.values()), config.tasks, options.compare_seeds, folder.store, executor,
+                progress.on_result, title="Test accuracy (%), the search never saw the test split",
+                names={m: name for name, m in methods.items()},
+            )
+    write_outcome(folder, outcome, table, methods)
+    print_outcome(folder, outcome, table, options.json)
+    return 0
+
+
+def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> SearchConfig:
+    """Return the frozen configuration that the flags mean."""
+    tasks = flags.read_tasks(options, datasets)
+    scale = None if options.scale == "none" else options.scale
+    return SearchConfig(
+        tasks=tasks,
+        space=Space(options.space, options.order, scale),
+        population=options.population,
+        generations=options.generations,
+        sigma=options.sigma,
+        start=options.start,
+        fitness=options.fitness,
+        tasks_per_generation=options.tasks_per_generation,
+        finalists_seeds=options.finalists_seeds,
+        seed=options.seed,
+    )
+
+
+def default_folder(settings: Mapping[str, Any]) -> Path:
+    """Return runs/NAME, a name that tells the data, the noise and, by a hash, every other setting."""
+    tasks = settings["tasks"]
+    datasets = "+".join(sorted({Path(t["dataset"]["name"]).stem for t in tasks}))
+    noises = "+".join(sorted({t["noise"].replace(":", "") for t in tasks}))
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
+    return Path("runs") / f"{datasets}-{noises[:40]}-{digest}"
+
+
+def write_outcome(
+    folder: RunFolder, outcome: SearchOutcome, table: Table | None, methods: Mapping[str, MethodSpec]
+) -> None:
+    """Write the picture and the table into the run folder."""
+    from autorobustloss.report.figures import search_picture
+    from autorobustloss.report.style import render
+
+    losses = {name: create_loss(m.name, **m.options) for name, m in methods.items()}
+    figure = search_picture(losses, outcome.generations, learned="learned")
+    for suffix in ("png", "svg"):
+        folder.write(f"picture.{suffix}", render(figure, suffix))
+    if table is not None:
+        folder.write("table.txt", to_text(table) + "\n")
+        folder.write("table.json", to_json(table) + "\n")
+
+
+def print_outcome(folder: RunFolder, outcome: SearchOutcome, table: Table | None, as_json: bool) -> None:
+    """Print what the search found on standard output."""
+    winner = outcome.winner
+    if as_json:
+        print(json.dumps({
+            "folder": str(folder.path),
+            "loss": winner.method.options,
+            "origin": winner.origin,
+            "fitness": winner.accuracy,
+            "finalists": {f.origin: f.accuracy for f in outcome.finalists},
+            "generations": [vars(g) for g in outcome.generations],
+            "table": table.to_dict() if table is not None else None,
+        }))
+        return
+    loss = create_loss(winner.method.name, **winner.method.options)
+    print(f"\nlearned loss ({folder.path / 'loss.json'}):\n  {loss.formula()}\n")
+    for finalist in outcome.finalists:
+        scored = "rejected or diverged" if finalist.accuracy is None else f"{100 * finalist.accuracy:.1f} %"
+        what = {"mean": "the distribution's mean", "best": "the best candidate"}[finalist.origin]
+        chosen = "  <- the learned loss" if finalist is winner else ""
+        print(f"  {what:<24} {scored} clean validation accuracy on fresh noise{chosen}")
+    if table is not None:
+        print("\n" + to_text(table))
+    print(f"\npicture: {folder.path / 'picture.png'}")

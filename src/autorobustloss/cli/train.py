@@ -1,0 +1,87 @@
+"""`arl train`: try losses on a data set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from autorobustloss.cli import options as flags
+from autorobustloss.cli.progress import JobProgress
+from autorobustloss.jobs.evaluate import evaluate
+from autorobustloss.jobs.job import Job
+from autorobustloss.jobs.result import Result
+from autorobustloss.jobs.store import Store
+
+DESCRIPTION = """\
+Train one network with each loss on a data set with label noise, and print its test accuracy: at the last epoch,
+at its best epoch (which nobody without clean test labels could pick), and at the epoch where accuracy on the noisy
+validation labels is highest (which anybody could). "fits noise" is the accuracy on the noisy training labels: near
+100 % the network has memorised them.
+"""
+
+EPILOG = """\
+examples:
+  arl train --loss ce,gce,mae --noise sym:0.4
+  arl train --dataset mnist --data-dir DIR --train-size 10000 --model mlp3 --noise sym:0.8 --loss 'gce(q=0.5)'
+  arl train --loss runs/NAME/loss.json,ce --curves
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add `train` to the commands of `arl`."""
+    parser = commands.add_parser(
+        "train", help="train one network with a loss", description=DESCRIPTION, epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--loss", default="ce", metavar="LOSSES", help="losses or methods, joined by commas: names, "
+                        "name(key=value, …), or loss cards (default: %(default)s)")
+    flags.add_data_flags(parser)
+    flags.add_model_flag(parser, "mlp2")
+    flags.add_noise_flag(parser, "sym:0.4")
+    flags.add_protocol_flags(parser)
+    parser.add_argument("--curves", action="store_true", help="print the test accuracy of every evaluated epoch")
+    flags.add_run_flags(parser, out=False)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train from the flags."""
+    datasets = flags.read_datasets(options)
+    methods = flags.read_methods(flags.split_list(options.loss))
+    seed = options.seed
+    jobs = [
+        Job(task, method, split_seed=0, noise_seed=seed, seed=seed)
+        for task in flags.read_tasks(options, datasets)
+        for method in methods
+    ]
+    with (
+        Store(Path(options.store) if options.store else ":memory:") as store,
+        flags.make_executor(options, datasets, len(jobs)) as executor,
+        JobProgress(len(jobs), "train", options.quiet) as progress,
+    ):
+        results = evaluate(jobs, store, executor, progress.on_result)
+    if options.json:
+        print(json.dumps([{"job": j.to_dict(), "result": r.to_dict()} for j, r in zip(jobs, results)]))
+    else:
+        print_results(jobs, results, options.curves)
+    return 0
+
+
+def print_results(jobs: list[Job], results: list[Result], curves: bool) -> None:
+    """Print a table of accuracies, in per cent."""
+    tasks = [job.task.label for job in jobs]
+    labels = [flags.short_label(job.method) for job in jobs]
+    left, wide = max(map(len, ["task", *tasks])), max(map(len, ["loss", *labels]))
+    print(f"{'task':<{left}}  {'loss':<{wide}}   last   best  by noisy validation  fits noise   noise")
+    for job, result, task, label in zip(jobs, results, tasks, labels):
+        history = result.history
+        fits = 100 * history.train_accuracy[-1] if history.train_accuracy else float("nan")
+        print(
+            f"{task:<{left}}  {label:<{wide}}  {100 * history.last('test'):5.1f}  {100 * history.best('test'):5.1f}"
+            f"  {100 * history.best('test', by='valid_noisy'):19.1f}  {fits:10.1f}  {100 * result.noise_rate:5.1f} %"
+            f"{'  ' + history.stopped if history.stopped else ''}"
+        )
+        if curves:
+            print("    " + " ".join(f"{e}:{100 * a:.1f}" for e, a in zip(history.epochs, history.test)))

@@ -1,0 +1,37 @@
+"""The card of a searched loss: the loss and how it was found."""
+
+from __future__ import annotations
+
+import platform
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import torch
+
+from autorobustloss import __version__
+from autorobustloss.losses import create_loss
+from autorobustloss.search.config import SearchConfig
+from autorobustloss.search.search import SearchOutcome
+from autorobustloss.zoo import Card
+
+
+def make_card(config: SearchConfig, outcome: SearchOutcome, name: str) -> Card:
+    """Return the card of the winner, with what is needed to find it again."""
+    winner = outcome.winner
+    provenance: dict[str, Any] = {
+        "search": config.to_dict(),
+        "generations": [vars(g) for g in outcome.generations],
+        "origin": winner.origin,
+        "fitness": winner.accuracy,
+        "finalists": {f.origin: f.accuracy for f in outcome.finalists},
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "hardware": f"{platform.machine()} {platform.system()}",
+        "versions": {
+            "autorobustloss": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }
+    return Card.from_loss(create_loss(winner.method.name, **winner.method.options), name=name, provenance=provenance)

@@ -1,0 +1,70 @@
+"""A search as a frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from autorobustloss.errors import ConfigError, unknown_name
+from autorobustloss.jobs.job import Task
+from autorobustloss.search.fitness import FITNESS
+from autorobustloss.search.space import Space
+from autorobustloss.search.strategy import LEARNING_RATE_ADAPTATION_FROM
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Everything that decides the outcome of a search.
+
+    tasks: what candidates are trained on; architecture, data-set and noise randomisation are a longer list.
+    tasks_per_generation: a seeded sample of so many tasks each generation, 0 for all of them.
+    population, generations, sigma, start: CMA-ES (see `Strategy`, `Space.start`).
+    fitness: "accuracy" (the paper's) or "rank".
+    finalists_seeds: fresh noise draws and initial weights on which the distribution's mean and the best candidate
+        are scored again at the end; the better one is the learned loss.
+    """
+
+    tasks: tuple[Task, ...]
+    space: Space = field(default_factory=Space)
+    population: int = 12
+    generations: int = 20
+    sigma: float = 0.5
+    start: str = "mae"
+    fitness: str = "accuracy"
+    tasks_per_generation: int = 0
+    finalists_seeds: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.tasks:
+            raise ConfigError("got no tasks, expected at least one data set, model and noise to search on")
+        if self.fitness not in FITNESS:
+            raise unknown_name("fitness", self.fitness, FITNESS)
+        for name in ("generations", "finalists_seeds"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"got {name}={getattr(self, name)}, expected at least 1")
+        if not 0 <= self.tasks_per_generation <= len(self.tasks):
+            raise ConfigError(
+                f"got tasks_per_generation={self.tasks_per_generation}, expected 0 (all) to {len(self.tasks)}, "
+                "the number of tasks"
+            )
+        self.space.start(self.start)
+
+    @property
+    def evaluations(self) -> int:
+        """Return the number of candidates the search scores."""
+        return self.population * self.generations
+
+    @property
+    def jobs_per_candidate(self) -> int:
+        """Return how many networks are trained to score one candidate."""
+        return self.tasks_per_generation or len(self.tasks)
+
+    @property
+    def adapt_learning_rate(self) -> bool:
+        """Return whether CMA-ES adapts its learning rate, which pays only for long searches."""
+        return self.evaluations >= LEARNING_RATE_ADAPTATION_FROM
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain JSON types."""
+        return asdict(self)

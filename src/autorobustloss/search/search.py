@@ -1,0 +1,221 @@
+"""Algorithm 1 of the paper: CMA-ES over losses, each scored by networks trained with it on noisy labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autorobustloss.errors import ConfigError
+from autorobustloss.jobs.evaluate import evaluate
+from autorobustloss.jobs.executors import Executor
+from autorobustloss.jobs.job import Job, Task
+from autorobustloss.jobs.result import Result
+from autorobustloss.jobs.store import Store
+from autorobustloss.losses.analysis import screen
+from autorobustloss.losses import create_loss
+from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.search.config import SearchConfig
+from autorobustloss.search.fitness import FITNESS, mean_accuracy, score
+from autorobustloss.search.strategy import Strategy
+from autorobustloss.seeding import derive_seed, numpy_generator
+
+SPLIT_SEED = 0
+"""A search keeps one split of its data: what is held out stays held out from the first candidate to the last."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What one generation gave. Accuracies are means over its tasks on clean validation data, in [0, 1]."""
+
+    number: int
+    best: float
+    mean: float
+    worst: float
+    rejected: int
+    diverged: int
+    trained: int
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A loss that may be shipped, scored again on fresh noise draws and initial weights.
+
+    origin: "mean" (of the search distribution) or "best" (candidate). accuracy: mean over tasks and fresh seeds;
+    None if it was rejected or diverged.
+    """
+
+    origin: str
+    method: MethodSpec
+    accuracy: float | None
+    per_task: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """The end of a search: its history, the finalists, and the better of them."""
+
+    generations: tuple[Generation, ...]
+    finalists: tuple[Finalist, ...]
+    winner: Finalist
+    converged: bool
+
+
+class Reporter:
+    """Told how a search goes on; these methods do nothing, a subclass overrides what it shows."""
+
+    def on_generation_start(self, number: int, jobs: int, rejected: int) -> None:
+        """Hear that a generation of so many jobs begins."""
+
+    def on_result(self, job: Job, result: Result, cached: bool) -> None:
+        """Hear that a job is finished, or was found in the store."""
+
+    def on_generation(self, generation: Generation) -> None:
+        """Hear what a generation gave."""
+
+    def on_finalists(self, jobs: int) -> None:
+        """Hear that the finalists are scored again."""
+
+
+def run_search(
+    config: SearchConfig,
+    class_counts: Mapping[str, int],
+    store: Store,
+    executor: Executor,
+    reporter: Reporter | None = None,
+) -> SearchOutcome:
+    """Search for a loss (Algorithm 1) and return its history and the better of its finalists.
+
+    class_counts: number of classes of each data set of the tasks, by name, for the screen before training.
+    Every finished job is in `store` at once; calling again with the same configuration and store goes on from there
+    and ends at the same loss, bit for bit.
+
+    Raises ConfigError when no candidate survived, WorkerError or StoreError when jobs cannot be run or kept.
+    """
+    reporter = reporter or Reporter()
+    strategy = Strategy(
+        config.space.start(config.start), config.sigma, config.population, config.seed, config.adapt_learning_rate
+    )
+    best: tuple[float, MethodSpec] | None = None
+    history: list[Generation] = []
+    for number in range(1, config.generations + 1):
+        points = strategy.ask()
+        methods = [config.space.method(p) for p in points]
+        tasks = tasks_of(config, number)
+        accepted = [not _rejected(m, tasks, class_counts) for m in methods]
+        noise_seed, seed = generation_seeds(config.seed, number)
+
+        def job(method: MethodSpec, task: Task, noise_seed: int = noise_seed, seed: int = seed) -> Job:
+            return Job(task, method, SPLIT_SEED, noise_seed, seed, evaluate=("valid_clean",))
+
+        jobs = [job(m, t) for m, ok in zip(methods, accepted) if ok for t in tasks]
+        reporter.on_generation_start(number, len(jobs), accepted.count(False))
+        results = iter(evaluate(jobs, store, executor, reporter.on_result))
+        scores = [_scores([next(results) for _ in tasks]) if ok else None for ok in accepted]
+        strategy.tell(points, FITNESS[config.fitness](scores))
+        accuracies = mean_accuracy(scores)
+        for method, accuracy, scored in zip(methods, accuracies, scores):
+            if scored is not None and (best is None or accuracy > best[0]):
+                best = accuracy, method
+        generation = _generation(number, accuracies, accepted, scores, len(jobs))
+        history.append(generation)
+        reporter.on_generation(generation)
+        if strategy.converged:
+            break
+    if best is None:
+        raise _nothing_survived(config)
+    candidates = {"mean": config.space.method(strategy.mean), "best": best[1]}
+    finalists = rescore(config, candidates, class_counts, store, executor, reporter)
+    alive = [f for f in finalists if f.accuracy is not None]
+    if not alive:
+        raise _nothing_survived(config)
+    winner = max(alive, key=lambda f: f.accuracy or 0.0)
+    return SearchOutcome(tuple(history), finalists, winner, strategy.converged)
+
+
+def rescore(
+    config: SearchConfig,
+    candidates: Mapping[str, MethodSpec],
+    class_counts: Mapping[str, int],
+    store: Store,
+    executor: Executor,
+    reporter: Reporter | None = None,
+) -> tuple[Finalist, ...]:
+    """Score losses on all tasks with noise draws and initial weights that no generation has seen."""
+    reporter = reporter or Reporter()
+    alive = {o: m for o, m in candidates.items() if not _rejected(m, config.tasks, class_counts)}
+    draws = [generation_seeds(config.seed, -1 - i) for i in range(config.finalists_seeds)]
+    jobs = [
+        Job(task, method, SPLIT_SEED, noise_seed, seed, evaluate=("valid_clean",))
+        for method in alive.values()
+        for task in config.tasks
+        for noise_seed, seed in draws
+    ]
+    reporter.on_finalists(len(jobs))
+    results = iter(evaluate(jobs, store, executor, reporter.on_result))
+    finalists = []
+    for origin, method in candidates.items():
+        if origin not in alive:
+            finalists.append(Finalist(origin, method, None))
+            continue
+        scores = [_scores([next(results) for _ in draws]) for _ in config.tasks]
+        per_task = tuple(float(np.mean(s)) for s in scores if s is not None)
+        whole = len(per_task) == len(config.tasks)
+        finalists.append(Finalist(origin, method, float(np.mean(per_task)) if whole else None, per_task))
+    return tuple(finalists)
+
+
+def tasks_of(config: SearchConfig, generation: int) -> tuple[Task, ...]:
+    """Return the tasks of a generation: all, or a sample that the search's seed and the generation decide."""
+    if config.tasks_per_generation in (0, len(config.tasks)):
+        return config.tasks
+    draw = numpy_generator("tasks", config.seed, generation)
+    chosen = draw.choice(len(config.tasks), size=config.tasks_per_generation, replace=False)
+    return tuple(config.tasks[i] for i in sorted(chosen))
+
+
+def generation_seeds(seed: int, generation: int) -> tuple[int, int]:
+    """Return the noise seed and training seed that all candidates of a generation share.
+
+    Common random numbers: what differs between candidates of a generation is the loss alone. Negative generations
+    are the fresh draws of the finalists.
+    """
+    return derive_seed("generation noise", seed, generation), derive_seed("generation training", seed, generation)
+
+
+def _rejected(method: MethodSpec, tasks: Sequence[Task], class_counts: Mapping[str, int]) -> bool:
+    counts = sorted({class_counts[t.dataset.name] for t in tasks})
+    return not screen(create_loss(method.name, **method.options), counts).ok
+
+
+def _scores(results: Sequence[Result]) -> list[float] | None:
+    """Return the score of each result, or None if any network diverged."""
+    scores = [score(r) for r in results]
+    return None if any(s is None for s in scores) else [s for s in scores if s is not None]
+
+
+def _generation(
+    number: int,
+    accuracies: Sequence[float],
+    accepted: Sequence[bool],
+    scores: Sequence[list[float] | None],
+    trained: int,
+) -> Generation:
+    diverged = sum(ok and s is None for ok, s in zip(accepted, scores))
+    return Generation(
+        number=number,
+        best=max(accuracies),
+        mean=float(np.mean(accuracies)),
+        worst=min(accuracies),
+        rejected=list(accepted).count(False),
+        diverged=diverged,
+        trained=trained,
+    )
+
+
+def _nothing_survived(config: SearchConfig) -> ConfigError:
+    return ConfigError(
+        f"no candidate of {config.evaluations} trained to the end: all were rejected or diverged; "
+        "try --start mae, a smaller --sigma, or a lower --lr"
+    )

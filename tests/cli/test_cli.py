@@ -1,0 +1,151 @@
+"""The command line from the outside: exit codes, messages, files."""
+
+import json
+
+import pytest
+
+from autorobustloss.cli.config_file import expand
+from autorobustloss.cli.main import main
+from autorobustloss.cli.options import split_list
+from autorobustloss.errors import ConfigError
+from autorobustloss.zoo import load_card
+
+TINY = "--models linear --epochs 2 --train-size 200 --valid-size 100 --workers 1 --quiet".split()
+SEARCH = ["search", *TINY, *"--noise sym:0.4 --generations 2 --population 4 --finalists-seeds 1".split()]
+SMALL_END = ["--compare", "ce,gce(q=0.5)", "--compare-seeds", "1"]
+
+
+def run(*arguments, capsys):
+    code = main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("command", [[], ["search"], ["train"], ["losses"], ["losses", "show"]])
+def test_help_teaches(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "usage: arl" in text
+    if command in (["search"], ["train"]):
+        assert "examples:" in text
+        assert "default" in text
+
+
+def test_a_search_end_to_end(tmp_path, capsys):
+    code, out, err = run(*SEARCH, *SMALL_END, "--out", tmp_path / "run", capsys=capsys)
+    assert code == 0, err
+    assert {p.name for p in (tmp_path / "run").iterdir()} >= {
+        "config.json", "loss.json", "store.sqlite", "picture.png", "picture.svg", "table.txt", "table.json",
+    }  # fmt: skip
+    theta = json.loads((tmp_path / "run" / "loss.json").read_text())["theta"]
+    assert len(theta) == 12
+    assert load_card(tmp_path / "run" / "loss.json").theta == tuple(theta)
+    for name in ("learned", "ce", "gce(q=0.5)", "last epoch"):
+        assert name in out
+    assert err == ""
+
+
+def test_json_goes_to_stdout_alone(tmp_path, capsys):
+    code, out, _ = run(*SEARCH, "--compare-seeds", 0, "--json", "--out", tmp_path, capsys=capsys)
+    outcome = json.loads(out)
+    assert code == 0
+    assert len(outcome["loss"]["theta"]) == 12
+    assert set(outcome["finalists"]) == {"mean", "best"}
+    assert len(outcome["generations"]) == 2
+
+
+def test_a_changed_configuration_is_refused_and_loses_nothing(tmp_path, capsys):
+    run(*SEARCH, "--compare-seeds", 0, "--out", tmp_path, capsys=capsys)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.suffix in (".json", ".sqlite")}
+    code, out, err = run(*SEARCH, "--compare-seeds", 0, "--seed", 7, "--out", tmp_path, capsys=capsys)
+    assert code == 1
+    assert "seed: 0 there, 7 now" in err
+    assert out == ""
+    assert before == {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.suffix in (".json", ".sqlite")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "--noise", "sym:1.5"], "1.5"),
+        (["search", "--noise", "sym:0.95"], "hopeless"),
+        (["search", "--noise", "sim:0.5"], "did you mean 'sym'"),
+        (["search", "--models", "cnn44"], "did you mean 'cnn4'"),
+        (["search", "--dataset", "digit"], "digits"),
+        (["search", "--dataset", "wine", "--models", "cnn4"], "cnn4"),
+        (["search", "--space", "cannonical"], "did you mean 'canonical'"),
+        (["search", "--compare", "gec"], "did you mean 'gce'"),
+        (["search", "--compare", "gce(r=1)"], "q"),
+        (["search", "--lr", "fast"], "--lr"),
+        (["search", "--population", "2"], "population"),
+        (["search", "--train-size", "100000"], "100000"),
+        (["search", "--workers", "0"], "workers"),
+        (["search", "--scale", "initt"], "init"),
+        (["train", "--loss", "taylor(theta=[1, 2, 3])"], "3"),
+        (["train", "--loss", "nowhere.json"], "nowhere.json"),
+        (["losses", "show", "gec"], "did you mean 'gce'"),
+    ],
+)
+def test_wrong_usage_is_named_before_anything_is_trained_or_written(arguments, message, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "run")] if arguments[0] == "search" else []
+    code, printed, err = run(*arguments, *out, capsys=capsys)
+    assert code in (1, 2)
+    assert message in err
+    assert "Traceback" not in err
+    assert printed == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_flag_is_usage_error(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["search", "--generation-count", "3"])
+    assert stop.value.code == 2
+
+
+def test_config_file_says_what_flags_say(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('models = ["mlp2", "cnn4"]\nepochs = 3\ntrain_size = 100\nquiet = true\njson = false\n')
+    assert expand(["search", "--config", str(file), "--epochs", "5"]) == [
+        "search", "--models=mlp2,cnn4", "--epochs=3", "--train-size=100", "--quiet", "--epochs", "5",
+    ]  # fmt: skip
+    assert expand(["search", f"--config={file}"])[1] == "--models=mlp2,cnn4"
+
+
+@pytest.mark.parametrize("text", ["models = [", "models = {a = 1}"])
+def test_broken_config_files(tmp_path, text, capsys):
+    (tmp_path / "run.toml").write_text(text)
+    code, _, err = run("search", "--config", tmp_path / "run.toml", capsys=capsys)
+    assert code == 2
+    assert "run.toml" in err
+    assert run("search", "--config", tmp_path / "none.toml", capsys=capsys)[0] == 2
+    with pytest.raises(ConfigError):
+        expand(["search", "--config"])
+
+
+def test_split_list():
+    assert split_list("a, b(c=1, d=[2,3]),,e") == ["a", "b(c=1, d=[2,3])", "e"]
+
+
+def test_train_prints_a_table_and_json(capsys):
+    code, out, _ = run("train", *TINY, "--loss", "ce,mae", "--noise", "sym:0.4", "--curves", capsys=capsys)
+    assert code == 0
+    assert out.count("digits/linear/sym:0.4") == 2
+    assert "best" in out
+    code, out, _ = run("train", *TINY, "--loss", "ce", "--json", capsys=capsys)
+    assert json.loads(out)[0]["result"]["history"]["stopped"] == ""
+
+
+def test_losses_list_show_plot_export(tmp_path, capsys):
+    code, out, _ = run("losses", "list", capsys=capsys)
+    assert code == 0
+    assert "gce(q=0.7" in out
+    assert {row["name"] for row in json.loads(run("losses", "list", "--json", capsys=capsys)[1])} >= {"ce", "taylor"}
+    assert "q" in run("losses", "show", "gce", capsys=capsys)[1]
+    mae = "taylor(theta=[0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0], scale='init')"
+    assert run("losses", "show", mae, capsys=capsys)[0] == 0
+    picture = tmp_path / "losses.png"
+    assert run("losses", "plot", f"ce,gce,{mae}", "--out", picture, capsys=capsys)[0] == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert run("losses", "plot", "ce", "--out", tmp_path / "losses.xyz", capsys=capsys)[0] == 2

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autorobustloss.errors import ConfigError, UnknownNameError
+from autorobustloss.losses import create_loss
+from autorobustloss.search.space import Space
+
+SPACES = ["paper", "canonical", "canonical+log"]
+
+
+@pytest.mark.parametrize(("order", "dimensions"), [(2, (5, 2, 3)), (3, (8, 4, 5)), (4, (12, 6, 7)), (5, (17, 8, 9))])
+def test_dimensions(order, dimensions):
+    assert tuple(Space(name, order).dimension for name in SPACES) == dimensions
+
+
+@pytest.mark.parametrize("name", SPACES)
+@given(data=st.data())
+def test_every_point_is_a_loss(name, data):
+    space = Space(name, scale=None)
+    point = data.draw(st.lists(st.floats(-3, 3), min_size=space.dimension, max_size=space.dimension))
+    method = space.method(point)
+    value = create_loss(method.name, **method.options)(torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0]))
+    assert torch.isfinite(value)
+
+
+def test_canonical_coordinates_are_the_slopes():
+    point = [-1.0, 0.3, -0.2, 0.5, 0.1, -0.4, 2.0]
+    method = Space("canonical+log").method(point)
+    loss = create_loss(method.name, **method.options)
+    assert loss.canonical().vector() == pytest.approx([*point[:-1], 0.2])
+
+
+def test_negative_log_coordinate_means_none():
+    assert Space("canonical+log").method([-1.0, 0, 0, 0, 0, 0, -5.0]).options["log_weight"] == 0.0
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_start_at_mae_has_the_gradient_of_mae(name):
+    space = Space(name, scale=None)
+    method = space.method(space.start("mae"))
+    logits = torch.randn(6, 10, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(10, (6,))
+    (ours,) = torch.autograd.grad(create_loss(method.name, **method.options)(logits, labels), logits)
+    (mae,) = torch.autograd.grad(create_loss("mae")(logits, labels), logits)
+    torch.testing.assert_close(10 * ours, mae)  # Eq. 4 takes the mean over ten classes
+
+
+def test_start_at_sce_is_half_log_half_mae_at_ten_classes():
+    space = Space("canonical+log", scale=None)
+    method = space.method(space.start("sce"))
+    form = create_loss(method.name, **method.options).canonical()
+    assert form.log_weight * 10 == pytest.approx(-form.a[0])
+
+
+def test_refusals():
+    with pytest.raises(UnknownNameError, match="canonical"):
+        Space("canonica")
+    with pytest.raises(ConfigError, match="order=1"):
+        Space(order=1)
+    with pytest.raises(ConfigError, match="expected 6"):
+        Space("canonical").method(np.zeros(7))
+    with pytest.raises(UnknownNameError, match="did you mean 'mae'"):
+        Space().start("maee")
+    with pytest.raises(ConfigError, match="log term"):
+        Space("paper").start("sce")

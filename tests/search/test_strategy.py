@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from autorobustloss.errors import ConfigError
+from autorobustloss.search.fitness import FITNESS, mean_accuracy, mean_rank
+from autorobustloss.search.strategy import Strategy
+
+
+def sphere(points):
+    return [-float(np.sum((p - 1.0) ** 2)) for p in points]
+
+
+def climb(strategy, generations):
+    for _ in range(generations):
+        points = strategy.ask()
+        strategy.tell(points, sphere(points))
+    return strategy.mean
+
+
+def test_it_finds_the_top():
+    assert climb(Strategy(np.zeros(5), 0.5, 12, seed=0), 120) == pytest.approx(np.ones(5), abs=1e-3)
+
+
+def test_the_same_seed_and_fitness_give_the_same_candidates_bit_for_bit():
+    a, b = (climb(Strategy(np.zeros(7), 0.5, 12, seed=3), 9) for _ in range(2))
+    assert a.tobytes() == b.tobytes()
+    assert a.tobytes() != climb(Strategy(np.zeros(7), 0.5, 12, seed=4), 9).tobytes()
+
+
+def test_tell_leaves_its_arguments_alone():
+    strategy = Strategy(np.zeros(3), 0.5, 6, seed=0)
+    points = strategy.ask()
+    before = [p.copy() for p in points]
+    strategy.tell(points, list(range(6)))
+    assert all(np.array_equal(a, b) for a, b in zip(points, before))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
+def test_fitness_must_be_finite(bad):
+    strategy = Strategy(np.zeros(3), 0.5, 6, seed=0)
+    with pytest.raises(ConfigError, match="finite"):
+        strategy.tell(strategy.ask(), [bad, 0, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(("population", "sigma"), [(2, 0.5), (12, 0.0), (12, float("nan"))])
+def test_refusals(population, sigma):
+    with pytest.raises(ConfigError, match="population|sigma"):
+        Strategy(np.zeros(3), sigma, population, seed=0)
+
+
+@pytest.mark.parametrize("name", sorted(FITNESS))
+def test_a_failed_candidate_is_the_worst_and_finite(name):
+    values = FITNESS[name]([[0.2, 0.3], None, [0.9, 0.8], None])
+    assert np.all(np.isfinite(values))
+    assert min(values) == values[1] == values[3]
+    assert max(values) == values[2]
+
+
+def test_all_failed():
+    assert mean_accuracy([None, None]) == [0.0, 0.0]
+    assert len(set(mean_rank([None, None]))) == 1
+
+
+def test_mean_rank_does_not_depend_on_how_far_tasks_spread():
+    assert mean_rank([[0.1, 0.90], [0.9, 0.91]]) == mean_rank([[0.899, 0.1], [0.9, 0.9]])
