@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from autorobustloss.benchmark.paper import EXPERIMENTS, SMALL, Scale, experiments, run_experiment
@@ -9,7 +11,7 @@ from autorobustloss.benchmark.paper_numbers import paper_table, paper_tables
 from autorobustloss.benchmark.render import render
 from autorobustloss.benchmark.tuning import LEARNING_RATE, tuned
 from autorobustloss.data import load_dataset
-from autorobustloss.errors import UnknownNameError
+from autorobustloss.errors import MissingDependencyError, UnknownNameError
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.store import Store
 from autorobustloss.methods.spec import MethodSpec
@@ -163,3 +165,10 @@ def test_tuning_finds_the_better_learning_rate_and_replays(tmp_path):
     assert tuned(experiment, store, executor) == ready
     assert len(executor.trained) == count
     assert {entry.variant.split("×")[0].rsplit(" ")[-1] for entry in ready.entries} == {"lr"}
+
+
+def test_without_optuna_the_install_line_is_given(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    experiment = experiments("table3", Scale(train_size=2000, epochs=5, seeds=1, trials=3), {})[0]
+    with pytest.raises(MissingDependencyError, match=r"pip install 'autorobustloss\[tune\]'"):
+        run_experiment(experiment, Store(tmp_path / "s.sqlite"), MadeUp())

@@ -18,6 +18,7 @@ from autorobustloss.report.benchmark_figures import (
     feature_map,
     learning_curves,
     noise_sweep,
+    order_study,
     tsne,
 )
 from autorobustloss.report.figures import figure2, fitness_history, search_picture
@@ -100,6 +101,16 @@ def test_noise_sweep_is_in_percent():
     assert list(axes.get_lines()[0].get_ydata()) == pytest.approx([90, 50])
     with pytest.raises(ConfigError, match="nothing to draw"):
         noise_sweep({})
+
+
+def test_order_study_has_a_bar_per_loss():
+    axes = panels(order_study({"ce": [0.2, 0.4], "order 4": [0.5]}))[0]
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([30, 50])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["ce", "order 4"]
+    (whisker,) = axes.collections
+    assert np.ptp(whisker.get_segments()[0][:, 1]) == pytest.approx(
+        20
+    )  # ± the standard error of 20 and 40, which is 10
 
 
 def test_critical_difference_diagram_names_every_method_and_bar():

@@ -50,6 +50,28 @@ def noise_sweep(
     return figure
 
 
+def order_study(values: Mapping[str, ArrayLike], ylabel: str = "test accuracy (%)") -> Figure:
+    """Draw one bar per loss, such as cross-entropy and learned losses of orders 2 to 5 (the paper's Figure 3, left).
+
+    values: name -> accuracies in [0, 1], one per seed or task; a bar is their mean, its whisker the standard error.
+    """
+    if not values:
+        raise ConfigError("got nothing to draw, expected at least one loss")
+    figure = new_figure(1.1 + 0.75 * len(values), 3.0)
+    axes = figure.add_subplot()
+    for place, each in enumerate(values.values()):
+        percent = 100 * np.atleast_1d(np.asarray(each, dtype=np.float64))
+        error = percent.std(ddof=1) / np.sqrt(len(percent)) if len(percent) > 1 else 0.0
+        colour = OKABE_ITO[7] if place == 0 else OKABE_ITO[5]
+        axes.bar(place, percent.mean(), yerr=error or None, color=colour, width=0.7, capsize=3)
+        axes.text(place, 0, f"{percent.mean():.1f}", ha="center", va="bottom", color="white", fontsize=8)
+    axes.set_xticks(range(len(values)), list(values), fontsize=8)
+    axes.set_ylabel(ylabel, fontsize=8)
+    tidy(axes)
+    axes.grid(False, axis="x")
+    return figure
+
+
 def critical_difference_diagram(
     names: Sequence[str], mean_ranks: Sequence[float], difference: float, groups: Sequence[Sequence[int]]
 ) -> Figure:
