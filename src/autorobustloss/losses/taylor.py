@@ -1,8 +1,11 @@
-"""The Taylor loss family as a module."""
+"""The Taylor loss family as a module: any order, hard and soft labels, the log term, the scale rules."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
+from functools import lru_cache
+from os import PathLike
 from typing import Any
 
 import torch
@@ -11,19 +14,42 @@ from torch import Tensor
 from autorobustloss.losses import functional
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.canonical import CanonicalForm, as_floats, expand_exactly, order_of
+from autorobustloss.losses.functional import Coefficients
 from autorobustloss.losses.registry import LOSSES
-from autorobustloss.losses.scale import check_scale, scale_factor
+from autorobustloss.losses.scale import Scale, check_scale, scale_factor
 
 
 @LOSSES.register("taylor")
 class TaylorLoss(RobustLoss):
-    """The Taylor polynomial loss of Eq. 4 and 5."""
+    """The class-wise separable Taylor polynomial of Gao, Gouk, Hospedales (ICCV 2021), Eq. 4 and 5.
+
+        L = scale · (1/C) Σ_k [ℓ_θ(ŷ_k, y_k) − log_weight · y_k log ŷ_k],    ŷ = softmax(input),
+        ℓ_θ(ŷ, y) = Σ_{a ≥ 1, a + b ≤ β} θ_{ab} (ŷ − θ₀)ᵃ (y − θ₁)ᵇ / (a! b!)
+
+    theta: θ₀, θ₁ (the point of expansion), then θ_{ab} in the order of Eq. 5 (`canonical.exponents` for other
+        orders); the order β follows from the length: 5, 8, 12, 17, … numbers for β = 2, 3, 4, 5, …
+    log_weight: weight of the log term, 0 for the family of the paper. With it cross-entropy (θ = 0, log_weight 1),
+        mean absolute error and their mixtures are members.
+    scale: None for the formula as it stands; "init" to start training with the gradient of cross-entropy, "max" for
+        a largest gradient of 1, "geometric" for the mean of the two (see `scale.scale_factor`); or a factor > 0.
+    weight, ignore_index, reduction: as in `torch.nn.CrossEntropyLoss`.
+
+    The parameters are constants of the loss: they travel in its `state_dict` in full precision, `half()` and the
+    like leave them alone, and no gradient reaches them (`functional.taylor_loss` takes θ as a tensor).
+
+    Raises ConfigError for a θ of a length without order, with a NaN or an infinity, for an unknown scale rule and,
+    when called, for a scale rule that the loss cannot follow.
+
+    >>> mae = TaylorLoss([0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0], scale="init")  # ℓ = −ŷy
+    >>> round(mae(torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([0])).item(), 4)
+    -1.9957
+    """
 
     def __init__(
         self,
         theta: Iterable[float],
         log_weight: float = 0.0,
-        scale: str | float | None = None,
+        scale: Scale = None,
         *,
         weight: Tensor | None = None,
         ignore_index: int = -100,
@@ -31,39 +57,89 @@ class TaylorLoss(RobustLoss):
     ) -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         self.scale = check_scale(scale)
-        self._set(as_floats(theta, "theta"), as_floats([log_weight], "log_weight")[0])
+        self._set_parameters(theta, log_weight)
 
-    def _set(self, theta: tuple[float, ...], log_weight: float) -> None:
-        self.order = order_of(len(theta))
-        self._form = CanonicalForm.from_theta(theta, log_weight)
-        self._expansion = tuple(tuple(float(v) for v in row) for row in expand_exactly(theta))
-        self.theta = theta
-        self.log_weight = log_weight
+    def _set_parameters(self, theta: Iterable[float], log_weight: float) -> None:
+        theta, (log_weight,) = as_floats(theta, "theta"), as_floats([log_weight], "log_weight")
+        CanonicalForm.from_theta(theta, log_weight)  # complains about a θ that overflows
+        self.theta, self.log_weight, self.order = theta, log_weight, order_of(len(theta))
+
+    @classmethod
+    def from_card(cls, path: str | PathLike[str], **arguments: Any) -> TaylorLoss:
+        """Return the loss of a card (a JSON file of the zoo); arguments are those of `CrossEntropyLoss`.
+
+        Raises CardError for a card that is broken, altered or of an unknown version. Reading it runs no code.
+        """
+        from autorobustloss.zoo import load_card
+
+        return load_card(path).loss(**arguments)
 
     def canonical(self) -> CanonicalForm:
-        """Return what of θ moves the gradient."""
-        return self._form
+        """Return what of θ moves the gradient; two losses with equal forms train alike at equal scale."""
+        return _canonical(self.theta, self.log_weight)
+
+    def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
+        return functional.hard_loss(logits, labels, self.coefficients(logits.shape[1]))
+
+    def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
+        """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
+        factor = self.coefficients(logits.shape[1]).factor
+        return functional.soft_loss(logits, probabilities, _expansion(self.theta), self.log_weight, factor)
+
+    def coefficients(self, num_classes: int) -> Coefficients:
+        """Return the constants of `functional.hard_loss` for C classes, scale included."""
+        # `index` makes the number of classes a constant where `torch.compile` would keep it symbolic.
+        return _coefficients(self.theta, self.log_weight, self.scale, operator.index(num_classes))
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return theta, log_weight and scale, as `create_loss("taylor", …)` takes them."""
+        return {"theta": self.theta, "log_weight": self.log_weight, "scale": self.scale}
 
     def get_extra_state(self) -> Tensor:
-        """Return θ and log_weight for `state_dict`."""
+        """Return θ and log_weight in double precision, for `state_dict`."""
         return torch.tensor([*self.theta, self.log_weight], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take θ and log_weight from a `state_dict`."""
         *theta, log_weight = as_floats(state, "theta")
-        self._set(tuple(theta), log_weight)
+        self._set_parameters(theta, log_weight)
 
-    def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each row for class indices."""
-        scale = scale_factor(self.scale, self._form, logits.shape[1])
-        c = functional.coefficients(self._expansion, logits.shape[1], self.log_weight, scale)
-        return functional.hard_loss(logits, labels, c)
 
-    def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
-        """Return the loss of each row for a target distribution."""
-        scale = scale_factor(self.scale, self._form, logits.shape[1])
-        return functional.soft_loss(logits, probabilities, self._expansion, self.log_weight, scale / logits.shape[1])
+# The constants are pure functions of a few numbers, computed exactly once; `torch.compile` does not look inside.
 
-    def hyperparameters(self) -> dict[str, Any]:
-        """Return theta, log_weight and scale."""
-        return {"theta": self.theta, "log_weight": self.log_weight, "scale": self.scale}
+
+@torch.compiler.assume_constant_result
+def _coefficients(theta: tuple[float, ...], log_weight: float, scale: Scale, num_classes: int) -> Coefficients:
+    return _cached_coefficients(theta, log_weight, scale, num_classes)
+
+
+@torch.compiler.assume_constant_result
+def _expansion(theta: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
+    return _cached_expansion(theta)
+
+
+@lru_cache(maxsize=1024)
+def _cached_coefficients(theta: tuple[float, ...], log_weight: float, scale: Scale, num_classes: int) -> Coefficients:
+    factor = scale_factor(scale, _canonical(theta, log_weight), num_classes)
+    exact = functional.coefficients(expand_exactly(theta), num_classes, log_weight, factor)
+    others, label = ([float(v) for v in group] for group in exact[:2])
+    return Coefficients(_stripped(others), _stripped(label), log_weight, float(exact.offset), exact.factor)
+
+
+@lru_cache(maxsize=1024)
+def _cached_expansion(theta: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
+    """Return the rows of c[i][j] without the zeros at their ends (for j > β − i)."""
+    rows = expand_exactly(theta)
+    return tuple(tuple(float(v) for v in row[: len(rows) - max(i, 1)]) for i, row in enumerate(rows))
+
+
+@lru_cache(maxsize=1024)
+def _canonical(theta: tuple[float, ...], log_weight: float) -> CanonicalForm:
+    return CanonicalForm.from_theta(theta, log_weight)
+
+
+def _stripped(values: list[float]) -> tuple[float, ...]:
+    while values and values[-1] == 0.0:
+        values.pop()
+    return tuple(values)
