@@ -107,14 +107,14 @@ class Store:
         return self.get_many([key]).get(key)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Result]:
-        """Return the results there are for these keys."""
-        wanted, found = list(dict.fromkeys(keys)), {}
+        """Return the results there are for these keys, in their order."""
+        wanted, found = list(dict.fromkeys(keys)), dict[str, Result]()
         for start in range(0, len(wanted), 500):  # SQLite takes 999 parameters at least
             part = wanted[start : start + 500]
             query = f"SELECT key, result FROM results WHERE key IN ({', '.join('?' * len(part))})"
             for key, text in self._rows(query, part):
                 found[key] = self._read(key, text)
-        return found
+        return {key: found[key] for key in wanted if key in found}
 
     def keys(self) -> list[str]:
         """Return the keys of all results of the present training semantics, oldest first."""

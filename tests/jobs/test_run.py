@@ -1,0 +1,175 @@
+"""A job is a pure function: whatever the process has set, the numbers are the same, and nothing is left changed."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+
+from autorobustloss.data import load_dataset
+from autorobustloss.data.spec import DataSpec
+from autorobustloss.errors import ConfigError, DataError
+from autorobustloss.jobs import Job, Task, run_job
+from autorobustloss.jobs.run import SplitsCache, Trainer, known_noise, reproducible
+from autorobustloss.methods import MethodSpec
+from autorobustloss.training import Protocol
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits")
+
+
+TASK = Task(DataSpec("digits", 200, 50, 50), "sym:0.4", "mlp2", Protocol(epochs=2))
+JOB = Job(TASK, MethodSpec.of("gce", q=0.5), seed=1)
+
+
+def state() -> dict[str, object]:
+    return {
+        "threads": torch.get_num_threads(),
+        "dtype": torch.get_default_dtype(),
+        "precision": torch.get_float32_matmul_precision(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
+        "fill": torch.utils.deterministic.fill_uninitialized_memory,
+        "benchmark": torch.backends.cudnn.benchmark,
+        "device": torch.get_default_device(),
+        "grad": torch.is_grad_enabled(),
+        "random": torch.random.get_rng_state().tolist(),
+    }
+
+
+def test_a_result_tells_its_story(digits):
+    result = run_job(JOB, digits)
+    assert result.key == JOB.key
+    assert result.history.epochs == [1, 2]
+    assert len(result.history.test) == len(result.history.valid_noisy) == 2
+    assert result.noise_rate == pytest.approx(0.4, abs=0.1)
+    assert result.wall_time > 0
+    assert result.device == "cpu"
+    assert set(result.versions) == {"python", "torch", "numpy", "autorobustloss"}
+    assert result.peak_memory > 50e6
+
+
+def test_only_what_is_asked_for_is_scored(digits):
+    history = run_job(replace(JOB, evaluate=("valid_clean",)), digits).history
+    assert len(history.valid_clean) == 2
+    assert history.test == history.valid_noisy == []
+
+
+def test_the_numbers_do_not_depend_on_the_state_of_the_process(digits):
+    expected = run_job(JOB, digits).history
+    before = state()
+    torch.manual_seed(123)
+    torch.set_num_threads(2)
+    torch.set_default_dtype(torch.float64)
+    torch.set_float32_matmul_precision("medium")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = True
+    changed = state()
+    try:
+        with torch.no_grad(), torch.device("meta"), torch.autocast("cpu", torch.bfloat16):
+            assert run_job(JOB, digits).history == expected
+        with torch.inference_mode():
+            assert run_job(JOB, digits).history == expected
+        assert state() == changed
+    finally:
+        with torch.random.fork_rng():
+            torch.set_num_threads(int(str(before["threads"])))
+            torch.set_default_dtype(torch.float32)
+            torch.set_float32_matmul_precision("highest")
+            torch.use_deterministic_algorithms(False)
+            torch.backends.cudnn.benchmark = False
+
+
+def test_global_random_numbers_come_from_the_seed_and_leave_no_trace():
+    before = state()
+    draws = []
+    for seed in (0, 0, 1):
+        with reproducible(seed):
+            draws.append(torch.rand(3).tolist())
+            assert torch.get_num_threads() == 1
+    assert draws[0] == draws[1] != draws[2]
+    assert state() == before
+
+
+def test_state_is_put_back_when_training_raises(digits):
+    before = state()
+    with pytest.raises(ConfigError, match="unknown"):
+        run_job(replace(JOB, method=MethodSpec.of("gcee")), digits)
+    assert state() == before
+
+
+def test_a_diverged_run_is_a_result(digits):
+    protocol = Protocol(epochs=3, lr=1e30)
+    result = run_job(replace(JOB, task=replace(TASK, protocol=protocol), method=MethodSpec("ce")), digits)
+    assert result.history.stopped == "diverged"
+    assert type(result).from_json(result.to_json()) == result
+
+
+def test_data_that_have_changed_are_refused(digits):
+    task = replace(TASK, dataset=replace(TASK.dataset, fingerprint="0" * 64))
+    with pytest.raises(DataError, match="changed"):
+        run_job(replace(JOB, task=task), digits)
+
+
+def test_a_trainer_names_the_data_set_it_was_not_given(digits):
+    with pytest.raises(ConfigError, match=r"got no data set 'mnist', expected it among \['digits'\]"):
+        Trainer({"digits": digits})(replace(JOB, task=replace(TASK, dataset=DataSpec("mnist"))))
+
+
+def test_splits_are_made_once_for_jobs_that_share_them(digits):
+    cache = SplitsCache()
+    splits = cache.get(JOB, digits)
+    for other in (replace(JOB, seed=5), replace(JOB, method=MethodSpec("ce")), replace(JOB, evaluate=("test",))):
+        assert cache.get(other, digits) is splits
+    for other in (
+        replace(JOB, noise_seed=5),
+        replace(JOB, split_seed=5),
+        replace(JOB, task=replace(TASK, noise="pair:0.3")),
+        replace(JOB, task=replace(TASK, dataset=DataSpec("digits", 100))),
+    ):
+        assert cache.get(other, digits) is not splits
+    assert len(cache) == 5
+    assert cache.get(JOB, replace(digits, fingerprint="other")) is not splits
+
+
+def test_the_cache_is_bounded_and_drops_what_was_used_longest_ago(digits):
+    size = SplitsCache()
+    size.get(JOB, digits)
+    cache = SplitsCache(max_bytes=2 * size.bytes + 10)
+    jobs = [replace(JOB, noise_seed=seed) for seed in range(3)]
+    first, second = (cache.get(job, digits) for job in jobs[:2])
+    cache.get(jobs[0], digits)
+    cache.get(jobs[2], digits)
+    assert cache.get(jobs[0], digits) is first
+    assert cache.get(jobs[1], digits) is not second
+    assert len(cache) == 2
+    assert 0 < cache.bytes <= cache.max_bytes
+
+
+def test_splits_too_large_for_the_cache_are_used_all_the_same(digits):
+    cache = SplitsCache(max_bytes=10)
+    assert Trainer({"digits": digits}, cache_bytes=10)(JOB).history == run_job(JOB, digits).history
+    assert len(cache.get(JOB, digits).y_train) == 200
+    assert len(cache) == 0
+
+
+def test_methods_are_told_the_noise_of_the_spec_or_the_counted_one(digits):
+    splits = SplitsCache().get(JOB, digits)
+    told = known_noise("sym:0.4", "digits", splits)
+    assert told is not None
+    assert told.diagonal().tolist() == pytest.approx([0.6] * 10)
+    counted = known_noise("idn:0.4", "digits", splits)
+    assert counted is not None
+    kept = (splits.y_train == splits.y_train_clean)[splits.y_train_clean == 3].double().mean()
+    assert counted[3, 3].item() == pytest.approx(kept.item())
+    assert known_noise("given", "digits", replace(splits, noise_rate=None)) is None
+
+
+def test_nothing_warns(digits):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run_job(JOB, digits)
