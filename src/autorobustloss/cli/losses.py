@@ -24,7 +24,9 @@ a learned loss that ships with the library, or the path of a loss card (runs/NAM
 def add_parser(commands: Any) -> None:
     """Add `losses` to the commands of `arl`."""
     parser = commands.add_parser(
-        "losses", help="list, show, plot, export losses", description=DESCRIPTION,
+        "losses",
+        help="list, show, plot, export losses",
+        description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -39,7 +41,9 @@ def add_parser(commands: Any) -> None:
     plot.add_argument("losses", help="names or cards, joined by commas")
     plot.add_argument("--out", default="losses.png", metavar="FILE", help=".png, .svg or .pdf (default: %(default)s)")
     plot.set_defaults(run=run_plot)
-    export = actions.add_parser("export", help="write a learned loss as a card, or as PyTorch code without dependencies")
+    export = actions.add_parser(
+        "export", help="write a learned loss as a card, or as PyTorch code without dependencies"
+    )
     export.add_argument("loss", help="a learned loss or the path of a card")
     export.add_argument("--out", required=True, metavar="FILE", help="FILE.json for the card, FILE.py for code")
     export.set_defaults(run=run_export)
@@ -65,7 +69,8 @@ def run_list(options: argparse.Namespace) -> int:
     for name in list_losses():
         if name in LOSSES:
             parameters = {
-                key: default for key, default in LOSSES.parameters(name).items()
+                key: default
+                for key, default in LOSSES.parameters(name).items()
                 if key not in ("weight", "ignore_index", "reduction")
             }
             about = (inspect.getdoc(LOSSES.get(name)) or "").split("\n")[0]

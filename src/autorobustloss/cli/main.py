@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from autorobustloss import __version__
-from autorobustloss.cli import losses, search, train
+from autorobustloss.cli import bench, losses, report, search, train
 from autorobustloss.cli.config_file import expand
 from autorobustloss.errors import ARLError, ConfigError
 
@@ -17,6 +17,7 @@ examples:
   arl search                                 search a loss on the bundled digits, about 3 minutes on two cores
   arl search --dataset mnist --data-dir DIR  the same on MNIST from DIR/mnist.npz
   arl train --loss gce --noise sym:0.8       train one network with one loss
+  arl bench --methods ce,gce,sce             compare methods: table, ranks, significance
   arl losses list                            every loss that can be named
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (the same command goes on where it stopped)
@@ -33,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"arl {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (search, train, losses):
+    for module in (search, train, bench, losses, report):
         module.add_parser(commands)
     return parser
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from autorobustloss.data import Dataset, load_dataset
 from autorobustloss.data.spec import DataSpec
@@ -40,34 +43,58 @@ def split_list(text: str) -> list[str]:
 def add_data_flags(parser: argparse.ArgumentParser, datasets: str = "digits") -> None:
     """Add the flags that say which data are learnt from."""
     group = parser.add_argument_group("data")
-    group.add_argument("--dataset", default=datasets, metavar="NAMES", help="data sets, joined by commas: bundled "
-                       "(digits, wine, …), NAME for DIR/NAME.npz, a path, or a torchvision name (default: %(default)s)")
+    group.add_argument(
+        "--dataset",
+        default=datasets,
+        metavar="NAMES",
+        help="data sets, joined by commas: bundled "
+        "(digits, wine, …), NAME for DIR/NAME.npz, a path, or a torchvision name (default: %(default)s)",
+    )
     group.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $ARL_DATA_DIR)")
     group.add_argument("--download", action="store_true", help="let torchvision download what is missing in --data-dir")
     group.add_argument("--train-size", type=int, default=0, metavar="N", help="training samples, 0 for all (default)")
-    group.add_argument("--valid-size", type=int, default=0, metavar="N",
-                       help="validation samples, taken out of the training part, 0 for a tenth of it (default)")
+    group.add_argument(
+        "--valid-size",
+        type=int,
+        metavar="N",
+        help="validation samples, taken out of the training part (default: a fifth of it, at most 2000)",
+    )
     group.add_argument("--test-size", type=int, default=0, metavar="N", help="test samples, 0 for all (default)")
 
 
 def add_noise_flag(parser: argparse.ArgumentParser, noise: str) -> None:
     """Add --noise."""
-    parser.add_argument("--noise", default=noise, metavar="SPECS", help="label noise, joined by commas: clean, "
-                        "sym:RATE, pair:RATE, map:RATE (class map of the data set), matrix:FILE, idn:RATE, human:SET "
-                        "(default: %(default)s)")
+    parser.add_argument(
+        "--noise",
+        default=noise,
+        metavar="SPECS",
+        help="label noise, joined by commas: clean, "
+        "sym:RATE, pair:RATE, map:RATE (class map of the data set), matrix:FILE, idn:RATE, human:SET "
+        "(default: %(default)s)",
+    )
 
 
 def add_model_flag(parser: argparse.ArgumentParser, models: str) -> None:
     """Add --models."""
-    parser.add_argument("--models", "--model", default=models, metavar="NAMES",
-                        help=f"networks, joined by commas: {', '.join(MODELS.names())} (default: %(default)s)")
+    parser.add_argument(
+        "--models",
+        "--model",
+        default=models,
+        metavar="NAMES",
+        help=f"networks, joined by commas: {', '.join(MODELS.names())} (default: %(default)s)",
+    )
 
 
 def add_protocol_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the training protocol."""
     group = parser.add_argument_group("training of the networks", "a preset, and what is changed of it")
-    group.add_argument("--protocol", choices=sorted(PRESETS), metavar="NAME", help=f"{', '.join(sorted(PRESETS))} "
-                       "(default: digits for data sets of at most 2,000 samples, else shallow, the paper's)")
+    group.add_argument(
+        "--protocol",
+        choices=sorted(PRESETS),
+        metavar="NAME",
+        help=f"{', '.join(sorted(PRESETS))} "
+        "(default: digits for data sets of at most 2,000 samples, else shallow, the paper's)",
+    )
     group.add_argument("--epochs", type=int, metavar="N", help="passes over the training data")
     group.add_argument("--lr", metavar="RATES", help="learning rate; several, joined by commas, are several tasks")
     group.add_argument("--batch-size", type=int, metavar="N", help="samples per step")
@@ -83,10 +110,18 @@ def add_run_flags(parser: argparse.ArgumentParser, out: bool = True) -> None:
     if out:
         group.add_argument("--out", metavar="DIR", help="run folder (default: runs/NAME, NAME made of the settings)")
     group.add_argument("--store", metavar="FILE", help="share the results of another run: its store.sqlite")
-    group.add_argument("--workers", type=int, metavar="N", help="processes, one core each (default: the cores there are)")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where networks train "
-                       "(default: %(default)s: a GPU when there is one)")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="everything random follows from it (default: 0)")
+    group.add_argument(
+        "--workers", type=int, metavar="N", help="processes, one core each (default: the cores there are)"
+    )
+    group.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where networks train (default: %(default)s: a GPU when there is one)",
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="everything random follows from it (default: 0)"
+    )
     group.add_argument("--config", metavar="FILE.toml", help="read flags from a file; those given here win")
     group.add_argument("--json", action="store_true", help="print the outcome as JSON on standard output")
     group.add_argument("--quiet", action="store_true", help="no progress on standard error")
@@ -122,14 +157,19 @@ def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> 
     noises = [str(NoiseSpec.parse(text)) for text in split_list(options.noise)]
     if not models or not noises:
         raise ConfigError("got no --models or no --noise, expected at least one of each")
-    sizes = {name: getattr(options, name) for name in ("train_size", "valid_size", "test_size")}
     for name, dataset in datasets.items():
         check_tasks(name, dataset, models, noises)
     return tuple(
-        Task(DataSpec(name, **sizes, fingerprint=dataset.fingerprint), noise, model, protocol)
+        Task(read_data_spec(options, name, dataset), noise, model, protocol)
         for name, dataset in datasets.items()
         for model, noise, protocol in product(models, noises, read_protocols(options, dataset))
     )
+
+
+def read_data_spec(options: argparse.Namespace, name: str, dataset: Dataset) -> DataSpec:
+    """Return which part of a data set the flags ask for, tied to its content."""
+    valid = min(len(dataset.x_train) // 5, 2000) if options.valid_size is None else options.valid_size
+    return DataSpec(name, options.train_size, valid, options.test_size, dataset.fingerprint)
 
 
 def check_tasks(name: str, dataset: Dataset, models: Iterable[str], noises: Iterable[str]) -> None:
@@ -181,3 +221,10 @@ def short_label(method: MethodSpec) -> str:
     """Return a method's label for a table; θ, which is long, is left out."""
     options = {k: v for k, v in method.options.items() if k != "theta"}
     return MethodSpec.of(method.name, **options).label
+
+
+def default_folder(settings: Mapping[str, Any], what: str) -> Path:
+    """Return runs/NAME, a name that tells what was run on which data and, by a hash, with which other settings."""
+    names = {Path(str(task["dataset"]["name"])).stem for task in settings.get("tasks", ())}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return Path("runs") / "-".join([what, *sorted(names)[:3], digest])

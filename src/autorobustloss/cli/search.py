@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from autorobustloss.benchmark.render import to_json, to_text
@@ -57,40 +55,95 @@ COMPETITORS = "ce,label_smoothing,mae,gce,sce,nce+mae"
 def add_parser(commands: Any) -> None:
     """Add `search` to the commands of `arl`."""
     parser = commands.add_parser(
-        "search", help="search for a loss", description=DESCRIPTION, epilog=EPILOG,
+        "search",
+        help="search for a loss",
+        description=DESCRIPTION,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     flags.add_data_flags(parser)
     tasks = parser.add_argument_group("tasks", "candidates are trained on every combination of data, models and noises")
     flags.add_model_flag(tasks, "mlp2,mlp3,cnn4")
     flags.add_noise_flag(tasks, "sym:0.8")
-    tasks.add_argument("--tasks-per-generation", type=int, default=0, metavar="N",
-                       help="train on a seeded sample of so many tasks each generation, 0 for all (default)")
+    tasks.add_argument(
+        "--tasks-per-generation",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train on a seeded sample of so many tasks each generation, 0 for all (default)",
+    )
     flags.add_protocol_flags(parser)
     search = parser.add_argument_group("search")
-    search.add_argument("--generations", type=int, default=SearchConfig.generations, metavar="N",
-                        help="CMA-ES generations (default: %(default)s)")
-    search.add_argument("--population", type=int, default=SearchConfig.population, metavar="N",
-                        help="candidates of a generation (default: %(default)s)")
-    search.add_argument("--space", default=Space.name, metavar="NAME",
-                        help="paper (12 numbers at order 4), canonical (6), or canonical+log (7) (default: %(default)s)")
-    search.add_argument("--order", type=int, default=Space.order, metavar="N",
-                        help="order of the polynomial, the paper compares 2 to 5 (default: %(default)s)")
-    search.add_argument("--scale", default="init", metavar="RULE",
-                        help="init (start as steep as cross-entropy), max, geometric, none (default: %(default)s)")
-    search.add_argument("--start", default=SearchConfig.start, metavar="NAME",
-                        help="mean of the first generation: mae, sce or zero (default: %(default)s)")
-    search.add_argument("--sigma", type=float, default=SearchConfig.sigma, metavar="X",
-                        help="step size of the first generation (default: %(default)s)")
-    search.add_argument("--fitness", choices=sorted(FITNESS), default=SearchConfig.fitness,
-                        help="mean accuracy over tasks, or mean rank (default: %(default)s)")
-    search.add_argument("--finalists-seeds", type=int, default=SearchConfig.finalists_seeds, metavar="N",
-                        help="fresh noise draws on which the finalists are scored again (default: %(default)s)")
+    search.add_argument(
+        "--generations",
+        type=int,
+        default=SearchConfig.generations,
+        metavar="N",
+        help="CMA-ES generations (default: %(default)s)",
+    )
+    search.add_argument(
+        "--population",
+        type=int,
+        default=SearchConfig.population,
+        metavar="N",
+        help="candidates of a generation (default: %(default)s)",
+    )
+    search.add_argument(
+        "--space",
+        default=Space.name,
+        metavar="NAME",
+        help="paper (12 numbers at order 4), canonical (6), or canonical+log (7) (default: %(default)s)",
+    )
+    search.add_argument(
+        "--order",
+        type=int,
+        default=Space.order,
+        metavar="N",
+        help="order of the polynomial, the paper compares 2 to 5 (default: %(default)s)",
+    )
+    search.add_argument(
+        "--scale",
+        default="init",
+        metavar="RULE",
+        help="init (start as steep as cross-entropy), max, geometric, none (default: %(default)s)",
+    )
+    search.add_argument(
+        "--start",
+        default=SearchConfig.start,
+        metavar="NAME",
+        help="mean of the first generation: mae, sce or zero (default: %(default)s)",
+    )
+    search.add_argument(
+        "--sigma",
+        type=float,
+        default=SearchConfig.sigma,
+        metavar="X",
+        help="step size of the first generation (default: %(default)s)",
+    )
+    search.add_argument(
+        "--fitness",
+        choices=sorted(FITNESS),
+        default=SearchConfig.fitness,
+        help="mean accuracy over tasks, or mean rank (default: %(default)s)",
+    )
+    search.add_argument(
+        "--finalists-seeds",
+        type=int,
+        default=SearchConfig.finalists_seeds,
+        metavar="N",
+        help="fresh noise draws on which the finalists are scored again (default: %(default)s)",
+    )
     ending = parser.add_argument_group("comparison at the end, on the test split")
-    ending.add_argument("--compare", default=COMPETITORS, metavar="LOSSES", help="losses to compare with "
-                        "(default: %(default)s)")
-    ending.add_argument("--compare-seeds", type=int, default=3, metavar="N",
-                        help="seeds of the comparison, 0 to leave it out (default: %(default)s)")
+    ending.add_argument(
+        "--compare", default=COMPETITORS, metavar="LOSSES", help="losses to compare with (default: %(default)s)"
+    )
+    ending.add_argument(
+        "--compare-seeds",
+        type=int,
+        default=3,
+        metavar="N",
+        help="seeds of the comparison, 0 to leave it out (default: %(default)s)",
+    )
     flags.add_run_flags(parser)
     parser.set_defaults(run=run)
 
@@ -108,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
     }
     total = config.evaluations * config.jobs_per_candidate
     with (
-        RunFolder(options.out or default_folder(settings), settings, options.store) as folder,
+        RunFolder(options.out or flags.default_folder(settings, "search"), settings, options.store) as folder,
         flags.make_executor(options, datasets) as executor,
         JobProgress(total, "search", options.quiet) as progress,
     ):
@@ -121,8 +174,13 @@ def run(options: argparse.Namespace) -> int:
         if competitors:
             progress.describe("comparison on the test split")
             table = compare(
-                tuple(methods.values()), config.tasks, options.compare_seeds, folder.store, executor,
-                progress.on_result, title="Test accuracy (%), the search never saw the test split",
+                tuple(methods.values()),
+                config.tasks,
+                options.compare_seeds,
+                folder.store,
+                executor,
+                progress.on_result,
+                title="Test accuracy (%), the search never saw the test split",
                 names={m: name for name, m in methods.items()},
             )
     write_outcome(folder, outcome, table, methods)
@@ -148,15 +206,6 @@ def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) ->
     )
 
 
-def default_folder(settings: Mapping[str, Any]) -> Path:
-    """Return runs/NAME, a name that tells the data, the noise and, by a hash, every other setting."""
-    tasks = settings["tasks"]
-    datasets = "+".join(sorted({Path(t["dataset"]["name"]).stem for t in tasks}))
-    noises = "+".join(sorted({t["noise"].replace(":", "") for t in tasks}))
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
-    return Path("runs") / f"{datasets}-{noises[:40]}-{digest}"
-
-
 def write_outcome(
     folder: RunFolder, outcome: SearchOutcome, table: Table | None, methods: Mapping[str, MethodSpec]
 ) -> None:
@@ -177,15 +226,19 @@ def print_outcome(folder: RunFolder, outcome: SearchOutcome, table: Table | None
     """Print what the search found on standard output."""
     winner = outcome.winner
     if as_json:
-        print(json.dumps({
-            "folder": str(folder.path),
-            "loss": winner.method.options,
-            "origin": winner.origin,
-            "fitness": winner.accuracy,
-            "finalists": {f.origin: f.accuracy for f in outcome.finalists},
-            "generations": [vars(g) for g in outcome.generations],
-            "table": table.to_dict() if table is not None else None,
-        }))
+        print(
+            json.dumps(
+                {
+                    "folder": str(folder.path),
+                    "loss": winner.method.options,
+                    "origin": winner.origin,
+                    "fitness": winner.accuracy,
+                    "finalists": {f.origin: f.accuracy for f in outcome.finalists},
+                    "generations": [vars(g) for g in outcome.generations],
+                    "table": table.to_dict() if table is not None else None,
+                }
+            )
+        )
         return
     loss = create_loss(winner.method.name, **winner.method.options)
     print(f"\nlearned loss ({folder.path / 'loss.json'}):\n  {loss.formula()}\n")

@@ -32,11 +32,18 @@ examples:
 def add_parser(commands: Any) -> None:
     """Add `train` to the commands of `arl`."""
     parser = commands.add_parser(
-        "train", help="train one network with a loss", description=DESCRIPTION, epilog=EPILOG,
+        "train",
+        help="train one network with a loss",
+        description=DESCRIPTION,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--loss", default="ce", metavar="LOSSES", help="losses or methods, joined by commas: names, "
-                        "name(key=value, …), or loss cards (default: %(default)s)")
+    parser.add_argument(
+        "--loss",
+        default="ce",
+        metavar="LOSSES",
+        help="losses or methods, joined by commas: names, name(key=value, …), or loss cards (default: %(default)s)",
+    )
     flags.add_data_flags(parser)
     flags.add_model_flag(parser, "mlp2")
     flags.add_noise_flag(parser, "sym:0.4")
@@ -75,7 +82,7 @@ def print_results(jobs: list[Job], results: list[Result], curves: bool) -> None:
     labels = [flags.short_label(job.method) for job in jobs]
     left, wide = max(map(len, ["task", *tasks])), max(map(len, ["loss", *labels]))
     print(f"{'task':<{left}}  {'loss':<{wide}}   last   best  by noisy validation  fits noise   noise")
-    for job, result, task, label in zip(jobs, results, tasks, labels):
+    for result, task, label in zip(results, tasks, labels):
         history = result.history
         fits = 100 * history.train_accuracy[-1] if history.train_accuracy else float("nan")
         print(

@@ -1,0 +1,35 @@
+"""`arl report`: one self-contained page of a run folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from autorobustloss.errors import ConfigError
+
+
+def add_parser(commands: Any) -> None:
+    """Add `report` to the commands of `arl`."""
+    parser = commands.add_parser(
+        "report",
+        help="write the HTML page of a run folder",
+        description="Write one self-contained HTML page of a search's or benchmark's run folder: tables, pictures, the "
+        "learned loss, configuration, provenance. It needs no other file and no network.",
+    )
+    parser.add_argument("folder", help="a run folder, such as runs/NAME")
+    parser.add_argument("--out", metavar="FILE", help="where to write the page (default: report.html in the folder)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the page."""
+    from autorobustloss.report.folder import PAGE, folder_page
+
+    folder = Path(options.folder)
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"got {folder}, expected a run folder (one with a config.json), such as runs/NAME")
+    out = Path(options.out) if options.out else folder / PAGE
+    out.write_text(folder_page(folder), encoding="utf-8")
+    print(out)
+    return 0
