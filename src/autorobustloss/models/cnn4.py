@@ -54,8 +54,8 @@ class Convolutions(nn.Module):
         """Return the activations of the second convolution, flattened."""
         with_zero = F.pad(x.flatten(1), (0, 1))
         windows = with_zero.index_select(1, self.windows).view(-1, self.first.in_features)
-        once = F.relu(self.first(windows)).view(-1, self.second.in_features)
-        return F.relu(self.second(once)).view(len(x), self.out_features)
+        once = F.relu(self.first(windows), inplace=True).view(-1, self.second.in_features)
+        return F.relu(self.second(once), inplace=True).view(len(x), self.out_features)
 
 
 def window_indices(depth: int, height: int, width: int) -> Tensor:
