@@ -42,13 +42,13 @@ JOBS = [Job(TASK, MethodSpec.of("gce", q=0.5), seed=seed) for seed in range(12)]
 
 
 def pretend(job):
-    time.sleep(0.2)
+    time.sleep(0.2 if job.seed < 4 or sys.argv[2] != "stuck" else 10_000)
     return Result(job.key, History([1], [job.seed / 7]), 0.0, 0.2, "cpu", "here", {})
 
 
 def main(path, kind):
     with Store(path) as store, ProcessExecutor(DATASETS, workers=2) as executor:
-        if kind == "pretend":
+        if kind != "train":
             executor.run = pretend
         evaluate(JOBS, store, executor, lambda job, result, cached: print(job.key, int(cached), flush=True))
 
@@ -139,9 +139,14 @@ def test_killed_again_and_again_then_finished(tmp_path):
         assert histories(store) == histories(uninterrupted)
 
 
-def test_killed_while_the_workers_start(tmp_path):
-    run = Run(tmp_path / "store.sqlite", "pretend")
-    wait_for(lambda: len(run.pids()) >= 4)  # the parent, two workers, and multiprocessing's own helper
+@pytest.mark.parametrize("moment", ["while the workers start", "in the middle of long jobs"])
+def test_workers_end_with_a_parent_that_is_killed(tmp_path, moment):
+    path = tmp_path / "store.sqlite"
+    run = Run(path, "stuck")
+    if moment == "while the workers start":
+        wait_for(lambda: len(run.pids()) >= 4)  # the parent, two workers, and multiprocessing's own helper
+    else:
+        wait_for(lambda: len(keys(path)) == 4)
     run.process.kill()
     run.finish()
     wait_for(lambda: not run.pids(), 30)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from autorobustloss.data import load_dataset
+from autorobustloss.data import load_dataset, make_splits
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, DataError
 from autorobustloss.jobs import Job, Task, run_job
@@ -134,6 +134,15 @@ def test_splits_are_made_once_for_jobs_that_share_them(digits):
         assert cache.get(other, digits) is not splits
     assert len(cache) == 5
     assert cache.get(JOB, replace(digits, fingerprint="other")) is not splits
+
+
+def test_a_trainer_makes_splits_once(digits, monkeypatch):
+    made = []
+    monkeypatch.setattr("autorobustloss.data.make_splits", lambda *a, **k: made.append(a) or make_splits(*a, **k))
+    trainer = Trainer({"digits": digits})
+    for seed in range(3):
+        trainer(replace(JOB, seed=seed))
+    assert len(made) == 1
 
 
 def test_the_cache_is_bounded_and_drops_what_was_used_longest_ago(digits):

@@ -1,18 +1,18 @@
 """Who runs the jobs: this process, or a pool of others.
 
-An executor is anything with `map`: it takes jobs and yields each with its result as it finishes, in any order. It keeps
-nothing; `evaluate` looks up and stores. Because a job is a pure function of its spec, which executor ran it, and where,
-changes no number.
+An executor takes jobs and yields each with its result as it finishes, in any order. It keeps no results; `evaluate`
+looks up and stores. Because a job is a pure function of its spec, who ran it, and where, changes no number.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from autorobustloss.errors import ConfigError, WorkerError
 from autorobustloss.jobs.job import Job, Task
@@ -22,27 +22,34 @@ from autorobustloss.jobs.sharing import share
 from autorobustloss.jobs.worker import Worker, WorkerDiedError, describe_failure
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from autorobustloss.data import Dataset
 
 Results: TypeAlias = Generator[tuple[Job, Result], None, None]
 
 
-class Executor(Protocol):
-    """What `evaluate` needs: run jobs, yield (job, result) as they finish, raise WorkerError when one fails.
+class Executor(ABC):
+    """What `evaluate` needs: run jobs, yield (job, result) as they finish, raise WorkerError when one fails."""
 
-    Closing the generator, or an error, cancels the jobs that have not finished.
-    """
-
+    @abstractmethod
     def map(self, jobs: Sequence[Job]) -> Results:
-        """Yield every job with its result, in the order in which they finish."""
-        ...
+        """Yield every job with its result, in the order in which they finish.
 
-    def close(self) -> None:
-        """Release what the executor holds; a later `map` may take it up again."""
-        ...
+        Closing the generator, or an error, cancels the jobs that have not finished.
+        """
+
+    def close(self) -> None:  # noqa: B027, an executor need not hold anything
+        """Release what the executor holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-class SerialExecutor:
+class SerialExecutor(Executor):
     """Runs the jobs one after another in this process."""
 
     def __init__(self, datasets: Mapping[str, Dataset], device: str = "cpu") -> None:
@@ -58,17 +65,8 @@ class SerialExecutor:
                 raise WorkerError(describe_failure(job, error)) from error
             yield job, result
 
-    def close(self) -> None:
-        """Nothing is held."""
 
-    def __enter__(self) -> SerialExecutor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class ProcessExecutor:
+class ProcessExecutor(Executor):
     """Runs the jobs in single-threaded processes, one for each core, that live until `close`.
 
     Processes are spawned when `map` first needs them and keep their data between calls. They ignore Ctrl-C, which is
@@ -124,12 +122,6 @@ class ProcessExecutor:
         while self._pool:
             self._discard(self._pool[-1])
 
-    def __enter__(self) -> ProcessExecutor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _longest_first(self, jobs: Sequence[Job]) -> list[Job]:
         """Order jobs by how long the last one of the same task and method took, so that none is left for the end.
 
@@ -171,9 +163,7 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-def executor_for(
-    datasets: Mapping[str, Dataset], workers: int | None = None, device: str = "cpu"
-) -> SerialExecutor | ProcessExecutor:
+def executor_for(datasets: Mapping[str, Dataset], workers: int | None = None, device: str = "cpu") -> Executor:
     """Return the executor for so many workers: this process for one, a pool for more.
 
     workers: None for one per usable core, or for one on a GPU.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import platform
 import sys
 import time
@@ -39,7 +41,7 @@ def run_job(job: Job, dataset: Dataset, device: str = "cpu", cache: SplitsCache 
     Raises DataError if the data set is not the one that the job was written for (`DataSpec.fingerprint`).
     """
     with reproducible(job.seed, device):
-        splits = (cache or SplitsCache(0)).get(job, dataset, device)
+        splits = (SplitsCache(0) if cache is None else cache).get(job, dataset, device)
         start = time.perf_counter()
         history = run_method(
             job.method,
@@ -58,7 +60,7 @@ def run_job(job: Job, dataset: Dataset, device: str = "cpu", cache: SplitsCache 
         wall_time=wall_time,
         device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
         host=platform.node(),
-        versions=library_versions(),
+        versions=dict(library_versions()),
         peak_memory=peak_memory(),
     )
 
@@ -159,10 +161,29 @@ def reproducible(seed: int = 0, device: str = "cpu") -> Iterator[None]:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []))
-        torch.manual_seed(derive_seed("job", seed))
+        torch.random.default_generator.manual_seed(derive_seed("job", seed))  # torch.manual_seed takes a millisecond
+        if device == "cuda":
+            torch.cuda.manual_seed(derive_seed("job", seed))
+            stack.enter_context(environment(CUBLAS_WORKSPACE_CONFIG=":4096:8"))  # cuBLAS's own switch for determinism
         yield
 
 
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Set environment variables for a while; child processes that start meanwhile inherit them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@functools.cache
 def library_versions() -> dict[str, str]:
     """Return the versions that a result may depend on."""
     try:

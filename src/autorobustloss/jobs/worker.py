@@ -15,12 +15,10 @@ from multiprocessing.connection import Connection, wait
 from autorobustloss.errors import ARLError, WorkerError
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
+from autorobustloss.jobs.run import environment
 
-ENVIRONMENT = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it cuBLAS may sum in another order each time
-}
-"""What the libraries of a worker read when they are imported, so it must be there before."""
+SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""What the numerical libraries of a worker read when they are imported, so it must be there before."""
 
 
 class WorkerDiedError(Exception):
@@ -40,7 +38,7 @@ class Worker:
         self.job: Job | None = None
         self._up = False
         self._process = context.Process(target=work, args=(theirs, run), daemon=True, name="autorobustloss worker")
-        with _starting():
+        with environment(**SINGLE_THREADED), _interrupts_blocked():
             self._process.start()
         theirs.close()  # so that the connection ends when the process does
 
@@ -128,27 +126,16 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _starting() -> Iterator[None]:
-    """Hold back Ctrl-C and set the environment while a child starts: it inherits both."""
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    mask = _block_interrupts()
-    os.environ.update(ENVIRONMENT)
+def _interrupts_blocked() -> Iterator[None]:
+    """Hold back Ctrl-C; a child that starts meanwhile never gets it, not even before it can ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # if it started with the first child, it would lift the mask
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def _block_interrupts() -> set[int] | None:
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        return None
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # starting it later would lift the mask
-    return signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
