@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autorobustloss.losses import (  # noqa: F401 (each registers its losses)
+    analysis,
     bi_tempered,
     bootstrap,
     correction,
@@ -17,12 +18,23 @@ from autorobustloss.losses import (  # noqa: F401 (each registers its losses)
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.taylor import TaylorLoss
+from autorobustloss.zoo.shelf import register_cards
 
-__all__ = ["LOSSES", "RobustLoss", "TaylorLoss", "create_loss", "list_losses"]
+__all__ = ["LOSSES", "RobustLoss", "TaylorLoss", "analysis", "create_loss", "list_losses"]
+
+register_cards(LOSSES)
 
 
 def create_loss(name: str, **hyperparameters: Any) -> RobustLoss:
-    """Return the loss of this name with the given hyper-parameters."""
+    """Return the loss of this name: a hand-designed one, "taylor", or a learned one of the zoo, such as "arl".
+
+    hyperparameters: those of the loss, and weight, ignore_index and reduction as in `torch.nn.CrossEntropyLoss`.
+
+    Raises UnknownNameError for a name nobody registered, ConfigError for hyper-parameters that the loss does not take.
+
+    >>> create_loss("bootstrap_soft", beta=0.9, reduction="sum").reduction
+    'sum'
+    """
     return LOSSES.create(name, **hyperparameters)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from functools import lru_cache
 
 import numpy as np
@@ -18,9 +19,9 @@ Scale = str | float | None
 
 def check_scale(scale: Scale) -> Scale:
     """Return a scale rule or factor as it is; raise ConfigError for anything else."""
-    if scale is None or scale in SCALE_RULES:
+    if scale is None or (isinstance(scale, str) and scale in SCALE_RULES):
         return scale
-    if isinstance(scale, (int, float)) and not isinstance(scale, bool) and math.isfinite(scale) and scale > 0:
+    if isinstance(scale, (int, float)) and not isinstance(scale, bool) and 0 < scale <= sys.float_info.max:
         return float(scale)
     raise ConfigError(f"got scale={scale!r}, expected None, one of {', '.join(SCALE_RULES)}, or a positive number")
 

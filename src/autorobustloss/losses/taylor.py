@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autorobustloss.losses import functional
+from autorobustloss.losses import formula, functional
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.canonical import CanonicalForm, as_floats, expand_exactly, order_of
 from autorobustloss.losses.functional import Coefficients
@@ -77,6 +77,18 @@ class TaylorLoss(RobustLoss):
     def canonical(self) -> CanonicalForm:
         """Return what of θ moves the gradient; two losses with equal forms train alike at equal scale."""
         return _canonical(self.theta, self.log_weight)
+
+    def formula(self) -> str:
+        """Return the loss as a short formula in plain text."""
+        return formula.as_text(self.canonical(), self.scale)
+
+    def latex(self) -> str:
+        """Return the loss as a formula in LaTeX."""
+        return formula.as_latex(self.canonical(), self.scale)
+
+    def code(self) -> str:
+        """Return the loss as a Python module that needs only PyTorch."""
+        return formula.as_code(self)
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""

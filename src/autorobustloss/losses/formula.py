@@ -1,0 +1,178 @@
+"""A Taylor loss written out: as text, as LaTeX, and as PyTorch code that needs nothing but PyTorch.
+
+Text and LaTeX show the canonical form: constants, and what cancels under softmax, are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from string import Template
+from typing import TYPE_CHECKING
+
+from autorobustloss.losses.canonical import CanonicalForm, expand_exactly
+from autorobustloss.losses.scale import Scale
+
+if TYPE_CHECKING:
+    from autorobustloss.losses.taylor import TaylorLoss
+
+Terms = list[tuple[float, str]]
+"""Coefficients and the symbols they multiply ("" for none)."""
+
+SCALES = {
+    "init": "C² / (d₀(1/C) − d₁(1/C))",
+    "max": "1 / max |∂L/∂z_y| from uniform to certain predictions, L at s = 1",
+    "geometric": "√(s_init · s_max)",
+}
+
+
+def as_text(form: CanonicalForm, scale: Scale = None) -> str:
+    """Return the loss as plain text, coefficients to four digits.
+
+    >>> print(as_text(CanonicalForm(a=(-1.0, 0.0, 0.0), b=(0.5, 0.0), k=0.0, log_weight=0.1), "init"))
+    L = s/C · [Σₖ (0.25 ŷₖ²) − ŷ_y − 0.25 ŷ_y² − 0.1 log ŷ_y],  ŷ = softmax(z), y the label
+    s = C² / (d₀(1/C) − d₁(1/C)),  d₁(ŷ) = −1 − 0.1 / ŷ,  d₀(ŷ) = 0.5 ŷ
+    """
+    others, label = primitives(form)
+    sum_ = [(1.0, f"Σₖ ({_joined(_powers(others, 2, 'ŷₖ'))})")] if any(others) else []
+    total = _joined([*sum_, *_powers(label, 1, "ŷ_y"), (-form.log_weight, "log ŷ_y")])
+    lines = [f"L = {_factor(scale)}/C · [{total}],  ŷ = softmax(z), y the label"]
+    if isinstance(scale, str):
+        d1 = _joined([*_powers([*form.a, form.k], 0, "ŷ"), (-form.log_weight, "/ ŷ")])
+        d0 = _joined(_powers([*form.b, form.k], 1, "ŷ"))
+        lines.append(f"s = {SCALES[scale]},  d₁(ŷ) = {d1},  d₀(ŷ) = {d0}")
+    return "\n".join(lines)
+
+
+def as_latex(form: CanonicalForm, scale: Scale = None) -> str:
+    r"""Return the loss as LaTeX for math mode, coefficients to four digits.
+
+    >>> print(as_latex(CanonicalForm(a=(-1.0, 0.0), b=(0.5,), k=0.0, log_weight=0.1)))
+    \frac{1}{C} \left[ \sum_k (0.25 \hat{y}_k^{2}) - \hat{y}_y - 0.25 \hat{y}_y^{2} - 0.1 \log \hat{y}_y \right]
+    """
+    others, label = primitives(form)
+    inner = _joined(_powers(others, 2, r"\hat{y}_k", latex=True), latex=True)
+    terms = [*_powers(label, 1, r"\hat{y}_y", latex=True), (-form.log_weight, r"\log \hat{y}_y")]
+    total = _joined([(1.0, rf"\sum_k ({inner})"), *terms] if any(others) else terms, latex=True)
+    text = rf"\frac{{{_factor(scale)}}}{{C}} \left[ {total} \right]"
+    if scale == "init":
+        text += r", \quad s = \frac{C^2}{d_0(1/C) - d_1(1/C)}"
+    return text
+
+
+def primitives(form: CanonicalForm) -> tuple[list[float], list[float]]:
+    """Return the coefficients summed over all classes, from ŷₖ² on, and those of the label, from ŷ_y on.
+
+    They are ∫ d₀ and ∫ (d₁ − d₀) without the log term.
+    """
+    slopes = (*form.b, form.k)
+    others = [slope / i for i, slope in enumerate(slopes, 2)]
+    return others, [(one - zero) / i for i, (one, zero) in enumerate(zip(form.a, (0.0, *slopes)), 1)]
+
+
+def as_code(loss: TaylorLoss) -> str:
+    """Return a Python module with the loss as one function, for those who want no dependency but PyTorch.
+
+    `learned_loss(input, target)` takes logits (N, C) and class indices (N,) and returns the mean, as `loss` does.
+    """
+    form, c, exact = loss.canonical(), loss.coefficients(2), expand_exactly(loss.theta)
+    rule = {"init": "init", "max": "top", "geometric": "(init * top) ** 0.5"}.get(str(loss.scale))
+    return _CODE.substitute(
+        formula=as_text(form, loss.scale).replace("\n", "\n    "),
+        scale=_SCALE.substitute(
+            d1=f"{_nested((*form.a, form.k), 'x')} - {form.log_weight!r} / x",
+            d0=_nested((0.0, *form.b, form.k), "x"),
+            rule=rule,
+        )
+        if rule
+        else "",
+        others=_nested(c.others or (0.0,), "p"),
+        label=_nested(c.label or (0.0,), "p_label"),
+        log_weight=repr(form.log_weight),
+        per_class=repr(float(exact[0][0])),
+        constant=repr(float(exact[1][0] + sum(exact[0][1:]))),
+        factor="scale(num_classes)" if rule else repr(loss.scale or 1.0),
+    )
+
+
+def _factor(scale: Scale) -> str:
+    return "1" if scale is None else "s" if isinstance(scale, str) else _number(scale)
+
+
+def _powers(coefficients: Sequence[float], first: int, symbol: str, latex: bool = False) -> Terms:
+    superscript = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+    terms = []
+    for power, coefficient in enumerate(coefficients, first):
+        exponent = f"^{{{power}}}" if latex else str(power).translate(superscript)
+        terms.append((coefficient, "" if power == 0 else symbol if power == 1 else symbol + exponent))
+    return terms
+
+
+def _joined(terms: Terms, latex: bool = False) -> str:
+    text = ""
+    for coefficient, symbol in terms:
+        number = _number(abs(coefficient), latex)
+        if number == "0":
+            continue
+        sign = ("-" if latex else "−") if coefficient < 0 else "+"
+        shown = symbol if number == "1" and symbol and not symbol.startswith("/") else f"{number} {symbol}".strip()
+        text += f" {sign} {shown}" if text else shown if sign == "+" else sign + shown
+    return text or "0"
+
+
+def _number(value: float, latex: bool = False) -> str:
+    text = f"{value:.4g}"
+    return re.sub(r"e([+-])0*(\d+)", lambda m: rf" \cdot 10^{{{m[1].strip('+')}{m[2]}}}", text) if latex else text
+
+
+def _nested(coefficients: Sequence[float], x: str) -> str:
+    """Write c₀ + c₁x + … by Horner's rule."""
+    text = repr(coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        text = f"{coefficient!r} + {x} * ({text})"
+    return text
+
+
+_CODE = Template('''"""A classification loss for noisy labels, learned with autorobustloss.
+
+    $formula
+"""
+
+import torch
+import torch.nn.functional as F
+
+$scale
+def learned_loss(input, target):
+    """Return the mean loss of logits (N, C) for class indices (N,)."""
+    num_classes = input.shape[1]
+    log_p = F.log_softmax(input.float() if input.dtype in (torch.float16, torch.bfloat16) else input, dim=1)
+    p = log_p.exp()
+    at_label = target.unsqueeze(1)
+    p_label, log_p_label = p.gather(1, at_label), log_p.gather(1, at_label)
+    others = p * p * ($others)
+    label = p_label * ($label) - $log_weight * log_p_label
+    constant = $per_class * num_classes + $constant
+    total = others.sum(dim=1, keepdim=True) + label + constant
+    return $factor / num_classes * total.mean()
+''')
+
+_SCALE = Template('''
+def d1(x):
+    """Slope of the loss in the probability of the label."""
+    return $d1
+
+
+def d0(x):
+    """Slope of the loss in the probability of any other class."""
+    return $d0
+
+
+def scale(num_classes):
+    """Factor that sets the size of the gradient."""
+    c = num_classes
+    t = torch.linspace(1 / c, 1, 20001, dtype=torch.float64)
+    gradients = t * (1 - t) * (d1(t) - d0((1 - t) / (c - 1))) / c
+    init, top = c**2 / (d0(1 / c) - d1(1 / c)), 1 / gradients.abs().max().item()
+    return $rule
+
+''')
