@@ -95,6 +95,14 @@ def expand_exactly(theta: Sequence[float]) -> list[list[Fraction]]:
     return expand([Fraction(t) for t in theta])
 
 
+def rounded(value: Fraction | int) -> float:
+    """Return the nearest float; raise ConfigError where there is none."""
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigError("the coefficients of this loss exceed the range of a float; try smaller parameters") from None
+
+
 @dataclass(frozen=True, eq=False)
 class CanonicalForm:
     """What of θ moves the gradient with respect to the logits, for hard labels.
@@ -135,14 +143,9 @@ class CanonicalForm:
         c = expand_exactly(as_floats(theta, "theta"))
         zero, one = [row[0] for row in c], [sum(row) for row in c]
         order = len(c) - 1
-        try:
-            a = [float(one[1] - zero[1])] + [float(i * one[i]) for i in range(2, order)]
-            b = [float(i * zero[i]) for i in range(2, order)]
-            return cls(tuple(a), tuple(b), float(order * zero[order]), log_weight)
-        except OverflowError:
-            raise ConfigError(
-                f"got theta={tuple(theta)!r}, whose coefficients exceed the range of a float; try smaller parameters"
-            ) from None
+        a = [rounded(one[1] - zero[1]), *(rounded(i * one[i]) for i in range(2, order))]
+        b = [rounded(i * zero[i]) for i in range(2, order)]
+        return cls(tuple(a), tuple(b), rounded(order * zero[order]), log_weight)
 
     @classmethod
     def from_vector(cls, values: Iterable[float]) -> CanonicalForm:
@@ -204,18 +207,17 @@ class CanonicalForm:
         largest = max(abs(v) for v in self.vector())
         if largest == 0.0:
             return ()
-        unit = Fraction(10) ** (math.floor(math.log10(largest)) + 1 - SIGNIFICANT_DIGITS)
+        # The exponent of the largest after rounding, so that 0.9999999999999999 counts as 1.
+        exponent = int(f"{largest:.{SIGNIFICANT_DIGITS - 1}e}".split("e")[1])
+        unit = Fraction(10) ** (exponent + 1 - SIGNIFICANT_DIGITS)
 
-        def rounded(value: float) -> int:
+        def units(value: float) -> int:
             return round(Fraction(value) / unit)
 
-        while b and rounded(k) == 0 and rounded(a[-1]) == rounded(b[-1]):
+        while b and units(k) == 0 and units(a[-1]) == units(b[-1]):
             k = b.pop()
             a.pop()
-        return (
-            math.floor(math.log10(largest)),
-            *(rounded(v) for v in (*a, *b, k, self.log_weight)),
-        )
+        return (exponent, *map(units, (*a, *b, k, self.log_weight)))
 
     def __eq__(self, other: object) -> bool:
         return self.key == other.key if isinstance(other, CanonicalForm) else NotImplemented

@@ -75,7 +75,8 @@ def as_code(loss: TaylorLoss) -> str:
 
     `learned_loss(input, target)` takes logits (N, C) and class indices (N,) and returns the mean, as `loss` does.
     """
-    form, c, exact = loss.canonical(), loss.coefficients(2), expand_exactly(loss.theta)
+    form, exact = loss.canonical(), expand_exactly(loss.theta)
+    others, label = primitives(form)
     rule = {"init": "init", "max": "top", "geometric": "(init * top) ** 0.5"}.get(str(loss.scale))
     return _CODE.substitute(
         formula=as_text(form, loss.scale).replace("\n", "\n    "),
@@ -86,8 +87,8 @@ def as_code(loss: TaylorLoss) -> str:
         )
         if rule
         else "",
-        others=_nested(c.others or (0.0,), "p"),
-        label=_nested(c.label or (0.0,), "p_label"),
+        others=_nested(others, "p"),
+        label=_nested(label, "p_label"),
         log_weight=repr(form.log_weight),
         per_class=repr(float(exact[0][0])),
         constant=repr(float(exact[1][0] + sum(exact[0][1:]))),

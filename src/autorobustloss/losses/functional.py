@@ -19,17 +19,15 @@ BLOCK = 1 << 16
 class Coefficients(NamedTuple):
     """A class-wise separable polynomial loss for hard labels.
 
-    The loss of a sample is factor · [Σ_k G(ŷ_k) + H(ŷ_label) − log_weight · log ŷ_label + offset], where
-    G(ŷ) = others₀ ŷ² + others₁ ŷ³ + … and H(ŷ) = label₀ ŷ + label₁ ŷ² + …
-    The entries are floats (the fast path), or 0-d tensors, which `torch.vmap` may batch over candidates and autograd
-    may differentiate.
+    The loss of a sample is Σ_k G(ŷ_k) + H(ŷ_label) − log_weight · log ŷ_label + offset, where
+    G(ŷ) = others₀ ŷ² + others₁ ŷ³ + … and H(ŷ) = label₀ ŷ + label₁ ŷ² + … The entries are floats (the fast path), or
+    0-d tensors, which `torch.vmap` may batch over candidates and autograd may differentiate.
     """
 
     others: tuple[Any, ...]
     label: tuple[Any, ...]
     log_weight: Any
     offset: Any
-    factor: Any
 
 
 def coefficients(c: Sequence[Sequence[Any]], num_classes: int, log_weight: Any, scale: Any) -> Coefficients:
@@ -38,10 +36,11 @@ def coefficients(c: Sequence[Sequence[Any]], num_classes: int, log_weight: Any, 
     The part of ℓ that is linear in ŷ and the same for every class adds up to a constant, because Σ_k ŷ_k = 1. It goes
     into the offset, where it costs nothing and takes no digit away from the gradient.
     """
-    zero, one = [row[0] for row in c], [sum(row) for row in c]
+    factor = scale / num_classes
+    zero, one = [row[0] * factor for row in c], [sum(row) * factor for row in c]
     gap = [one[i] - zero[i] for i in range(len(c))]
     offset = num_classes * zero[0] + zero[1] + gap[0]
-    return Coefficients(tuple(zero[2:]), tuple(gap[1:-1]), log_weight, offset, scale / num_classes)
+    return Coefficients(tuple(zero[2:]), tuple(gap[1:-1]), log_weight * factor, offset)
 
 
 def taylor_loss(input: Tensor, target: Tensor, theta: Any, *, log_weight: Any = 0.0, scale: Any = 1.0) -> Tensor:
@@ -62,12 +61,13 @@ def taylor_loss(input: Tensor, target: Tensor, theta: Any, *, log_weight: Any = 
         raise LossInputError(f"got input of shape {tuple(input.shape)}, expected (M, C); TaylorLoss takes dense inputs")
     c = expand(theta)
     if torch.is_floating_point(target):
-        return soft_loss(input, target, c, log_weight, scale / input.shape[1])
+        factor = scale / input.shape[1]
+        return soft_loss(input, target, [[v * factor for v in row] for row in c], log_weight * factor)
     return hard_loss(input, target, coefficients(c, input.shape[1], log_weight, scale))
 
 
-def soft_loss(input: Tensor, target: Tensor, c: Sequence[Sequence[Any]], log_weight: Any, factor: Any) -> Tensor:
-    """Return factor · Σ_k [Σ c[i][j] ŷ_kⁱ y_kʲ − log_weight · y_k log ŷ_k] of each row: (M, C), (M, C) -> (M,)."""
+def soft_loss(input: Tensor, target: Tensor, c: Sequence[Sequence[Any]], log_weight: Any) -> Tensor:
+    """Return Σ_k [Σ c[i][j] ŷ_kⁱ y_kʲ − log_weight · y_k log ŷ_k] of each row: (M, C), (M, C) -> (M,)."""
     log_p = F.log_softmax(input, dim=1)
     p = log_p.exp()
     value = torch.zeros_like(p)
@@ -78,7 +78,7 @@ def soft_loss(input: Tensor, target: Tensor, c: Sequence[Sequence[Any]], log_wei
         value = value * p + inner
     if not _is_zero(log_weight):
         value = value - log_weight * target * log_p
-    return value.sum(1) * factor
+    return value.sum(1)
 
 
 def hard_loss(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
@@ -91,13 +91,13 @@ def hard_loss(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
     value = (_powers(p, c.others) * p).sum(1) + _powers(p.gather(1, at_label), c.label).squeeze(1)
     if not _is_zero(c.log_weight):
         value = value - c.log_weight * log_p.gather(1, at_label).squeeze(1)
-    return (value + c.offset) * c.factor
+    return value + c.offset
 
 
 class _ClosedForm(torch.autograd.Function):
     """`hard_loss` with constant coefficients and its gradient in closed form, each in one sweep over the logits.
 
-    With d_k the slope of the loss in ŷ_k, ∂L/∂z_k = factor · ŷ_k (d_k − Σ_i ŷ_i d_i). Returns ŷ as well, for the
+    With d_k the slope of the loss in ŷ_k, ∂L/∂z_k = ŷ_k (d_k − Σ_i ŷ_i d_i). Returns ŷ as well, for the
     backward pass only.
     """
 
@@ -115,10 +115,10 @@ class _ClosedForm(torch.autograd.Function):
         if c.label:
             value += _powers_(p_label, c.label)
         if c.log_weight:
-            # log ŷ_label = z_label − logsumexp(z), and logsumexp(z) = max z − log max ŷ: no second exponential.
-            log_sum = input.amax(1, keepdim=True) - p.amax(1, keepdim=True).log()
-            value -= c.log_weight * (input.gather(1, at_label) - log_sum)
-        return value.add_(c.offset).mul_(c.factor).squeeze(1), p
+            # log ŷ_label = z_label − max z + log max ŷ: no second exponential, and no digit lost for large logits.
+            log_p_label = input.gather(1, at_label) - input.amax(1, keepdim=True) + p.amax(1, keepdim=True).log()
+            value -= c.log_weight * log_p_label
+        return value.add_(c.offset).squeeze(1), p
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Coefficients], output: tuple[Tensor, Tensor]) -> None:
@@ -135,7 +135,7 @@ class _ClosedForm(torch.autograd.Function):
             return _gradient(input, target, ctx.c) * grad.unsqueeze(1), None, None
         slopes, label_slopes, log_weight = _slopes(ctx.c)
         at_label = target.unsqueeze(1)
-        grad = grad.unsqueeze(1) * ctx.c.factor
+        grad = grad.unsqueeze(1)
         pull = _powers_(p.gather(1, at_label), label_slopes).sub_(log_weight)
         result = torch.empty_like(p)
         for p_, pull_, grad_, result_ in _blocks(p, pull, grad, result):
@@ -167,7 +167,7 @@ def _gradient(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
     pull = _powers(p.gather(1, at_label), label_slopes) - log_weight
     terms = _powers(p, slopes) * p
     terms = terms - p * (terms.sum(1, keepdim=True) + pull)
-    return terms.scatter_add(1, at_label, pull) * c.factor
+    return terms.scatter_add(1, at_label, pull)
 
 
 def _slopes(c: Coefficients) -> tuple[list[float], list[float], float]:

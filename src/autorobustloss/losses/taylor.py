@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable
+from fractions import Fraction
 from functools import lru_cache
 from os import PathLike
 from typing import Any
@@ -13,10 +14,12 @@ from torch import Tensor
 
 from autorobustloss.losses import formula, functional
 from autorobustloss.losses.base import RobustLoss
-from autorobustloss.losses.canonical import CanonicalForm, as_floats, expand_exactly, order_of
+from autorobustloss.losses.canonical import CanonicalForm, as_floats, expand_exactly, order_of, rounded
 from autorobustloss.losses.functional import Coefficients
 from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.scale import Scale, check_scale, scale_factor
+
+Expansion = tuple[tuple[tuple[float, ...], ...], float]
 
 
 @LOSSES.register("taylor")
@@ -96,8 +99,8 @@ class TaylorLoss(RobustLoss):
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
-        factor = self.coefficients(logits.shape[1]).factor
-        return functional.soft_loss(logits, probabilities, _expansion(self.theta), self.log_weight, factor)
+        c = _expansion(self.theta, self.log_weight, self.scale, operator.index(logits.shape[1]))
+        return functional.soft_loss(logits, probabilities, *c)
 
     def coefficients(self, num_classes: int) -> Coefficients:
         """Return the constants of `functional.hard_loss` for C classes, scale included."""
@@ -118,7 +121,8 @@ class TaylorLoss(RobustLoss):
         self._set_parameters(theta, log_weight)
 
 
-# The constants are pure functions of a few numbers, computed exactly once; `torch.compile` does not look inside.
+# The constants are pure functions of a few numbers, exact until they are rounded once. `torch.compile` does not look
+# inside.
 
 
 @torch.compiler.assume_constant_result
@@ -127,23 +131,25 @@ def _coefficients(theta: tuple[float, ...], log_weight: float, scale: Scale, num
 
 
 @torch.compiler.assume_constant_result
-def _expansion(theta: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
-    return _cached_expansion(theta)
+def _expansion(theta: tuple[float, ...], log_weight: float, scale: Scale, num_classes: int) -> Expansion:
+    return _cached_expansion(theta, log_weight, scale, num_classes)
 
 
 @lru_cache(maxsize=1024)
 def _cached_coefficients(theta: tuple[float, ...], log_weight: float, scale: Scale, num_classes: int) -> Coefficients:
-    factor = scale_factor(scale, _canonical(theta, log_weight), num_classes)
-    exact = functional.coefficients(expand_exactly(theta), num_classes, log_weight, factor)
-    others, label = ([float(v) for v in group] for group in exact[:2])
-    return Coefficients(_stripped(others), _stripped(label), log_weight, float(exact.offset), exact.factor)
+    factor = Fraction(scale_factor(scale, _canonical(theta, log_weight), num_classes))
+    exact = functional.coefficients(expand_exactly(theta), num_classes, Fraction(log_weight), factor)
+    others, label = ([rounded(v) for v in group] for group in exact[:2])
+    return Coefficients(_stripped(others), _stripped(label), rounded(exact.log_weight), rounded(exact.offset))
 
 
 @lru_cache(maxsize=1024)
-def _cached_expansion(theta: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
-    """Return the rows of c[i][j] without the zeros at their ends (for j > β − i)."""
+def _cached_expansion(theta: tuple[float, ...], log_weight: float, scale: Scale, num_classes: int) -> Expansion:
+    """Return c[i][j] for soft targets, without the zeros of j > β − i, and the log weight, both scaled."""
+    factor = Fraction(scale_factor(scale, _canonical(theta, log_weight), num_classes)) / num_classes
     rows = expand_exactly(theta)
-    return tuple(tuple(float(v) for v in row[: len(rows) - max(i, 1)]) for i, row in enumerate(rows))
+    c = tuple(tuple(rounded(v * factor) for v in row[: len(rows) - max(i, 1)]) for i, row in enumerate(rows))
+    return c, rounded(Fraction(log_weight) * factor)
 
 
 @lru_cache(maxsize=1024)

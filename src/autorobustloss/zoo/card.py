@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -158,8 +159,11 @@ class Card:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, target)
+        except OSError as error:
+            raise CardError(f"cannot write {target}: {error.strerror}; try a folder that exists") from None
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
     @property
     def sha256(self) -> str:

@@ -1,0 +1,86 @@
+"""A loss written out is the loss."""
+
+import re
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autorobustloss.losses import TaylorLoss
+from autorobustloss.losses.formula import as_latex, as_text
+
+THETA = [0.4, 0.5, -1.0, 0.5, 0.3, -0.2, -1.0, 0.3, 0.4, 0.2, -0.1, 0.6]
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+
+
+def value_and_grad(loss, logits, labels):
+    logits = logits.clone().requires_grad_()
+    value = loss(logits, labels)
+    value.backward()
+    return value.detach(), logits.grad
+
+
+@pytest.mark.parametrize("scale", [None, 2.5, "init", "max", "geometric"])
+@pytest.mark.parametrize("theta", [THETA, [0, 0, 0, 0, -1.0], [0.0, 0.0, 1.0, 0.0, 0.0]])
+def test_exported_code_is_the_loss(theta, scale):
+    loss = TaylorLoss(theta, 0.3, scale)
+    names: dict = {}
+    exec(compile(loss.code(), "exported.py", "exec"), names)
+    assert {name for name in names if not name.startswith("__")} <= {"torch", "F", "learned_loss", "scale", "d0", "d1"}
+    for classes in (3, 10):
+        logits = torch.randn(6, classes, dtype=torch.float64)
+        labels = torch.randint(0, classes, (6,))
+        for got, wanted in zip(value_and_grad(names["learned_loss"], logits, labels),
+                               value_and_grad(loss, logits, labels)):  # fmt: skip
+            torch.testing.assert_close(got, wanted, rtol=1e-7, atol=1e-10)
+
+
+def parsed(text):
+    """Turn the text formula into a function of (probabilities, label) by rewriting its signs."""
+    inside = re.search(r"\[(.*)\]", text)[1].translate(SUPERSCRIPTS).replace("−", "-")
+    inside = re.sub(r"(ŷ_y|ŷₖ)(\d)", r"\1**\2", inside)
+    inside = re.sub(r"([\d.]) (ŷ|log)", r"\1 * \2", inside)
+    inside = re.sub(r"Σₖ \((.*?)\)", r"sum(\1 for q in p)", inside).replace("log ŷ_y", "p[y].log()")
+    return inside.replace("ŷₖ", "q").replace("ŷ_y", "p[y]")
+
+
+@given(theta=st.lists(st.integers(-20, 20), min_size=10, max_size=10), alpha=st.integers(0, 3))
+def test_text_says_what_the_loss_does(theta, alpha):
+    """At θ₀ = θ₁ = 0 and round coefficients four digits are exact enough."""
+    loss = TaylorLoss([0.0, 0.0, *theta], alpha / 4, reduction="none")
+    logits, labels = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 2])
+    code = compile(parsed(loss.formula()), "formula", "eval")
+    shown = torch.stack([torch.as_tensor(eval(code, {"p": p, "y": y})) for p, y in zip(logits.softmax(1), labels)]) / 3
+    actual = loss(logits, labels)
+    # equal up to the constant that a formula leaves out
+    torch.testing.assert_close(shown - shown[0], actual - actual[0], rtol=0, atol=0.02, check_dtype=False)
+
+
+def test_text_by_hand():
+    assert TaylorLoss([0.0] * 12, 1.0).formula() == "L = 1/C · [−log ŷ_y],  ŷ = softmax(z), y the label"
+    assert TaylorLoss([0.0] * 5).formula().startswith("L = 1/C · [0],")
+    mae = TaylorLoss([0, 0, 0, 0, -1], scale="init").formula()
+    assert mae.splitlines()[0] == "L = s/C · [−ŷ_y],  ŷ = softmax(z), y the label"
+    assert mae.splitlines()[1].startswith("s = C² / (d₀(1/C) − d₁(1/C)),  d₁(ŷ) = −1,")
+
+
+@pytest.mark.parametrize("scale", [None, 2.0, "init", "max", "geometric"])
+def test_latex(scale):
+    loss = TaylorLoss([1e-7 * t for t in THETA], 0.3, scale)
+    text = as_latex(loss.canonical(), scale)
+    assert text == loss.latex()
+    assert text.count("{") == text.count("}")
+    assert "e-" not in text
+    assert r"\cdot 10^{-8}" in text
+    pytest.importorskip("matplotlib")
+    from matplotlib.mathtext import MathTextParser
+
+    MathTextParser("path").parse(f"${text}$")
+
+
+def test_text_of_a_form():
+    loss = TaylorLoss(THETA, 0.3, "max")
+    assert as_text(loss.canonical(), "max") == loss.formula()
+    assert as_text(loss.canonical()).startswith("L = 1/C")
+    assert len(as_text(loss.canonical()).splitlines()) == 1
