@@ -153,7 +153,7 @@ def read_protocols(options: argparse.Namespace, dataset: Dataset) -> list[Protoc
 
 def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> tuple[Task, ...]:
     """Return the tasks: data sets × models × noises × learning rates, in that order."""
-    models = [MODELS.resolve(name) for name in split_list(options.models)]
+    models = split_list(options.models)
     noises = [str(NoiseSpec.parse(text)) for text in split_list(options.noise)]
     if not models or not noises:
         raise ConfigError("got no --models or no --noise, expected at least one of each")

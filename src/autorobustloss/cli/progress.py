@@ -62,7 +62,7 @@ class JobProgress:
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
-        self._console.print(line, markup=False)
+        self._console.print(line, markup=False, soft_wrap=True)
         self._spoke = time.monotonic()
 
     def on_result(self, job: Job, result: Result, cached: bool) -> None:

@@ -180,7 +180,7 @@ def run(options: argparse.Namespace) -> int:
                 folder.store,
                 executor,
                 progress.on_result,
-                title="Test accuracy (%), the search never saw the test split",
+                title="Test accuracy on the split that the search never saw",
                 names={m: name for name, m in methods.items()},
             )
     write_outcome(folder, outcome, table, methods)

@@ -85,9 +85,10 @@ def print_results(jobs: list[Job], results: list[Result], curves: bool) -> None:
     for result, task, label in zip(results, tasks, labels):
         history = result.history
         fits = 100 * history.train_accuracy[-1] if history.train_accuracy else float("nan")
+        noise = "unknown" if result.noise_rate is None else f"{100 * result.noise_rate:5.1f} %"
         print(
             f"{task:<{left}}  {label:<{wide}}  {100 * history.last('test'):5.1f}  {100 * history.best('test'):5.1f}"
-            f"  {100 * history.best('test', by='valid_noisy'):19.1f}  {fits:10.1f}  {100 * result.noise_rate:5.1f} %"
+            f"  {100 * history.best('test', by='valid_noisy'):19.1f}  {fits:10.1f}  {noise}"
             f"{'  ' + history.stopped if history.stopped else ''}"
         )
         if curves:

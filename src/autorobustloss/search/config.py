@@ -26,8 +26,8 @@ class SearchConfig:
 
     tasks: tuple[Task, ...]
     space: Space = field(default_factory=Space)
-    population: int = 12
-    generations: int = 20
+    population: int = 10
+    generations: int = 8
     sigma: float = 0.5
     start: str = "mae"
     fitness: str = "accuracy"
