@@ -146,7 +146,8 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path, moment):
     if moment == "while the workers start":
         wait_for(lambda: len(run.pids()) >= 4)  # the parent, two workers, and multiprocessing's own helper
     else:
-        wait_for(lambda: len(keys(path)) == 4)
+        wait_for(lambda: len(keys(path)) == 4 or run.process.poll() is not None)
+        assert run.process.poll() is None, run.finish()
     run.process.kill()
     run.finish()
     wait_for(lambda: not run.pids(), 30)

@@ -9,7 +9,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -240,6 +242,22 @@ def test_a_closed_store_says_so(tmp_path):
     store.close()
     with pytest.raises(StoreError, match="closed"):
         store.put(job(0), result(job(0)))
+
+
+def test_many_open_a_new_store_at_the_same_moment(tmp_path):
+    """Whoever comes while another creates the file must not take it for somebody else's."""
+    barrier = threading.Barrier(4)
+
+    def open_all() -> int:
+        total = 0
+        for number in range(60):
+            barrier.wait(timeout=60)
+            with Store(tmp_path / f"{number}.sqlite") as store:
+                total += len(store)
+        return total
+
+    with ThreadPoolExecutor(4) as threads:
+        assert [future.result() for future in [threads.submit(open_all) for _ in range(4)]] == [0] * 4
 
 
 WRITER = """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -54,15 +55,17 @@ class Store:
             self._database = sqlite3.connect(path, timeout=timeout, isolation_level=None)
         try:
             with self._errors("open"):
-                self._prepare()
+                self._prepare(timeout)
         except BaseException:
             self._database.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, timeout: float) -> None:
         execute = self._database.execute
-        version = self._schema_version()
-        execute("PRAGMA journal_mode = WAL")  # where the file system cannot, SQLite stays with its rollback journal
+        execute("BEGIN")
+        with self._database:  # one view of the file, which another process may be creating at this moment
+            version = self._schema_version()
+        self._write_ahead(timeout)
         if version == 0:
             execute("BEGIN IMMEDIATE")
             with self._database:  # two processes may create the file at the same moment: the second finds it made
@@ -74,6 +77,21 @@ class Store:
         fault = execute("PRAGMA quick_check(1)").fetchone()[0]
         if fault != "ok":
             raise sqlite3.DatabaseError(f"malformed: {fault}")
+
+    def _write_ahead(self, timeout: float) -> None:
+        """Switch to write-ahead mode; where the file system cannot, SQLite stays with its rollback journal.
+
+        SQLite waits for other processes everywhere but here, where two that switch at once would wait for each other.
+        """
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                self._database.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
 
     def _schema_version(self) -> int:
         """Return the version of the schema, 0 for an empty file; raise for one that is not ours or too new."""
