@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -159,6 +160,10 @@ class _ClosedForm(torch.autograd.Function):
         return (value.view_as(target), p.view_as(input)), (0, 0)
 
 
+# `Function.apply` asks for this signature at every call; working it out anew costs as much as a small batch.
+_ClosedForm.forward.__signature__ = inspect.signature(_ClosedForm.forward)  # type: ignore[attr-defined]
+
+
 def _gradient(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
     """Return the gradient of each row's loss, as plain differentiable code: (M, C), (M,) -> (M, C)."""
     slopes, label_slopes, log_weight = _slopes(c)
@@ -194,9 +199,9 @@ def _powers_(x: Tensor, c: Sequence[float]) -> Tensor:
 def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Split tensors by rows into blocks that fit a CPU's cache; a GPU takes all rows at once."""
     rows, columns = tensors[0].shape
-    step = max(rows, 1)
-    if tensors[0].device.type == "cpu":
-        step = max(BLOCK * torch.get_num_threads() // columns, 1)
+    step = max(BLOCK * torch.get_num_threads() // columns, 1)
+    if rows <= step or tensors[0].device.type != "cpu":
+        return iter([tensors])
     return zip(*(t.split(step) for t in tensors))
 
 
