@@ -12,11 +12,13 @@ from typing import Any
 
 from autorobustloss.data import Dataset, load_dataset
 from autorobustloss.data.spec import DataSpec
-from autorobustloss.errors import ConfigError
+from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.jobs.executors import ProcessExecutor, SerialExecutor, executor_for, usable_cores
 from autorobustloss.jobs.job import Task
-from autorobustloss.losses import list_losses
+from autorobustloss.losses import LOSSES
 from autorobustloss.methods import METHODS
+from autorobustloss.methods.criterion import create_criterion
+from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import MODELS, build_model
 from autorobustloss.noise import NoiseSpec, require_hope
@@ -191,8 +193,11 @@ def read_method(text: str) -> MethodSpec:
         card = load_card(Path(text))
         return MethodSpec.of("taylor", theta=card.theta, log_weight=card.log_weight, scale=card.scale)
     spec = MethodSpec.parse(text)
-    if spec.name not in METHODS and spec.name not in list_losses():
-        METHODS.resolve(spec.name)
+    known = {*METHODS, *LOSSES}
+    if spec.name not in METHODS and spec.name not in LOSSES:
+        raise unknown_name("method", spec.name, known)
+    # Complain about hyper-parameters now; two classes do for what does not depend on their number.
+    create_procedure(spec) if spec.name in METHODS else create_criterion(spec, num_classes=2)
     return spec
 
 

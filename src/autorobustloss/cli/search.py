@@ -103,9 +103,10 @@ def add_parser(commands: Any) -> None:
     )
     search.add_argument(
         "--scale",
-        default="init",
+        default=Space.scale,
         metavar="RULE",
-        help="init (start as steep as cross-entropy), max, geometric, none (default: %(default)s)",
+        help="of every candidate: max (never steeper than cross-entropy's steepest), init (start as steep as "
+        "cross-entropy), geometric (between the two), none (default: %(default)s)",
     )
     search.add_argument(
         "--start",

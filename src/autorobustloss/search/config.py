@@ -27,12 +27,12 @@ class SearchConfig:
     tasks: tuple[Task, ...]
     space: Space = field(default_factory=Space)
     population: int = 10
-    generations: int = 8
+    generations: int = 6
     sigma: float = 0.5
     start: str = "mae"
     fitness: str = "accuracy"
     tasks_per_generation: int = 0
-    finalists_seeds: int = 3
+    finalists_seeds: int = 2
     seed: int = 0
 
     def __post_init__(self) -> None:

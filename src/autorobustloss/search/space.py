@@ -23,12 +23,13 @@ class Space:
         "canonical": the 2β − 2 directions of it that change a gradient under softmax and hard labels.
         "canonical+log": canonical and the weight of −log ŷ of the labelled class, in units of LOG_UNIT; a negative
         coordinate means 0, because a negative weight has no lower bound.
-    order: β, the order of the polynomial. scale: the scale rule of the losses (see `TaylorLoss`).
+    order: β, the order of the polynomial. scale: the scale rule of the losses (see `TaylorLoss`);
+        with "max" no candidate's gradient ever exceeds the largest one of cross-entropy.
     """
 
     name: str = "canonical+log"
     order: int = 4
-    scale: str | None = "init"
+    scale: str | None = "max"
 
     def __post_init__(self) -> None:
         if self.name not in _DIMENSIONS:
@@ -60,7 +61,7 @@ class Space:
         """Return the mean of the first generation: "zero", or the point of a known loss, "mae" or "sce".
 
         "mae": ℓ falls with slope 1 in ŷ at the label. "sce": half of the start gradient from the log term, half from
-        MAE (needs "canonical+log"). Under scale="init" only the direction of a point matters.
+        MAE (needs "canonical+log"). Under a scale rule only the direction of a point matters.
         """
         point = np.zeros(self.dimension)
         if name == "zero":
