@@ -10,8 +10,8 @@ from autorobustloss.cli.options import split_list
 from autorobustloss.errors import ConfigError
 from autorobustloss.zoo import load_card
 
-TINY = "--models linear --epochs 2 --train-size 200 --valid-size 100 --workers 1 --quiet".split()
-SEARCH = ["search", *TINY, *"--noise sym:0.4 --generations 2 --population 4 --finalists-seeds 1".split()]
+TINY = ["--models=linear", "--epochs=2", "--train-size=200", "--valid-size=100", "--workers=1", "--quiet"]
+SEARCH = ["search", *TINY, "--noise=sym:0.4", "--generations=2", "--population=4", "--finalists-seeds=1"]
 SMALL_END = ["--compare", "ce,gce(q=0.5)", "--compare-seeds", "1"]
 
 

@@ -11,10 +11,9 @@ import time
 
 import pytest
 
-COMMAND = (
-    "search --models linear,mlp2 --noise sym:0.4 --train-size 300 --valid-size 100 --epochs 20 --generations 4 "
-    "--population 4 --finalists-seeds 1 --compare ce --compare-seeds 1 --workers 2 --quiet --json"
-).split()
+COMMAND = ["search", "--workers=2", "--quiet", "--json"]
+COMMAND += ["--models=linear,mlp2", "--noise=sym:0.4", "--train-size=300", "--valid-size=100", "--epochs=20"]
+COMMAND += ["--generations=4", "--population=4", "--finalists-seeds=1", "--compare=ce", "--compare-seeds=1"]
 
 
 def start(out):

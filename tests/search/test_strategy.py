@@ -44,7 +44,7 @@ def test_fitness_must_be_finite(bad):
 
 @pytest.mark.parametrize(("population", "sigma"), [(2, 0.5), (12, 0.0), (12, float("nan"))])
 def test_refusals(population, sigma):
-    with pytest.raises(ConfigError, match="population|sigma"):
+    with pytest.raises(ConfigError, match=r"population|sigma"):
         Strategy(np.zeros(3), sigma, population, seed=0)
 
 

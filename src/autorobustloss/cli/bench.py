@@ -25,7 +25,6 @@ from autorobustloss.cli import options as flags
 from autorobustloss.cli.progress import JobProgress
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs.executors import ProcessExecutor, SerialExecutor
 from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.methods.spec import MethodSpec
 
@@ -152,7 +151,6 @@ def _run_experiment(
         "jobs": [job.key for job in experiment.jobs(missing)],
     }
     out = Path(options.out) / experiment.name if options.out else flags.default_folder(settings, experiment.name)
-    executor: SerialExecutor | ProcessExecutor
     with (
         RunFolder(out, settings, options.store) as folder,
         flags.make_executor(options, datasets, len(settings["jobs"])) as executor,

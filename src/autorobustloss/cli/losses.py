@@ -65,17 +65,14 @@ def named_loss(text: str) -> tuple[RobustLoss, Card | None]:
 
 def run_list(options: argparse.Namespace) -> int:
     """Print every loss, its hyper-parameters and the first sentence about it."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in list_losses():
-        if name in LOSSES:
-            parameters = {
-                key: default
-                for key, default in LOSSES.parameters(name).items()
-                if key not in ("weight", "ignore_index", "reduction")
-            }
-            about = (inspect.getdoc(LOSSES.get(name)) or "").split("\n")[0]
-        else:
-            parameters, about = {}, "Learned loss; see `arl losses show`."
+        parameters = {
+            key: default
+            for key, default in LOSSES.parameters(name).items()
+            if key not in ("weight", "ignore_index", "reduction")
+        }
+        about = (inspect.getdoc(LOSSES.get(name)) or "").split("\n")[0]
         shown = {k: None if d is inspect.Parameter.empty else d for k, d in parameters.items()}
         rows.append({"name": name, "hyperparameters": shown, "about": about})
     if options.json:

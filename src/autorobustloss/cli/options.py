@@ -10,10 +10,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from autorobustloss.data import Dataset, load_dataset
+from autorobustloss.data import Dataset, load_dataset, make_splits
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, unknown_name
-from autorobustloss.jobs.executors import ProcessExecutor, SerialExecutor, executor_for, usable_cores
+from autorobustloss.jobs.executors import Executor, executor_for, usable_cores
 from autorobustloss.jobs.job import Task
 from autorobustloss.losses import LOSSES
 from autorobustloss.methods import METHODS
@@ -21,7 +21,7 @@ from autorobustloss.methods.criterion import create_criterion
 from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import MODELS, build_model
-from autorobustloss.noise import NoiseSpec, require_hope
+from autorobustloss.noise import NoiseSpec
 from autorobustloss.training.protocol import PRESETS, Protocol, create_protocol
 from autorobustloss.zoo import load_card
 
@@ -73,6 +73,11 @@ def add_noise_flag(parser: argparse.ArgumentParser, noise: str) -> None:
         help="label noise, joined by commas: clean, "
         "sym:RATE, pair:RATE, map:RATE (class map of the data set), matrix:FILE, idn:RATE, human:SET "
         "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--allow-hopeless",
+        action="store_true",
+        help="allow noise under which the right label is not the most frequent one of its class",
     )
 
 
@@ -159,10 +164,11 @@ def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> 
     noises = [str(NoiseSpec.parse(text)) for text in split_list(options.noise)]
     if not models or not noises:
         raise ConfigError("got no --models or no --noise, expected at least one of each")
+    specs = {name: read_data_spec(options, name, dataset) for name, dataset in datasets.items()}
     for name, dataset in datasets.items():
-        check_tasks(name, dataset, models, noises)
+        check_task_parts(dataset, specs[name], models, noises, options.allow_hopeless)
     return tuple(
-        Task(read_data_spec(options, name, dataset), noise, model, protocol)
+        Task(specs[name], noise, model, protocol)
         for name, dataset in datasets.items()
         for model, noise, protocol in product(models, noises, read_protocols(options, dataset))
     )
@@ -174,12 +180,14 @@ def read_data_spec(options: argparse.Namespace, name: str, dataset: Dataset) -> 
     return DataSpec(name, options.train_size, valid, options.test_size, dataset.fingerprint)
 
 
-def check_tasks(name: str, dataset: Dataset, models: Iterable[str], noises: Iterable[str]) -> None:
-    """Raise the error of a model or noise that does not fit a data set now, before anything is trained."""
+def check_task_parts(
+    dataset: Dataset, spec: DataSpec, models: Iterable[str], noises: Iterable[str], allow_hopeless: bool
+) -> None:
+    """Raise the error of sizes, a model or a noise that do not fit a data set now, before anything is trained."""
+    for noise in noises:
+        make_splits(dataset, spec, noise, allow_hopeless=allow_hopeless)
     for model in models:
         build_model(model, tuple(dataset.x_train.shape[1:]), dataset.num_classes, seed=0)
-    for noise in noises:
-        require_hope(noise, dataset.num_classes, name)
 
 
 def read_methods(texts: Iterable[str]) -> list[MethodSpec]:
@@ -211,9 +219,7 @@ def choose_device(name: str) -> str:
     return "cuda" if name != "cpu" and available else "cpu"
 
 
-def make_executor(
-    options: argparse.Namespace, datasets: Mapping[str, Dataset], jobs: int | None = None
-) -> SerialExecutor | ProcessExecutor:
+def make_executor(options: argparse.Namespace, datasets: Mapping[str, Dataset], jobs: int | None = None) -> Executor:
     """Return the executor the flags ask for, with no more workers than jobs."""
     device = choose_device(options.device)
     workers = options.workers

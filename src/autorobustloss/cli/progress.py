@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
+from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.search import Generation, Reporter
 
 LINE_EVERY = 10.0
@@ -55,10 +56,10 @@ class JobProgress:
         self.what = what
         self._bar.update(self._task, description=what)
 
-    def expect(self, total: int) -> None:
-        """Correct the number of jobs to come."""
-        self.total = total
-        self._bar.update(self._task, total=total)
+    def expect(self, change: int) -> None:
+        """Correct the number of jobs to come by so many."""
+        self.total += change
+        self._bar.update(self._task, total=self.total)
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
@@ -84,15 +85,17 @@ class JobProgress:
 class SearchProgress(Reporter):
     """Tells of a search through a JobProgress: generation, fitness, candidates rejected and diverged, time left."""
 
-    def __init__(self, progress: JobProgress, generations: int) -> None:
+    def __init__(self, progress: JobProgress, config: SearchConfig) -> None:
         self.progress = progress
-        self.generations = generations
+        self.generations = config.generations
+        self.planned = config.population * config.jobs_per_candidate
         self._rejected = self._diverged = 0
         self._best = 0.0
 
     def on_generation_start(self, number: int, jobs: int, rejected: int) -> None:
         """Show the generation; jobs of rejected candidates are not coming."""
         self._rejected += rejected
+        self.progress.expect(jobs - self.planned)
         self.progress.describe(self._text(number))
 
     def on_result(self, job: Job, result: Result, cached: bool) -> None:
@@ -112,6 +115,7 @@ class SearchProgress(Reporter):
 
     def on_finalists(self, jobs: int) -> None:
         """Show that the finalists are being scored again."""
+        self.progress.expect(jobs)
         self.progress.describe("finalists on fresh noise")
 
     def _text(self, number: int) -> str:

@@ -13,7 +13,7 @@ from autorobustloss.cli import options as flags
 from autorobustloss.cli.progress import JobProgress, SearchProgress
 from autorobustloss.data import Dataset
 from autorobustloss.jobs.run_folder import RunFolder
-from autorobustloss.losses import create_loss
+from autorobustloss.losses import TaylorLoss, create_loss
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.card import make_card
 from autorobustloss.search.config import SearchConfig
@@ -160,14 +160,15 @@ def run(options: argparse.Namespace) -> int:
         "compare": [m.label for m in competitors],
         "compare_seeds": options.compare_seeds,
     }
-    total = config.evaluations * config.jobs_per_candidate
+    ending = (len(competitors) + 1) * len(config.tasks) * options.compare_seeds
+    total = config.evaluations * config.jobs_per_candidate + ending
     with (
         RunFolder(options.out or flags.default_folder(settings, "search"), settings, options.store) as folder,
         flags.make_executor(options, datasets) as executor,
         JobProgress(total, "search", options.quiet) as progress,
     ):
         counts = {name: dataset.num_classes for name, dataset in datasets.items()}
-        outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config.generations))
+        outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config))
         card = make_card(config, outcome, name=folder.path.name)
         folder.write("loss.json", card.to_json())
         methods = {"learned": outcome.winner.method, **{m.label: m for m in competitors}}
@@ -241,7 +242,7 @@ def print_outcome(folder: RunFolder, outcome: SearchOutcome, table: Table | None
             )
         )
         return
-    loss = create_loss(winner.method.name, **winner.method.options)
+    loss = TaylorLoss(**winner.method.options)
     print(f"\nlearned loss ({folder.path / 'loss.json'}):\n  {loss.formula()}\n")
     for finalist in outcome.finalists:
         scored = "rejected or diverged" if finalist.accuracy is None else f"{100 * finalist.accuracy:.1f} %"

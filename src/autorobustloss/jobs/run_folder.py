@@ -57,7 +57,7 @@ class RunFolder:
             listed = "\n".join(f"  {key}: {old} there, {new} now" for key, old, new in changes)
             raise RunFolderError(
                 f"{self.path} holds a run with another configuration:\n{listed}\n"
-                "choose another --out (finished jobs can be shared with --store FILE), or repeat the settings of that run"
+                "choose another --out (finished jobs can be shared with --store FILE), or repeat its settings"
             )
 
     def write(self, name: str, content: str | bytes) -> Path:

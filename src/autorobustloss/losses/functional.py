@@ -109,16 +109,16 @@ class _ClosedForm(torch.autograd.Function):
         for z_, p_, value_ in _blocks(input, p, value):
             torch.softmax(z_, dim=1, out=p_)
             if c.others:
-                torch.sum(_powers_(p_, c.others).mul_(p_), dim=1, keepdim=True, out=value_)
+                torch.sum(_weighted_powers(p_, c.others, 2), dim=1, keepdim=True, out=value_)
         if not c.others:
             value.zero_()
         p_label = p.gather(1, at_label)
         if c.label:
-            value += _powers_(p_label, c.label)
+            value += _weighted_powers(p_label, c.label, 1)
         if c.log_weight:
             # log ŷ_label = z_label − max z + log max ŷ: no second exponential, and no digit lost for large logits.
             log_p_label = input.gather(1, at_label) - input.amax(1, keepdim=True) + p.amax(1, keepdim=True).log()
-            value -= c.log_weight * log_p_label
+            value.sub_(log_p_label, alpha=c.log_weight)
         return value.add_(c.offset).squeeze(1), p
 
     @staticmethod
@@ -137,10 +137,12 @@ class _ClosedForm(torch.autograd.Function):
         slopes, label_slopes, log_weight = _slopes(ctx.c)
         at_label = target.unsqueeze(1)
         grad = grad.unsqueeze(1)
-        pull = _powers_(p.gather(1, at_label), label_slopes).sub_(log_weight)
+        pull = _weighted_powers(p.gather(1, at_label), label_slopes, 1)
+        if log_weight:
+            pull -= log_weight
         result = torch.empty_like(p)
         for p_, pull_, grad_, result_ in _blocks(p, pull, grad, result):
-            terms = _powers_(p_, slopes).mul_(p_)
+            terms = _weighted_powers(p_, slopes, 2)
             terms.addcmul_(p_, terms.sum(1, keepdim=True).add_(pull_), value=-1)
             torch.mul(terms, grad_, out=result_)
         return result.scatter_add_(1, at_label, pull.mul_(grad)), None, None
@@ -188,11 +190,21 @@ def _powers(x: Tensor, c: Sequence[Any]) -> Tensor:
     return value
 
 
-def _powers_(x: Tensor, c: Sequence[float]) -> Tensor:
-    """Return the same, in place of one new tensor."""
-    value = c[-1] * x if c else torch.zeros_like(x)
-    for coefficient in c[-2::-1]:
-        value.add_(coefficient).mul_(x)
+def _weighted_powers(x: Tensor, c: Sequence[float], first: int) -> Tensor:
+    """Return c₀xⁿ + c₁xⁿ⁺¹ + … with n = `first` (1 or 2), in as few sweeps over the numbers as PyTorch can.
+
+    Each xⁿ is a product of two powers of about half the exponent, multiplied and added up in one sweep (`addcmul`);
+    Horner's rule takes two sweeps a term, one of them slow for its scalar.
+    """
+    if not c:
+        return torch.zeros_like(x)
+    powers = [torch.empty(0), x]
+    while 2 * len(powers) - 1 <= first + len(c) or len(powers) <= first:
+        powers.append(powers[-1] * x)
+    value = powers[first] * c[0]
+    for n, coefficient in enumerate(c[1:], first + 1):
+        if coefficient:
+            value.addcmul_(powers[n // 2], powers[n - n // 2], value=coefficient)
     return value
 
 
@@ -206,7 +218,7 @@ def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _is_constant(c: Coefficients) -> bool:
-    return not any(isinstance(v, Tensor) for v in (*c.others, *c.label, *c[2:]))
+    return not isinstance(c.offset, Tensor) and not isinstance(c.log_weight, Tensor)
 
 
 def _is_zero(value: Any) -> bool:

@@ -13,8 +13,8 @@ from autorobustloss.jobs.executors import Executor
 from autorobustloss.jobs.job import Job, Task
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.store import Store
+from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.analysis import screen
-from autorobustloss.losses import create_loss
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.fitness import FITNESS, mean_accuracy, score
@@ -186,7 +186,7 @@ def generation_seeds(seed: int, generation: int) -> tuple[int, int]:
 
 def _rejected(method: MethodSpec, tasks: Sequence[Task], class_counts: Mapping[str, int]) -> bool:
     counts = sorted({class_counts[t.dataset.name] for t in tasks})
-    return not screen(create_loss(method.name, **method.options), counts).ok
+    return not screen(TaylorLoss(**method.options), counts).ok
 
 
 def _scores(results: Sequence[Result]) -> list[float] | None:
