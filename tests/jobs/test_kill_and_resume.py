@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,23 @@ class Run:
         return [(key, cached == "1") for key, cached in lines], messages
 
 
+@pytest.fixture
+def start() -> Iterator[Callable[[Path, str], Run]]:
+    """Start runs, and leave none behind when a test fails."""
+    runs: list[Run] = []
+
+    def start_run(store: Path, kind: str) -> Run:
+        runs.append(Run(store, kind))
+        return runs[-1]
+
+    yield start_run
+    for run in runs:
+        for pid in run.pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        run.process.communicate()
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 100) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -111,13 +129,13 @@ def histories(store: Store) -> dict[str, object]:
     return {job.key: (result.history, result.noise_rate) for job, result in store.items()}
 
 
-def test_killed_again_and_again_then_finished(tmp_path):
+def test_killed_again_and_again_then_finished(tmp_path, start):
     """kill -9 of the parent at random moments: its workers end, and the rerun does only what is left."""
     path = tmp_path / "store.sqlite"
     moments = random.Random(0)
     for some in (3, 7):
         stored = keys(path)
-        run = Run(path, "train")
+        run = start(path, "train")
         wait_for(lambda: len(keys(path)) >= some or run.process.poll() is not None)  # noqa: B023
         time.sleep(moments.uniform(0, 0.1))
         run.process.kill()
@@ -127,7 +145,7 @@ def test_killed_again_and_again_then_finished(tmp_path):
         assert keys(path)[: len(stored)] == stored
         assert {key for key, _ in reported} <= set(keys(path))
     stored = keys(path)
-    reported, messages = Run(path, "train").finish()
+    reported, messages = start(path, "train").finish()
     assert messages == ""
     assert {key for key, cached in reported if cached} == set(stored)
     assert len(reported) == len(keys(path)) == COUNT
@@ -140,9 +158,9 @@ def test_killed_again_and_again_then_finished(tmp_path):
 
 
 @pytest.mark.parametrize("moment", ["while the workers start", "in the middle of long jobs"])
-def test_workers_end_with_a_parent_that_is_killed(tmp_path, moment):
+def test_workers_end_with_a_parent_that_is_killed(tmp_path, start, moment):
     path = tmp_path / "store.sqlite"
-    run = Run(path, "stuck")
+    run = start(path, "stuck")
     if moment == "while the workers start":
         wait_for(lambda: len(run.pids()) >= 4)  # the parent, two workers, and multiprocessing's own helper
     else:
@@ -153,15 +171,15 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path, moment):
     wait_for(lambda: not run.pids(), 30)
 
 
-def test_interrupted_from_the_terminal(tmp_path):
+def test_interrupted_from_the_terminal(tmp_path, start):
     """Ctrl-C reaches every process of the group: the parent ends at once, and its workers with it, in silence."""
     path = tmp_path / "store.sqlite"
-    run = Run(path, "pretend")
+    run = start(path, "pretend")
     wait_for(lambda: len(keys(path)) >= 2)
-    start = time.monotonic()
+    sent = time.monotonic()
     os.killpg(run.process.pid, signal.SIGINT)
     reported, messages = run.finish()
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - sent < 10
     assert run.process.returncode != 0
     assert messages.count("KeyboardInterrupt") == messages.count("Traceback") == 1
     wait_for(lambda: not run.pids(), 5)
@@ -170,8 +188,8 @@ def test_interrupted_from_the_terminal(tmp_path):
         assert 2 <= len(store) < COUNT
 
 
-def test_interrupted_while_the_workers_start(tmp_path):
-    run = Run(tmp_path / "store.sqlite", "pretend")
+def test_interrupted_while_the_workers_start(tmp_path, start):
+    run = start(tmp_path / "store.sqlite", "pretend")
     wait_for(lambda: len(run.pids()) >= 4)
     os.killpg(run.process.pid, signal.SIGINT)
     _, messages = run.finish()

@@ -108,6 +108,12 @@ def add_protocol_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--weight-decay", type=float, metavar="X", help="weight decay")
     group.add_argument("--schedule", metavar="NAME", help="constant, cosine, steps or linear")
     group.add_argument("--augment", metavar="NAME", help="none or crop-flip")
+    group.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop a network whose training accuracy has not left chance level after N epochs (default: never)",
+    )
     group.add_argument("--precision", metavar="NAME", help="float32 or bfloat16")
 
 
@@ -146,11 +152,10 @@ def read_protocols(options: argparse.Namespace, dataset: Dataset) -> list[Protoc
     """Return the protocols the flags ask for on a data set: one for each learning rate."""
     small = len(dataset.x_train) <= 2000
     preset = options.protocol or ("digits" if small else "shallow")
-    changes = {
-        name: value
-        for name in ("epochs", "batch_size", "weight_decay", "schedule", "augment", "precision")
-        if (value := getattr(options, name)) is not None
-    }
+    flags = ("epochs", "batch_size", "weight_decay", "schedule", "augment", "precision")
+    changes = {name: value for name in flags if (value := getattr(options, name)) is not None}
+    if options.patience is not None:
+        changes["patience_at_chance"] = options.patience
     try:
         rates = [{"lr": float(rate)} for rate in split_list(options.lr or "")] or [{}]
     except ValueError:

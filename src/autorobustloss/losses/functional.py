@@ -198,9 +198,9 @@ def _weighted_powers(x: Tensor, c: Sequence[float], first: int) -> Tensor:
     """
     if not c:
         return torch.zeros_like(x)
-    powers = [torch.empty(0), x]
-    while 2 * len(powers) - 1 <= first + len(c) or len(powers) <= first:
-        powers.append(powers[-1] * x)
+    powers = {1: x}
+    for n in range(2, max((first + len(c)) // 2, first) + 1):
+        powers[n] = powers[n - 1] * x
     value = powers[first] * c[0]
     for n, coefficient in enumerate(c[1:], first + 1):
         if coefficient:
