@@ -89,7 +89,7 @@ class Run:
 
     def finish(self) -> tuple[list[tuple[str, bool]], str]:
         """Wait for the end; return the jobs it reported with whether they were in the store, and its messages."""
-        output, messages = self.process.communicate(timeout=120)
+        output, messages = self.process.communicate(timeout=300)
         lines = [line.split() for line in output.splitlines(keepends=True) if line.endswith("\n")]
         return [(key, cached == "1") for key, cached in lines], messages
 
@@ -111,7 +111,7 @@ def start() -> Iterator[Callable[[Path, str], Run]]:
         run.process.communicate()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 100) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
