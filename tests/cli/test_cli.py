@@ -74,7 +74,7 @@ def test_a_changed_configuration_is_refused_and_loses_nothing(tmp_path, capsys):
         (["search", "--noise", "sim:0.5"], "did you mean 'sym'"),
         (["search", "--models", "cnn44"], "did you mean 'cnn4'"),
         (["search", "--dataset", "digit"], "digits"),
-        (["search", "--dataset", "wine", "--models", "cnn4"], "cnn4"),
+        (["search", "--dataset", "wine", "--noise", "sym:0.2", "--models", "cnn4"], "cnn4"),
         (["search", "--space", "cannonical"], "did you mean 'canonical'"),
         (["search", "--compare", "gec"], "did you mean 'gce'"),
         (["search", "--compare", "gce(r=1)"], "q"),

@@ -105,8 +105,8 @@ def run(options: argparse.Namespace) -> int:
     names = {method: name for name, method in named.items()}
     jobs = len(config.jobs())
     with (
-        RunFolder(options.out or flags.default_folder(settings, "bench"), settings, options.store) as folder,
         flags.make_executor(options, datasets, jobs) as executor,
+        RunFolder(options.out or flags.default_folder(settings, "bench"), settings, options.store) as folder,
         JobProgress(jobs, "bench", options.quiet) as progress,
     ):
         outcome = run_bench(config, folder.store, executor, progress.on_result, names=names)
@@ -152,8 +152,8 @@ def _run_experiment(
     }
     out = Path(options.out) / experiment.name if options.out else flags.default_folder(settings, experiment.name)
     with (
-        RunFolder(out, settings, options.store) as folder,
         flags.make_executor(options, datasets, len(settings["jobs"])) as executor,
+        RunFolder(out, settings, options.store) as folder,
         JobProgress(len(settings["jobs"]), experiment.name, options.quiet) as progress,
     ):
         table, results = run_experiment(experiment, folder.store, executor, progress.on_result, missing)

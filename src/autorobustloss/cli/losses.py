@@ -102,7 +102,7 @@ def run_show(options: argparse.Namespace) -> int:
         print(inspect.getdoc(type(loss)))
     print(f"\nat {options.classes} classes:")
     for name, value in properties.items():
-        print(f"  {name.replace('_', ' '):<34} {value}")
+        print(f"  {name.replace('_', ' '):<24} {value:.4g}")
     if card is not None:
         print("\n" + card.summary())
     return 0

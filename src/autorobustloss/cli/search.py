@@ -163,8 +163,8 @@ def run(options: argparse.Namespace) -> int:
     ending = (len(competitors) + 1) * len(config.tasks) * options.compare_seeds
     total = config.evaluations * config.jobs_per_candidate + ending
     with (
-        RunFolder(options.out or flags.default_folder(settings, "search"), settings, options.store) as folder,
         flags.make_executor(options, datasets) as executor,
+        RunFolder(options.out or flags.default_folder(settings, "search"), settings, options.store) as folder,
         JobProgress(total, "search", options.quiet) as progress,
     ):
         counts = {name: dataset.num_classes for name, dataset in datasets.items()}

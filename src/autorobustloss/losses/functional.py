@@ -84,8 +84,15 @@ def soft_loss(input: Tensor, target: Tensor, c: Sequence[Sequence[Any]], log_wei
 
 def hard_loss(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
     """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
-    if _is_constant(c) and not torch.compiler.is_compiling():
-        return _ClosedForm.apply(input, target, c)[0]
+    if not _is_constant(c):
+        return _value(input, target, c)
+    if torch.compiler.is_compiling():
+        return _Traced.apply(input, target, c)
+    return _ClosedForm.apply(input, target, c)[0]
+
+
+def _value(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
+    """Return `hard_loss` as plain code, differentiable in everything."""
     at_label = target.unsqueeze(1)
     log_p = F.log_softmax(input, dim=1)
     p = log_p.exp()
@@ -93,6 +100,33 @@ def hard_loss(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
     if not _is_zero(c.log_weight):
         value = value - c.log_weight * log_p.gather(1, at_label).squeeze(1)
     return value + c.offset
+
+
+def _gradient(p: Tensor, target: Tensor, c: Coefficients) -> Tensor:
+    """Return the gradient of each row's loss in its logits, at ŷ = p, as plain code: (M, C), (M,) -> (M, C)."""
+    slopes, label_slopes, log_weight = _slopes(c)
+    at_label = target.unsqueeze(1)
+    pull = _powers(p.gather(1, at_label), label_slopes) - log_weight
+    terms = _powers(p, slopes) * p
+    is_label = torch.arange(p.shape[1], device=p.device) == at_label
+    return terms - p * (terms.sum(1, keepdim=True) + pull) + torch.where(is_label, pull, 0.0)
+
+
+class _Traced(torch.autograd.Function):
+    """`hard_loss` for `torch.compile`, which fuses plain code into few sweeps, but not the backward of `_value`.
+
+    In the older style, without `setup_context`: the tracer of PyTorch 2.4 takes no other.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
+        ctx.c = c
+        ctx.save_for_backward(input.softmax(1), target)
+        return _value(input, target, c)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _gradient(*ctx.saved_tensors, ctx.c) * grad.unsqueeze(1), None, None
 
 
 class _ClosedForm(torch.autograd.Function):
@@ -133,7 +167,7 @@ class _ClosedForm(torch.autograd.Function):
         input, target, p = ctx.saved_tensors
         if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(grad):
             # Double backward, or `is_grads_batched`, whose tensors know no `out=`.
-            return _gradient(input, target, ctx.c) * grad.unsqueeze(1), None, None
+            return _gradient(input.softmax(1), target, ctx.c) * grad.unsqueeze(1), None, None
         slopes, label_slopes, log_weight = _slopes(ctx.c)
         at_label = target.unsqueeze(1)
         grad = grad.unsqueeze(1)
@@ -150,7 +184,7 @@ class _ClosedForm(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, None]:
         input, target = ctx.saved_tensors
-        return (_gradient(input, target, ctx.c) * tangent).sum(1), None
+        return (_gradient(input.softmax(1), target, ctx.c) * tangent).sum(1), None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], input: Tensor, target: Tensor, c: Coefficients) -> Any:
@@ -164,17 +198,6 @@ class _ClosedForm(torch.autograd.Function):
 
 # `Function.apply` asks for this signature at every call; working it out anew costs as much as a small batch.
 _ClosedForm.forward.__signature__ = inspect.signature(_ClosedForm.forward)  # type: ignore[attr-defined]
-
-
-def _gradient(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
-    """Return the gradient of each row's loss, as plain differentiable code: (M, C), (M,) -> (M, C)."""
-    slopes, label_slopes, log_weight = _slopes(c)
-    at_label = target.unsqueeze(1)
-    p = input.softmax(1)
-    pull = _powers(p.gather(1, at_label), label_slopes) - log_weight
-    terms = _powers(p, slopes) * p
-    terms = terms - p * (terms.sum(1, keepdim=True) + pull)
-    return terms.scatter_add(1, at_label, pull)
 
 
 def _slopes(c: Coefficients) -> tuple[list[float], list[float], float]:

@@ -9,7 +9,7 @@ from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.jobs.job import Task
 from autorobustloss.search.fitness import FITNESS
 from autorobustloss.search.space import Space
-from autorobustloss.search.strategy import LEARNING_RATE_ADAPTATION_FROM
+from autorobustloss.search.strategy import LEARNING_RATE_ADAPTATION_FROM, Strategy
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SearchConfig:
                 f"got tasks_per_generation={self.tasks_per_generation}, expected 0 (all) to {len(self.tasks)}, "
                 "the number of tasks"
             )
-        self.space.start(self.start)
+        self.strategy()  # complains about its part
 
     @property
     def evaluations(self) -> int:
@@ -64,6 +64,11 @@ class SearchConfig:
     def adapt_learning_rate(self) -> bool:
         """Return whether CMA-ES adapts its learning rate, which pays only for long searches."""
         return self.evaluations >= LEARNING_RATE_ADAPTATION_FROM
+
+    def strategy(self) -> Strategy:
+        """Return CMA-ES at its start."""
+        mean = self.space.start(self.start)
+        return Strategy(mean, self.sigma, self.population, self.seed, self.adapt_learning_rate)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""

@@ -18,7 +18,6 @@ from autorobustloss.losses.analysis import screen
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.fitness import FITNESS, mean_accuracy, score
-from autorobustloss.search.strategy import Strategy
 from autorobustloss.seeding import derive_seed, numpy_generator
 
 SPLIT_SEED = 0
@@ -94,9 +93,7 @@ def run_search(
     Raises ConfigError when no candidate survived, WorkerError or StoreError when jobs cannot be run or kept.
     """
     reporter = reporter or Reporter()
-    strategy = Strategy(
-        config.space.start(config.start), config.sigma, config.population, config.seed, config.adapt_learning_rate
-    )
+    strategy = config.strategy()
     best: tuple[float, MethodSpec] | None = None
     history: list[Generation] = []
     for number in range(1, config.generations + 1):

@@ -9,6 +9,7 @@ import numpy as np
 
 from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.losses.canonical import CanonicalForm, num_parameters
+from autorobustloss.losses.scale import check_scale
 from autorobustloss.methods.spec import MethodSpec
 
 LOG_UNIT = 0.1
@@ -34,6 +35,7 @@ class Space:
     def __post_init__(self) -> None:
         if self.name not in _DIMENSIONS:
             raise unknown_name("search space", self.name, _DIMENSIONS)
+        check_scale(self.scale)
         if not 2 <= self.order <= 9:
             raise ConfigError(f"got order={self.order}, expected 2 to 9 (the paper compares 2 to 5 and takes 4)")
 
