@@ -272,20 +272,34 @@ class TestUnderPyTorch:
     def test_modules_stay_hashable_and_distinct(self):
         assert len({TaylorLoss(THETA), TaylorLoss(THETA)}) == 2
 
-    @pytest.mark.slow
-    @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
     @pytest.mark.parametrize("scale", [None, "init", "max", "geometric"])
     def test_compile_without_graph_breaks(self, scale):
-        torch._dynamo.reset()
+        """Traced, forward and backward, but not turned into machine code."""
         loss = TaylorLoss(GOLDEN["thetas"]["theta0"], 0.3, scale)
-        compiled = torch.compile(loss, fullgraph=True)
+        self.agree_compiled(loss, "aot_eager")
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+    def test_compile_to_machine_code(self):
+        self.agree_compiled(TaylorLoss(GOLDEN["thetas"]["theta0"], 0.3, "geometric"), "inductor")
+
+    @staticmethod
+    def agree_compiled(loss, backend):
+        torch._dynamo.reset()
+        compiled = torch.compile(loss, fullgraph=True, backend=backend)
         for classes in (5, 8):  # the second one recompiles, with the scale of its own C
             logits, labels = batch(classes=classes, dtype=torch.float32)
-            for got, wanted in zip(value_and_grad(compiled, logits, labels), value_and_grad(loss, logits, labels)):
+            for target in (labels, logits.roll(1, 0).softmax(1)):
+                got, wanted = (value_and_grad(function, logits, target) for function in (compiled, loss))
                 torch.testing.assert_close(got, wanted)
-        if scale is None:
-            soft = logits.softmax(1)
-            torch.testing.assert_close(value_and_grad(compiled, logits, soft), value_and_grad(loss, logits, soft))
+
+    def test_compile_with_vmap_and_grad(self):
+        torch._dynamo.reset()
+        logits, labels = batch()
+        loss = TaylorLoss(THETA, 0.3)
+        many = torch.stack([logits, logits.flip(0)])
+        each = torch.vmap(torch.func.grad(lambda z: loss(z, labels)))
+        torch.testing.assert_close(torch.compile(each, fullgraph=True, backend="aot_eager")(many), each(many))
 
 
 class TestArguments:

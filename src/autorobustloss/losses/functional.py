@@ -84,11 +84,11 @@ def soft_loss(input: Tensor, target: Tensor, c: Sequence[Sequence[Any]], log_wei
 
 def hard_loss(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
     """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
-    if not _is_constant(c):
-        return _value(input, target, c)
-    if torch.compiler.is_compiling():
+    if _is_constant(c) and not torch.compiler.is_compiling():
+        return _ClosedForm.apply(input, target, c)[0]
+    if _is_constant(c) and not torch._C._are_functorch_transforms_active():
         return _Traced.apply(input, target, c)
-    return _ClosedForm.apply(input, target, c)[0]
+    return _value(input, target, c)
 
 
 def _value(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
@@ -113,9 +113,9 @@ def _gradient(p: Tensor, target: Tensor, c: Coefficients) -> Tensor:
 
 
 class _Traced(torch.autograd.Function):
-    """`hard_loss` for `torch.compile`, which fuses plain code into few sweeps, but not the backward of `_value`.
+    """`hard_loss` for `torch.compile`, which makes few sweeps of plain code, but fewer of `_gradient` than of autograd.
 
-    In the older style, without `setup_context`: the tracer of PyTorch 2.4 takes no other.
+    In the older style, without `setup_context`, because older tracers take no other: no `vmap` reaches it.
     """
 
     @staticmethod
