@@ -126,7 +126,8 @@ class _Traced(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _gradient(*ctx.saved_tensors, ctx.c) * grad.unsqueeze(1), None, None
+        p, target = ctx.saved_tensors
+        return _gradient(p, target, ctx.c) * grad.unsqueeze(1), None, None
 
 
 class _ClosedForm(torch.autograd.Function):

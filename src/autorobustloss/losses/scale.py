@@ -46,13 +46,14 @@ def scale_factor(scale: Scale, form: CanonicalForm, num_classes: int) -> float:
     """
     if not isinstance(scale, str):
         return 1.0 if scale is None else scale
-    squared = 1.0
+    factors = []
     if scale in ("init", "geometric"):
         problem = f"it does not pull towards the label at uniform predictions of {num_classes} classes"
-        squared *= num_classes**2 / _positive(form.bracket(num_classes), scale, problem)
+        factors.append(num_classes**2 / _positive(form.bracket(num_classes), scale, problem))
     if scale in ("max", "geometric"):
-        squared /= _positive(max_gradient(form, num_classes), scale, "it has no gradient")
-    return math.sqrt(squared) if scale == "geometric" else squared
+        factors.append(1 / _positive(max_gradient(form, num_classes), scale, "it has no gradient"))
+    # Roots first: the product of two factors can exceed the range of a float where their mean does not.
+    return math.sqrt(factors[0]) * math.sqrt(factors[1]) if scale == "geometric" else factors[0]
 
 
 def max_gradient(form: CanonicalForm, num_classes: int) -> float:
