@@ -88,18 +88,16 @@ def hard_loss(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
         return _ClosedForm.apply(input, target, c)[0]
     if _is_constant(c) and not torch._C._are_functorch_transforms_active():
         return _Traced.apply(input, target, c)
-    return _value(input, target, c)
-
-
-def _value(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
-    """Return `hard_loss` as plain code, differentiable in everything."""
-    at_label = target.unsqueeze(1)
     log_p = F.log_softmax(input, dim=1)
-    p = log_p.exp()
-    value = (_powers(p, c.others) * p).sum(1) + _powers(p.gather(1, at_label), c.label).squeeze(1)
+    return _value(log_p.exp(), log_p.gather(1, target.unsqueeze(1)), target, c)
+
+
+def _value(p: Tensor, log_p_label: Tensor, target: Tensor, c: Coefficients) -> Tensor:
+    """Return `hard_loss` at ŷ = p as plain code, differentiable in everything."""
+    value = (_powers(p, c.others) * p).sum(1, keepdim=True) + _powers(p.gather(1, target.unsqueeze(1)), c.label)
     if not _is_zero(c.log_weight):
-        value = value - c.log_weight * log_p.gather(1, at_label).squeeze(1)
-    return value + c.offset
+        value = value - c.log_weight * log_p_label
+    return (value + c.offset).squeeze(1)
 
 
 def _gradient(p: Tensor, target: Tensor, c: Coefficients) -> Tensor:
@@ -120,9 +118,9 @@ class _Traced(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
-        ctx.c = c
-        ctx.save_for_backward(input.softmax(1), target)
-        return _value(input, target, c)
+        ctx.c, p = c, input.softmax(1)
+        ctx.save_for_backward(p, target)
+        return _value(p, _log_p_label(input, p, target.unsqueeze(1)), target, c)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
@@ -151,9 +149,7 @@ class _ClosedForm(torch.autograd.Function):
         if c.label:
             value += _weighted_powers(p_label, c.label, 1)
         if c.log_weight:
-            # log ŷ_label = z_label − max z + log max ŷ: no second exponential, and no digit lost for large logits.
-            log_p_label = input.gather(1, at_label) - input.amax(1, keepdim=True) + p.amax(1, keepdim=True).log()
-            value.sub_(log_p_label, alpha=c.log_weight)
+            value.sub_(_log_p_label(input, p, at_label), alpha=c.log_weight)
         return value.add_(c.offset).squeeze(1), p
 
     @staticmethod
@@ -199,6 +195,11 @@ class _ClosedForm(torch.autograd.Function):
 
 # `Function.apply` asks for this signature at every call; working it out anew costs as much as a small batch.
 _ClosedForm.forward.__signature__ = inspect.signature(_ClosedForm.forward)  # type: ignore[attr-defined]
+
+
+def _log_p_label(input: Tensor, p: Tensor, at_label: Tensor) -> Tensor:
+    """Return log ŷ_label = z_label − max z + log max ŷ: no second exponential, no digit lost for large logits."""
+    return input.gather(1, at_label) - input.amax(1, keepdim=True) + p.amax(1, keepdim=True).log()
 
 
 def _slopes(c: Coefficients) -> tuple[list[float], list[float], float]:
