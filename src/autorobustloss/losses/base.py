@@ -23,7 +23,8 @@ class RobustLoss(nn.Module):
     probabilities in the shape of `input`.
     With class indices, `weight` multiplies the loss of a sample by the weight of its label and "mean" divides by
     the sum of those weights; with probabilities p the factor is Σ_c weight_c·p_c and "mean" divides by the number
-    of samples (the conventions of `CrossEntropyLoss`). A batch in which every label is ignored gives 0.
+    of samples (`CrossEntropyLoss` weighs each class's term instead, which not every loss has). A batch in which
+    every label is ignored gives 0.
 
     Raises LossInputError for shapes or labels that do not fit, UnsupportedArgumentError for probabilities given to
     a loss that is defined for class indices only.
