@@ -67,7 +67,7 @@ def add_parser(commands: Any) -> None:
         "preset", nargs="?", metavar="TABLE", help=f"a table or figure of the paper: {', '.join(sorted(EXPERIMENTS))}"
     )
     parser.add_argument(
-        "--methods", metavar="NAMES", help="methods, joined by commas: losses, procedures (fw, jocor, tuned_ce, …), "
+        "--methods", metavar="NAMES", help="methods, joined by commas: losses, procedures (fw, jocor, tuned-ce, …), "
         f"learned losses by name or card (default: {METHODS}, and learned losses that ship)"
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of each cell (default: %(default)s)")

@@ -206,9 +206,8 @@ def read_method(text: str) -> MethodSpec:
         card = load_card(Path(text))
         return MethodSpec.of("taylor", theta=card.theta, log_weight=card.log_weight, scale=card.scale)
     spec = MethodSpec.parse(text)
-    known = {*METHODS, *LOSSES}
     if spec.name not in METHODS and spec.name not in LOSSES:
-        raise unknown_name("method", spec.name, known)
+        raise unknown_name("method", spec.name, [*METHODS, *LOSSES])
     # Complain about hyper-parameters now; two classes do for what does not depend on their number.
     create_procedure(spec) if spec.name in METHODS else create_criterion(spec, num_classes=2)
     return spec
