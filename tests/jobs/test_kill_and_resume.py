@@ -24,6 +24,7 @@ pytestmark = [
 
 COUNT = 12
 SCRIPT = """
+import signal
 import sys
 import time
 
@@ -55,6 +56,7 @@ def main(path, kind):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests run in the background inherit that it is ignored
     main(*sys.argv[1:])
 """
 

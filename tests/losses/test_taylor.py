@@ -129,6 +129,25 @@ class TestAgainstIndependentNumbers:
 
 
 class TestGradients:
+    def test_the_gradient_kept_for_the_mean_is_handed_out_unharmed(self):
+        """Under the mean the backward pass returns what the forward pass kept, with no copy: nobody may spoil it."""
+        logits, target = batch(dtype=torch.float32)
+        loss = TaylorLoss(THETA, log_weight=0.1)
+        reference = value_and_grad(lambda z, t: loss(z.double(), t), logits, target)[1]
+        leaf = logits.clone().requires_grad_()
+        inner = 1.0 * leaf
+        value = loss(inner, target)
+        for _ in range(2):
+            leaf.grad = None
+            (value + value).backward(retain_graph=True)
+            assert torch.allclose(leaf.grad, 2 * reference, rtol=1e-5, atol=1e-6)
+            leaf.grad.mul_(7)
+        (first,) = torch.autograd.grad(value, inner, retain_graph=True)
+        assert torch.allclose(first, reference, rtol=1e-5, atol=1e-6)
+        first.mul_(7)
+        with pytest.raises(RuntimeError, match="inplace"):
+            value.backward()
+
     @pytest.mark.parametrize("arguments", [{}, {"log_weight": 0.4}, {"weight": torch.tensor([0.5, 2, 1, 0, 3.0])}])
     @pytest.mark.parametrize("target", ["hard", "soft"])
     def test_gradcheck(self, arguments, target):

@@ -16,7 +16,7 @@ from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.noise.spec import NoiseSpec
 from autorobustloss.training.protocol import Protocol
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised whenever the same spec would train to other numbers, so that stored results are never mixed.
 
 A changed default of a field of `Job`, `Task`, `DataSpec` or `Protocol` is such a change, a new field is not.

@@ -13,8 +13,11 @@ from torch import Tensor
 from autorobustloss.errors import LossInputError
 from autorobustloss.losses.canonical import expand
 
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 """Numbers per core that the fast path works on at a time: a block and its intermediates stay in the cache."""
+
+UNDERFLOW = 1e-30
+"""Below it a probability in float32 is about to lose its digits, so its logarithm is taken from the logits."""
 
 
 class Coefficients(NamedTuple):
@@ -85,7 +88,8 @@ def soft_loss(input: Tensor, target: Tensor, c: Sequence[Sequence[Any]], log_wei
 def hard_loss(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
     """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
     if _is_constant(c) and not torch.compiler.is_compiling():
-        return _ClosedForm.apply(input, target, c)[0]
+        wanted = (torch.is_grad_enabled() and input.requires_grad) or torch._C._are_functorch_transforms_active()
+        return _ClosedForm.apply(input, target, c, 1 / max(len(input), 1) if wanted else 0.0)[0]
     if _is_constant(c) and not torch._C._are_functorch_transforms_active():
         return _Traced.apply(input, target, c)
     log_p = F.log_softmax(input, dim=1)
@@ -120,7 +124,10 @@ class _Traced(torch.autograd.Function):
     def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
         ctx.c, p = c, input.softmax(1)
         ctx.save_for_backward(p, target)
-        return _value(p, _log_p_label(input, p, target.unsqueeze(1)), target, c)
+        at_label = target.unsqueeze(1)
+        # log ŷ_label = z_label − max z + log max ŷ: no second exponential, no digit lost for large logits.
+        log_p_label = input.gather(1, at_label) - input.amax(1, keepdim=True) + p.amax(1, keepdim=True).log()
+        return _value(p, log_p_label, target, c)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
@@ -129,54 +136,41 @@ class _Traced(torch.autograd.Function):
 
 
 class _ClosedForm(torch.autograd.Function):
-    """`hard_loss` with constant coefficients and its gradient in closed form, each in one sweep over the logits.
+    """`hard_loss` with constant coefficients: value and gradient in closed form, in one sweep over the logits.
 
-    With d_k the slope of the loss in ŷ_k, ∂L/∂z_k = ŷ_k (d_k − Σ_i ŷ_i d_i). Returns ŷ as well, for the
-    backward pass only.
+    With d_k the slope of the loss in ŷ_k, ∂L/∂z_k = ŷ_k (d_k − Σ_i ŷ_i d_i). Returns `share` times the gradient too
+    (nothing for a share of 0), for the backward pass only: 1/M of it is what the mean over rows asks for.
     """
 
     @staticmethod
-    def forward(input: Tensor, target: Tensor, c: Coefficients) -> tuple[Tensor, Tensor]:
+    def forward(input: Tensor, target: Tensor, c: Coefficients, share: float) -> tuple[Tensor, Tensor]:
         at_label = target.unsqueeze(1)
-        p, value = torch.empty_like(input), input.new_empty(input.shape[0], 1)
-        for z_, p_, value_ in _blocks(input, p, value):
-            torch.softmax(z_, dim=1, out=p_)
-            if c.others:
-                torch.sum(_weighted_powers(p_, c.others, 2), dim=1, keepdim=True, out=value_)
-        if not c.others:
-            value.zero_()
-        p_label = p.gather(1, at_label)
-        if c.label:
-            value += _weighted_powers(p_label, c.label, 1)
+        if share:
+            sums, p_label, gradient = _sweep(input, at_label, c, share)
+        else:
+            sums, p_label, gradient = *_sweep_for_value(input, at_label, c), input.new_empty(0)
+        value = _powers(p_label, c.label).add_(c.offset).squeeze(1)
+        for weight, sum_ in sums:
+            value.add_(sum_, alpha=weight)
         if c.log_weight:
-            value.sub_(_log_p_label(input, p, at_label), alpha=c.log_weight)
-        return value.add_(c.offset).squeeze(1), p
+            value.sub_(_log_p_label(input, p_label, at_label).squeeze(1), alpha=c.log_weight)
+        return value, gradient
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Coefficients], output: tuple[Tensor, Tensor]) -> None:
-        input, target, ctx.c = inputs
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        input, target, ctx.c, ctx.share = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(input, target, output[1])
         ctx.save_for_forward(input, target)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
-        input, target, p = ctx.saved_tensors
-        if torch.is_grad_enabled() or torch._C._functorch.is_legacy_batchedtensor(grad):
-            # Double backward, or `is_grads_batched`, whose tensors know no `out=`.
-            return _gradient(input.softmax(1), target, ctx.c) * grad.unsqueeze(1), None, None
-        slopes, label_slopes, log_weight = _slopes(ctx.c)
-        at_label = target.unsqueeze(1)
-        grad = grad.unsqueeze(1)
-        pull = _weighted_powers(p.gather(1, at_label), label_slopes, 1)
-        if log_weight:
-            pull -= log_weight
-        result = torch.empty_like(p)
-        for p_, pull_, grad_, result_ in _blocks(p, pull, grad, result):
-            terms = _weighted_powers(p_, slopes, 2)
-            terms.addcmul_(p_, terms.sum(1, keepdim=True).add_(pull_), value=-1)
-            torch.mul(terms, grad_, out=result_)
-        return result.scatter_add_(1, at_label, pull.mul_(grad)), None, None
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+        input, target, gradient = ctx.saved_tensors
+        if torch.is_grad_enabled():  # double backward
+            return _gradient(input.softmax(1), target, ctx.c) * grad.unsqueeze(1), None, None, None
+        if _is_constantly(ctx.share, grad):
+            return gradient, None, None, None
+        return gradient * (grad / ctx.share).unsqueeze(1), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, None]:
@@ -184,22 +178,92 @@ class _ClosedForm(torch.autograd.Function):
         return (_gradient(input.softmax(1), target, ctx.c) * tangent).sum(1), None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], input: Tensor, target: Tensor, c: Coefficients) -> Any:
+    def vmap(info: Any, in_dims: tuple[Any, ...], input: Tensor, target: Tensor, c: Coefficients, share: float) -> Any:
         input, target = (
             t.movedim(dim, 0) if dim is not None else t.expand(info.batch_size, *t.shape)
             for t, dim in zip((input, target), in_dims)
         )
-        value, p = _ClosedForm.apply(input.flatten(0, 1), target.flatten(), c)
-        return (value.view_as(target), p.view_as(input)), (0, 0)
+        value, gradient = _ClosedForm.apply(input.flatten(0, 1), target.flatten(), c, share)
+        if not share:
+            return (value.view_as(target), gradient), (0, None)
+        return (value.view_as(target), gradient.view_as(input)), (0, 0)
 
 
 # `Function.apply` asks for this signature at every call; working it out anew costs as much as a small batch.
 _ClosedForm.forward.__signature__ = inspect.signature(_ClosedForm.forward)  # type: ignore[attr-defined]
 
 
-def _log_p_label(input: Tensor, p: Tensor, at_label: Tensor) -> Tensor:
-    """Return log ŷ_label = z_label − max z + log max ŷ: no second exponential, no digit lost for large logits."""
-    return input.gather(1, at_label) - input.amax(1, keepdim=True) + p.amax(1, keepdim=True).log()
+WeightedSums = list[tuple[float, Tensor]]
+"""Pairs (w, s) with s of shape (M,); the loss of a row takes Σ w s."""
+
+
+def _sweep_for_value(input: Tensor, at_label: Tensor, c: Coefficients) -> tuple[WeightedSums, Tensor]:
+    """Return Σ_k G(ŷ_k) as weighted sums, and ŷ_label, (M, 1)."""
+    p_label = input.new_empty(at_label.shape)
+    total = input.new_empty(len(input))
+    for z_, at_, p_label_, total_ in _blocks(input, at_label, p_label, total):
+        p = torch.softmax(z_, dim=1)
+        torch.gather(p, 1, at_, out=p_label_)
+        if c.others:
+            torch.sum(_weighted_powers(p, c.others, _products(p, len(c.others) + 1)), dim=1, out=total_)
+    return [(1.0, total)] if c.others else [], p_label
+
+
+def _sweep(input: Tensor, at_label: Tensor, c: Coefficients, share: float) -> tuple[WeightedSums, Tensor, Tensor]:
+    """Return Σ_k G(ŷ_k) as weighted sums, ŷ_label, (M, 1), and `share` times the gradient of each row, (M, C).
+
+    Σ_k G(ŷ_k) takes no polynomial of its own: Σ_k ŷ_k G′(ŷ_k), which the gradient needs, is one linear combination of
+    the power sums Σ_k ŷ_kⁿ, so one of them (the third where there is one) follows from it and the others.
+    """
+    slopes, label_slopes, log_weight = _slopes(c)
+    slopes, label_slopes = [share * v for v in slopes], [share * v for v in label_slopes]
+    highest = len(slopes) + 1
+    spared = min(highest, 3)
+    taken = [n for n in range(2, highest + 1) if n != spared]
+    p_label, gradient = input.new_empty(at_label.shape), torch.empty_like(input)
+    sums = input.new_empty(1 + len(taken), len(input))
+    for z_, at_, p_label_, gradient_, *sums_ in _blocks(input, at_label, p_label, gradient, *sums):
+        p = torch.softmax(z_, dim=1, out=gradient_)
+        torch.gather(p, 1, at_, out=p_label_)
+        pull = _powers(p_label_, label_slopes)
+        if log_weight:
+            pull -= share * log_weight
+        if slopes:
+            powers = _products(p, highest)
+            terms = _weighted_powers(p, slopes, powers)
+            torch.sum(terms, dim=1, out=sums_[0])
+            for n, sum_ in zip(taken, sums_[1:]):
+                _write_power_sum(n, powers, sum_)
+            torch.addcmul(terms, p, pull + sums_[0].unsqueeze(1), value=-1, out=gradient_)
+        else:
+            p *= -pull
+        gradient_.scatter_add_(1, at_, pull)
+    weights = [1 / (share * spared), *(c.others[n - 2] * (1 - n / spared) for n in taken)] if slopes else []
+    return list(zip(weights, sums)), p_label, gradient
+
+
+def _write_power_sum(n: int, powers: dict[int, Tensor], out: Tensor) -> None:
+    if n == 2:
+        torch.sum(powers[2], dim=1, out=out)
+    else:
+        torch.linalg.vecdot(powers[n // 2], powers[n - n // 2], out=out)
+
+
+def _log_p_label(input: Tensor, p_label: Tensor, at_label: Tensor) -> Tensor:
+    """Return log ŷ_label, (M, 1), from ŷ_label, or from the logits where that is about to lose its digits."""
+    log_p = p_label.log()
+    if input.device.type != "cpu" or p_label.amin() < UNDERFLOW:  # elsewhere than on the CPU a look costs more
+        exact = input.gather(1, at_label) - input.logsumexp(1, keepdim=True)
+        log_p = torch.where(p_label < UNDERFLOW, exact, log_p)
+    return log_p
+
+
+def _is_constantly(share: float, grad: Tensor) -> bool:
+    """Return whether every row's gradient is `share`, as far as a look at it is cheap; the mean over rows is so."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(grad) or torch._C._functorch.is_legacy_batchedtensor(grad)
+    if wrapped or grad.device.type != "cpu" or not len(grad) or any(grad.stride()):
+        return False
+    return abs(grad[0].item() - share) <= torch.finfo(grad.dtype).eps * share
 
 
 def _slopes(c: Coefficients) -> tuple[list[float], list[float], float]:
@@ -215,22 +279,25 @@ def _powers(x: Tensor, c: Sequence[Any]) -> Tensor:
     return value
 
 
-def _weighted_powers(x: Tensor, c: Sequence[float], first: int) -> Tensor:
-    """Return c₀xⁿ + c₁xⁿ⁺¹ + … with n = `first` (1 or 2), in as few sweeps over the numbers as PyTorch can.
+def _weighted_powers(x: Tensor, c: Sequence[float], powers: dict[int, Tensor]) -> Tensor:
+    """Return c₀x² + c₁x³ + … in as few sweeps over the numbers as PyTorch can.
 
     Each xⁿ is a product of two powers of about half the exponent, multiplied and added up in one sweep (`addcmul`);
     Horner's rule takes two sweeps a term, one of them slow for its scalar.
     """
-    if not c:
-        return torch.zeros_like(x)
-    powers = {1: x}
-    for n in range(2, max((first + len(c)) // 2, first) + 1):
-        powers[n] = powers[n - 1] * x
-    value = powers[first] * c[0]
-    for n, coefficient in enumerate(c[1:], first + 1):
+    value = powers[2] * c[0]
+    for n, coefficient in enumerate(c[1:], 3):
         if coefficient:
             value.addcmul_(powers[n // 2], powers[n - n // 2], value=coefficient)
     return value
+
+
+def _products(x: Tensor, degree: int) -> dict[int, Tensor]:
+    """Return the powers x, x², … whose products of two reach every exponent up to `degree`."""
+    powers = {1: x}
+    for n in range(2, max((degree + 1) // 2, 2) + 1):
+        powers[n] = powers[n - 1] * x
+    return powers
 
 
 def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
