@@ -10,7 +10,7 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.jobs import Job, Result, SerialExecutor, Store, Task
 from autorobustloss.losses import create_loss
 from autorobustloss.search import SearchConfig, Space, run_search
-from autorobustloss.search.search import generation_seeds, tasks_of
+from autorobustloss.search.search import generation_seeds, race_sizes, tasks_of
 from autorobustloss.training import History, Protocol
 
 PROTOCOL = Protocol(lr=0.1, batch_size=128, epochs=2, evaluate_every=2)
@@ -124,6 +124,52 @@ def test_a_sample_of_tasks_is_seeded_and_changes_from_generation_to_generation()
     assert samples != [tasks_of(dataclasses.replace(config, seed=1), g) for g in range(1, 9)]
 
 
+def test_a_race_trains_less_and_still_climbs():
+    executor = FakeExecutor()
+    tasks = tuple(Task(SPEC, f"sym:0.{i}", "linear", PROTOCOL) for i in (2, 4, 6))
+    config = dataclasses.replace(CONFIG, tasks=tasks, population=12, generations=25, race=0.5)
+    outcome = search(config, executor)
+    assert outcome.winner.accuracy > 0.99 > outcome.generations[0].mean
+    first = outcome.generations[0]
+    draws = generation_seeds(config.seed, 1)
+    of_first = [job for job in executor.jobs if (job.noise_seed, job.seed) == draws]
+    alive = 12 - first.rejected
+    assert [sum(job.task == t for job in of_first) for t in tasks] == race_sizes(alive, 3, 0.5)
+    assert first.trained == len(of_first) < 3 * alive
+
+
+def test_a_race_keeps_the_best_and_they_outrank_the_rest():
+    """Each candidate's score is its loss's alone here, so the fitness must have the order of a search with no race."""
+    tasks = tuple(Task(SPEC, f"sym:0.{i}", "linear", PROTOCOL) for i in (2, 4, 6))
+    told = []
+
+    class Watched(SearchConfig):
+        def strategy(self):
+            strategy = super().strategy()
+            tell = strategy.tell
+            strategy.tell = lambda points, fitness: (told.append(fitness), tell(points, fitness))
+            return strategy
+
+    for race in (1.0, 0.4):
+        search(Watched(tasks, population=9, generations=1, race=race), FakeExecutor())
+    assert np.array_equal(np.argsort(told[0], kind="stable"), np.argsort(told[1], kind="stable"))
+
+
+def test_who_diverges_in_a_race_is_counted():
+    unlucky = set()
+
+    def one_on_the_second_task(job):
+        if job.task.noise == "sym:0.4" and not unlucky:
+            unlucky.add(job.method)
+        return "diverged" if job.task.noise == "sym:0.4" and job.method in unlucky else ""
+
+    tasks = tuple(Task(SPEC, f"sym:0.{i}", "linear", PROTOCOL) for i in (2, 4))
+    outcome = search(
+        dataclasses.replace(CONFIG, tasks=tasks, generations=1, race=0.6), FakeExecutor(one_on_the_second_task)
+    )
+    assert outcome.generations[0].diverged == 1
+
+
 def test_finalists_meet_fresh_draws():
     generations = {generation_seeds(0, g) for g in range(1, 100)}
     assert not generations & {generation_seeds(0, -1 - i) for i in range(10)}
@@ -133,6 +179,8 @@ def test_finalists_meet_fresh_draws():
     ("changes", "message"),
     [
         ({"tasks": ()}, "no tasks"),
+        ({"race": 0.0}, "race=0.0"),
+        ({"race": 1.5}, "race=1.5"),
         ({"generations": 0}, "generations=0"),
         ({"tasks_per_generation": 3}, "tasks_per_generation=3"),
         ({"fitness": "acuracy"}, "did you mean 'accuracy'"),

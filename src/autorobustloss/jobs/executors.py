@@ -1,7 +1,8 @@
 """Who runs the jobs: this process, or a pool of others.
 
 An executor takes jobs and yields each with its result as it finishes, in any order. It keeps no results; `evaluate`
-looks up and stores. Because a job is a pure function of its spec, who ran it, and where, changes no number.
+looks up and stores. Because a job is a pure function of its spec, who ran it, and where, changes no number. Only
+cohorts do, by rounding, where they are asked for (see `jobs.cohort`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, TypeAlias
 
 from autorobustloss.errors import ConfigError, WorkerError
+from autorobustloss.jobs.cohort import CohortTrainer, Unit, by_cohort, one_by_one, run_unit
 from autorobustloss.jobs.job import Job, Task
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.run import Trainer
@@ -52,18 +54,21 @@ class Executor(ABC):
 class SerialExecutor(Executor):
     """Runs the jobs one after another in this process."""
 
-    def __init__(self, datasets: Mapping[str, Dataset], device: str = "cpu") -> None:
-        """`datasets`: by the name that the jobs use; device: "cpu" or "cuda"."""
-        self.run: Callable[[Job], Result] = Trainer(datasets, device)
+    def __init__(self, datasets: Mapping[str, Dataset], device: str = "cpu", cohorts: bool = False) -> None:
+        """`datasets`: by the name that the jobs use; device: "cpu" or "cuda"; cohorts: train like jobs at once."""
+        self.cohorts = cohorts
+        self.run: Callable[[Job], Result] = (CohortTrainer if cohorts else Trainer)(datasets, device)
 
     def map(self, jobs: Sequence[Job]) -> Results:
-        """Yield every job with its result, in order."""
-        for job in jobs:
-            try:
-                result = self.run(job)
-            except Exception as error:
-                raise WorkerError(describe_failure(job, error)) from error
-            yield job, result
+        """Yield every job with its result, in order; a cohort when its first job's turn comes."""
+        for unit in by_cohort(jobs) if self.cohorts else one_by_one(jobs):
+            results = run_unit(self.run, unit)
+            for job in unit:
+                try:
+                    result = next(results)
+                except Exception as error:
+                    raise WorkerError(describe_failure(job, error)) from error
+                yield job, result
 
 
 class ProcessExecutor(Executor):
@@ -71,17 +76,24 @@ class ProcessExecutor(Executor):
 
     Processes are spawned when `map` first needs them and keep their data between calls. They ignore Ctrl-C, which is
     the parent's to handle, and end when the parent ends, however it does. A process that dies (killed, out of memory)
-    is replaced and its job tried once more; dying again is a WorkerError.
+    is replaced and its job tried once more; dying again is a WorkerError. With cohorts, jobs that can be trained at
+    once are divided among the processes; those of a cohort whose process dies are tried again one by one.
 
     As wherever processes are spawned, a script that makes one needs `if __name__ == "__main__":`.
     """
 
-    def __init__(self, datasets: Mapping[str, Dataset], workers: int | None = None, device: str = "cpu") -> None:
-        """`datasets`: by the name that the jobs use, shared with the workers; workers: None for one per core."""
+    def __init__(
+        self, datasets: Mapping[str, Dataset], workers: int | None = None, device: str = "cpu", cohorts: bool = False
+    ) -> None:
+        """`datasets`: by the name that the jobs use, shared with the workers; workers: None for one per core.
+
+        cohorts: train like jobs at once.
+        """
         if workers is not None and workers < 1:
             raise ConfigError(f"got {workers} workers, expected at least 1")
         self.workers = usable_cores() if workers is None else workers
-        self.run: Callable[[Job], Result] = Trainer(share(datasets), device)
+        self.cohorts = cohorts
+        self.run: Callable[[Job], Result] = (CohortTrainer if cohorts else Trainer)(share(datasets), device)
         self._pool: list[Worker] = []
         self._seconds: dict[tuple[Task, str], float] = {}
 
@@ -89,7 +101,8 @@ class ProcessExecutor(Executor):
         """Yield every job with its result as it finishes; jobs that took long before start first."""
         if self._busy():
             raise WorkerError("got a second map while the first goes on; finish or close that, or use another executor")
-        pending, deaths = deque(self._longest_first(jobs)), Counter[str]()
+        jobs = self._longest_first(jobs)
+        pending, deaths = deque(by_cohort(jobs, self.workers) if self.cohorts else one_by_one(jobs)), Counter[str]()
         try:
             while pending or self._busy():
                 self._assign(pending)
@@ -100,7 +113,7 @@ class ProcessExecutor(Executor):
                     except WorkerDiedError as death:
                         self._discard(worker)
                         deaths[job.key] += 1
-                        pending.appendleft(job)
+                        pending.extendleft(one_by_one(worker.jobs)[::-1])
                         failure = WorkerError(str(death)) if deaths[job.key] > 1 else failure
                     except WorkerError as error:
                         failure = error
@@ -137,8 +150,8 @@ class ProcessExecutor(Executor):
         speaking = wait([worker.connection for worker in self._pool])
         return [(w, w.job) for w in self._pool if w.connection in speaking and w.job is not None]
 
-    def _assign(self, pending: deque[Job]) -> None:
-        """Give pending jobs to idle workers, starting workers as long as there are fewer than allowed."""
+    def _assign(self, pending: deque[Unit]) -> None:
+        """Give pending units to idle workers, starting workers as long as there are fewer than allowed."""
         for worker in [w for w in self._pool if not w.alive]:
             if worker.job is None:
                 self._discard(worker)
@@ -163,11 +176,16 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-def executor_for(datasets: Mapping[str, Dataset], workers: int | None = None, device: str = "cpu") -> Executor:
+def executor_for(
+    datasets: Mapping[str, Dataset], workers: int | None = None, device: str = "cpu", cohorts: bool = False
+) -> Executor:
     """Return the executor for so many workers: this process for one, a pool for more.
 
-    workers: None for one per usable core, or for one on a GPU.
+    workers: None for one per usable core, or for one on a GPU. cohorts: train jobs that differ in their Taylor loss
+        only at once (see `jobs.cohort`).
     """
     if workers is None:
         workers = 1 if device == "cuda" else usable_cores()
-    return SerialExecutor(datasets, device) if workers == 1 else ProcessExecutor(datasets, workers, device)
+    if workers == 1:
+        return SerialExecutor(datasets, device, cohorts)
+    return ProcessExecutor(datasets, workers, device, cohorts)

@@ -20,7 +20,8 @@ class Result:
     key: the job's key. history: its curves; a run that diverged is a result like any other (`history.stopped`).
     noise_rate: share of training labels that are wrong, None where the true ones are not known.
     wall_time: seconds of training and scoring.
-    device: "cpu" or the GPU's name. versions: of python, torch, numpy and autorobustloss.
+    device: "cpu" or the GPU's name, followed by ", cohort of N" where N jobs were trained at once; their wall time is
+        an equal share of it. versions: of python, torch, numpy and autorobustloss.
     peak_memory: largest resident memory of the process so far, bytes; 0 where the system does not tell.
 
     Two results of one job agree in `key`, `history` and `noise_rate`; the rest tells their story.

@@ -25,6 +25,7 @@ from autorobustloss.jobs.result import Result
 from autorobustloss.methods import run_method
 from autorobustloss.noise import NoiseSpec, empirical_matrix, transition_matrix
 from autorobustloss.seeding import derive_seed
+from autorobustloss.training.history import History
 
 if TYPE_CHECKING:
     from autorobustloss.data import Dataset, Splits
@@ -53,12 +54,19 @@ def run_job(job: Job, dataset: Dataset, device: str = "cpu", cache: SplitsCache 
             known_noise(job.task.noise, dataset.name, splits),
         )
         wall_time = time.perf_counter() - start
+    return make_result(job, history, splits, wall_time, device)
+
+
+def make_result(
+    job: Job, history: History, splits: Splits, wall_time: float, device: str = "cpu", how: str = ""
+) -> Result:
+    """Return a job's result, with what this process knows of where it was trained; how: noted beside the device."""
     return Result(
         key=job.key,
         history=history,
         noise_rate=splits.noise_rate,
         wall_time=wall_time,
-        device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        device=(torch.cuda.get_device_name() if device == "cuda" else "cpu") + how,
         host=platform.node(),
         versions=dict(library_versions()),
         peak_memory=peak_memory(),
@@ -76,10 +84,14 @@ class Trainer:
 
     def __call__(self, job: Job) -> Result:
         """Run a job; ConfigError when its data set was not handed over."""
+        return run_job(job, self.dataset(job), self.device, self.cache)
+
+    def dataset(self, job: Job) -> Dataset:
+        """Return the data set of a job; ConfigError when it was not handed over."""
         name = job.task.dataset.name
         if name not in self.datasets:
             raise ConfigError(f"job {job.label}: got no data set {name!r}, expected it among {sorted(self.datasets)}")
-        return run_job(job, self.datasets[name], self.device, self.cache)
+        return self.datasets[name]
 
 
 class SplitsCache:

@@ -8,11 +8,13 @@ import os
 import signal
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 
 from autorobustloss.errors import ARLError, WorkerError
+from autorobustloss.jobs.cohort import Unit, run_unit
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.run import environment
@@ -26,16 +28,17 @@ class WorkerDiedError(Exception):
 
 
 class Worker:
-    """The parent's handle on one spawned process that runs one job at a time.
+    """The parent's handle on one spawned process that runs one unit of jobs at a time (see `jobs.cohort`).
 
-    Jobs and results cross as JSON. The process is given `run` once, when it starts.
+    jobs: those of the unit that it still owes a result, in the order in which results come. Jobs and results cross as
+    JSON. The process is given `run` once, when it starts.
     """
 
     def __init__(self, run: Callable[[Job], Result]) -> None:
         """Start the process; the call returns before it is up."""
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.job: Job | None = None
+        self.jobs: deque[Job] = deque()
         self._up = False
         self._process = context.Process(target=work, args=(theirs, run), daemon=True, name="autorobustloss worker")
         with environment(**SINGLE_THREADED), _interrupts_blocked():
@@ -43,20 +46,26 @@ class Worker:
         theirs.close()  # so that the connection ends when the process does
 
     @property
+    def job(self) -> Job | None:
+        """The job whose result comes next, None for an idle worker."""
+        return self.jobs[0] if self.jobs else None
+
+    @property
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process.is_alive()
 
-    def give(self, job: Job) -> None:
-        """Send a job; a process that is gone is noticed by `receive`."""
-        self.job = job
+    def give(self, unit: Unit) -> None:
+        """Send a unit; a process that is gone is noticed by `receive`."""
+        self.jobs = deque(unit)
         with suppress(OSError):
-            self.connection.send_bytes(json.dumps(job.to_dict()).encode())
+            self.connection.send_bytes(json.dumps([job.to_dict() for job in unit]).encode())
 
     def receive(self) -> Result | None:
-        """Return the result of the job, or None for the news that the process is up.
+        """Return the result of `job`, or None for the news that the process is up.
 
-        Raises WorkerError with the traceback of a job that failed, WorkerDiedError when the process has ended.
+        Raises WorkerError with the traceback of a job that failed, which ends its unit, WorkerDiedError when the
+        process has ended.
         """
         try:
             message = json.loads(self.connection.recv_bytes())
@@ -65,9 +74,10 @@ class Worker:
         if "up" in message:
             self._up = True
             return None
-        self.job = None
         if "failure" in message:
+            self.jobs.clear()
             raise WorkerError(message["failure"])
+        self.jobs.popleft()
         return Result.from_dict(message["result"])
 
     def kill(self) -> None:
@@ -92,18 +102,21 @@ class Worker:
 
 
 def work(connection: Connection, run: Callable[[Job], Result]) -> None:
-    """Run jobs until the parent closes the connection or ends."""
+    """Run units of jobs until the parent closes the connection or ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):  # the parent is gone
         connection.send_bytes(b'{"up": true}')
         while True:
-            job = Job.from_dict(json.loads(connection.recv_bytes()))
-            try:
-                reply = json.dumps({"result": run(job).to_dict()}, allow_nan=False)
-            except Exception as error:
-                reply = json.dumps({"failure": describe_failure(job, error)})
-            connection.send_bytes(reply.encode())
+            unit = tuple(Job.from_dict(job) for job in json.loads(connection.recv_bytes()))
+            results = run_unit(run, unit)
+            for job in unit:
+                try:
+                    reply = json.dumps({"result": next(results).to_dict()}, allow_nan=False)
+                except Exception as error:
+                    connection.send_bytes(json.dumps({"failure": describe_failure(job, error)}).encode())
+                    break
+                connection.send_bytes(reply.encode())
 
 
 def describe_failure(job: Job, error: Exception) -> str:

@@ -18,6 +18,8 @@ class SearchConfig:
 
     tasks: what candidates are trained on; architecture, data-set and noise randomisation are a longer list.
     tasks_per_generation: a seeded sample of so many tasks each generation, 0 for all of them.
+    race: share of the candidates on one task that goes on to the next, in the order of `tasks`; 1 for no race. The
+        others are decided: they rank behind. So list cheap tasks first.
     population, generations, sigma, start: CMA-ES (see `Strategy`, `Space.start`).
     fitness: "accuracy" (the paper's) or "rank".
     finalists_seeds: fresh noise draws and initial weights on which the distribution's mean and the best candidate
@@ -32,6 +34,7 @@ class SearchConfig:
     start: str = "mae"
     fitness: str = "accuracy"
     tasks_per_generation: int = 0
+    race: float = 1.0
     finalists_seeds: int = 2
     seed: int = 0
 
@@ -48,6 +51,8 @@ class SearchConfig:
                 f"got tasks_per_generation={self.tasks_per_generation}, expected 0 (all) to {len(self.tasks)}, "
                 "the number of tasks"
             )
+        if not 0 < self.race <= 1:
+            raise ConfigError(f"got race={self.race}, expected a share in (0, 1]; 1 trains every candidate on every task")
         self.strategy()  # complains about its part
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.stats import rankdata
 from autorobustloss.jobs.result import Result
 
 Scores = Sequence[Sequence[float] | None]
-"""For each candidate its clean-validation accuracy on each task, or None: rejected or diverged."""
+"""For each candidate its clean-validation accuracy on each task it got to, or None: rejected or diverged."""
 
 
 def score(result: Result) -> float | None:
@@ -21,7 +22,7 @@ def score(result: Result) -> float | None:
 
 
 def mean_accuracy(scores: Scores) -> list[float]:
-    """Return each candidate's mean over tasks (Eq. 2); a failed candidate gets the worst of its generation.
+    """Return each candidate's mean over the tasks it met (Eq. 2); a failed candidate gets the worst of its generation.
 
     >>> mean_accuracy([[0.5, 0.7], None, [0.2, 0.2]])
     [0.6, 0.2, 0.2]
@@ -42,6 +43,29 @@ def mean_rank(scores: Scores) -> list[float]:
     tasks = max((len(s) for s in scores if s is not None), default=1)
     table = np.array([[-1.0] * tasks if s is None else list(s) for s in scores])
     return [float(v) for v in -rankdata(-table, axis=0).mean(axis=1)]
+
+
+def by_stage(scores: Scores, fitness: Callable[[Scores], list[float]]) -> list[float]:
+    """Return the fitness of candidates of a race: who got to more tasks is fitter, failures are last.
+
+    Among those who got equally far `fitness` decides. Where all met all tasks, it is `fitness` itself.
+
+    >>> by_stage([[0.5, 0.7], None, [0.9], [0.6, 0.8]], mean_accuracy)
+    [0.6, -1.4, -0.4, 0.7]
+    """
+    reached = sorted({len(s) for s in scores if s is not None}, reverse=True)
+    if len(reached) <= 1:
+        return fitness(scores)
+    values = [0.0] * len(scores)
+    floor = math.inf
+    for tasks in reached:
+        members = [i for i, s in enumerate(scores) if s is not None and len(s) == tasks]
+        group = fitness([scores[i] for i in members])
+        shift = 0.0 if floor == math.inf else floor - 1 - max(group)
+        for i, value in zip(members, group):
+            values[i] = round(value + shift, 12)
+        floor = min(group) + shift
+    return [round(floor - 1, 12) if s is None else value for s, value in zip(scores, values)]
 
 
 FITNESS: Mapping[str, Callable[[Scores], list[float]]] = {"accuracy": mean_accuracy, "rank": mean_rank}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.analysis import screen
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.config import SearchConfig
-from autorobustloss.search.fitness import FITNESS, mean_accuracy, score
+from autorobustloss.search.fitness import FITNESS, by_stage, mean_accuracy, score
 from autorobustloss.seeding import derive_seed, numpy_generator
 
 SPLIT_SEED = 0
@@ -26,7 +27,10 @@ SPLIT_SEED = 0
 
 @dataclass(frozen=True)
 class Generation:
-    """What one generation gave. Accuracies are means over its tasks on clean validation data, in [0, 1]."""
+    """What one generation gave. Accuracies are means over its tasks on clean validation data, in [0, 1].
+
+    theta, log_weight: the loss at the distribution's mean after it.
+    """
 
     number: int
     best: float
@@ -35,6 +39,8 @@ class Generation:
     rejected: int
     diverged: int
     trained: int
+    theta: tuple[float, ...] = ()
+    log_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Reporter:
     """Told how a search goes on; these methods do nothing, a subclass overrides what it shows."""
 
     def on_generation_start(self, number: int, jobs: int, rejected: int) -> None:
-        """Hear that a generation of so many jobs begins."""
+        """Hear that a generation of at most so many jobs begins; diverging candidates of a race make it fewer."""
 
     def on_result(self, job: Job, result: Result, cached: bool) -> None:
         """Hear that a job is finished, or was found in the store."""
@@ -101,21 +107,18 @@ def run_search(
         methods = [config.space.method(p) for p in points]
         tasks = tasks_of(config, number)
         accepted = [not _rejected(m, tasks, class_counts) for m in methods]
-        noise_seed, seed = generation_seeds(config.seed, number)
-
-        def job(method: MethodSpec, task: Task, noise_seed: int = noise_seed, seed: int = seed) -> Job:
-            return Job(task, method, SPLIT_SEED, noise_seed, seed, evaluate=("valid_clean",))
-
-        jobs = [job(m, t) for m, ok in zip(methods, accepted) if ok for t in tasks]
-        reporter.on_generation_start(number, len(jobs), accepted.count(False))
-        results = iter(evaluate(jobs, store, executor, reporter.on_result))
-        scores = [_scores([next(results) for _ in tasks]) if ok else None for ok in accepted]
-        strategy.tell(points, FITNESS[config.fitness](scores))
+        draws = generation_seeds(config.seed, number)
+        expected = sum(race_sizes(accepted.count(True), len(tasks), config.race))
+        reporter.on_generation_start(number, expected, accepted.count(False))
+        scores, trained = _race(methods, accepted, tasks, draws, config.race, store, executor, reporter)
+        strategy.tell(points, by_stage(scores, FITNESS[config.fitness]))
         accuracies = mean_accuracy(scores)
         for method, accuracy, scored in zip(methods, accuracies, scores):
-            if scored is not None and (best is None or accuracy > best[0]):
+            finished = scored is not None and len(scored) == len(tasks)
+            if finished and (best is None or accuracy > best[0]):
                 best = accuracy, method
-        generation = _generation(number, accuracies, accepted, scores, len(jobs))
+        centre = config.space.method(strategy.mean)
+        generation = _generation(number, accuracies, accepted, scores, trained, centre)
         history.append(generation)
         reporter.on_generation(generation)
         if strategy.converged:
@@ -129,6 +132,52 @@ def run_search(
         raise _nothing_survived(config)
     winner = max(alive, key=lambda f: f.accuracy or 0.0)
     return SearchOutcome(tuple(history), finalists, winner, strategy.converged)
+
+
+def race_sizes(candidates: int, tasks: int, race: float) -> list[int]:
+    """Return how many candidates train on each of a generation's tasks: of those on one, a share goes on to the next.
+
+    >>> race_sizes(candidates=10, tasks=3, race=0.5), race_sizes(10, 3, race=1.0)
+    ([10, 5, 3], [10, 10, 10])
+    """
+    sizes = [candidates]
+    while len(sizes) < tasks:
+        sizes.append(math.ceil(race * sizes[-1]))
+    return sizes
+
+
+def _race(
+    methods: Sequence[MethodSpec],
+    accepted: Sequence[bool],
+    tasks: Sequence[Task],
+    draws: tuple[int, int],
+    race: float,
+    store: Store,
+    executor: Executor,
+    reporter: Reporter,
+) -> tuple[list[list[float] | None], int]:
+    """Return each candidate's score on the tasks it was trained on, None if rejected or diverged; and the job count.
+
+    Without a race (1.0) every candidate meets every task, all at once. Else task after task, and of the candidates on
+    one only that share with the best mean so far goes on to the next.
+    """
+    scores: list[list[float] | None] = [[] if ok else None for ok in accepted]
+    running = [i for i, ok in enumerate(accepted) if ok]
+    trained = 0
+    for stage in [tasks] if race == 1 else [[task] for task in tasks]:
+        if race < 1:
+            keep = race_sizes(len(running), 2, race)[1] if stage[0] is not tasks[0] else len(running)
+            running = sorted(sorted(running, key=lambda i: -np.mean(scores[i] or [0.0]))[:keep])
+        jobs = [
+            Job(task, methods[i], SPLIT_SEED, *draws, evaluate=("valid_clean",)) for i in running for task in stage
+        ]
+        results = iter(evaluate(jobs, store, executor, reporter.on_result))
+        trained += len(jobs)
+        for i in running:
+            new = _scores([next(results) for _ in stage])
+            scores[i] = None if new is None else [*(scores[i] or []), *new]
+        running = [i for i in running if scores[i] is not None]
+    return scores, trained
 
 
 def rescore(
@@ -198,6 +247,7 @@ def _generation(
     accepted: Sequence[bool],
     scores: Sequence[list[float] | None],
     trained: int,
+    centre: MethodSpec,
 ) -> Generation:
     diverged = sum(ok and s is None for ok, s in zip(accepted, scores))
     return Generation(
@@ -208,6 +258,8 @@ def _generation(
         rejected=list(accepted).count(False),
         diverged=diverged,
         trained=trained,
+        theta=centre.options["theta"],
+        log_weight=centre.options["log_weight"],
     )
 
 

@@ -103,7 +103,7 @@ class _Run:
         self.smoothing = create_smoothing(objective.networks, protocol)
         self.shown = self.smoothing[-1].shown if self.smoothing else nullcontext
         self.orders, self.crops = torch_generator("order", seed), torch_generator("augment", seed)
-        self.augment = _augmentation(protocol)
+        self.augment = augmentation(protocol)
         self.steps = 0
 
     def epoch(self, epoch: int) -> tuple[float, float, float]:
@@ -166,7 +166,8 @@ def chance_level(labels: Tensor) -> float:
     return f + 3 * math.sqrt(f * (1 - f) / len(labels))
 
 
-def _augmentation(protocol: Protocol) -> Callable[[Tensor, torch.Generator], Tensor] | None:
+def augmentation(protocol: Protocol) -> Callable[[Tensor, torch.Generator], Tensor] | None:
+    """Return what a protocol does to a batch before the network sees it, given a generator; None for nothing."""
     if protocol.augment == "none":
         return None
     from autorobustloss.data import crop_and_flip
