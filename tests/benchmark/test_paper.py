@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from autorobustloss.benchmark.paper import EXPERIMENTS, SMALL, Scale, experiments, run_experiment
+from autorobustloss.benchmark.paper import EXPERIMENTS, experiments, run_experiment, targets
 from autorobustloss.benchmark.paper_numbers import paper_table, paper_tables
 from autorobustloss.benchmark.render import render
+from autorobustloss.benchmark.scale import SCALES, Scale
 from autorobustloss.benchmark.tuning import LEARNING_RATE, tuned
 from autorobustloss.data import load_dataset
 from autorobustloss.errors import MissingDependencyError, UnknownNameError
@@ -17,6 +18,7 @@ from autorobustloss.jobs.store import Store
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.training.history import History
 
+SMALL = SCALES["small"]
 LEARNED = {
     "arl-ar-s80": MethodSpec.of("taylor", theta=[0.5, 0.5, -1.0, *[0.0] * 9], scale="init"),
     "arl-ar-a40": MethodSpec.of("taylor", theta=[0.5, 0.5, -2.0, *[0.0] * 9], scale="init"),
@@ -109,6 +111,23 @@ def test_table5_takes_one_learned_loss_per_target(tmp_path):
     assert [task for task, cell in cells.items() if cell.mean is not None] == ["mnist/jocor-net(width=0.25)/sym:0.8"]
 
 
+def test_searches_are_asked_for_by_the_names_under_which_experiments_take_them():
+    found = {target.name: target for target in targets("table5", SMALL)}
+    assert len(found) == 8
+    assert found["mnist/sym:0.8"].tasks[0].protocol.epochs == SMALL.epochs
+    assert found["cifar100/map:0.4"].tasks[0].noise == "map:0.4:legacy"
+    own = MethodSpec.of("taylor", theta=[0.0] * 12)
+    entries = experiments("table5", SMALL, dict.fromkeys(found, own))[0].entries
+    assert [e.task for e in entries if e.job.method == own] == [t.tasks[0] for t in found.values()]
+    orders = targets("fig3", SMALL)
+    assert [t.order for t in orders] == [2, 3, 4, 5]
+    (figure, curves) = experiments("fig3", SMALL, {t.name: MethodSpec.of("gce", q=t.order / 10) for t in orders})
+    assert list(figure.rows) == ["ce", "order 2", "order 3", "order 4", "order 5"]
+    assert {task.model for task in figure.tasks} == {"linear"}
+    assert not any(row.startswith("order") for row in curves.rows)
+    assert targets("table1", SMALL) == ()
+
+
 def test_figure4_starts_at_clean_labels():
     tasks = experiments("fig4", SMALL, {})[0].tasks
     assert {t.noise for t in tasks if t.dataset.name == "usps"} == {"clean", *(f"pair:0.{i}" for i in (1, 2, 3, 4))}
@@ -116,7 +135,7 @@ def test_figure4_starts_at_clean_labels():
 
 
 def test_experiments_are_pinned_to_their_data():
-    experiment = experiments("fig3", SMALL, {})[0]
+    experiment = experiments("fig3", SMALL, {})[1]
     datasets = {"usps": load_dataset("digits")}
     pinned = experiment.pinned(datasets)
     assert {job.task.dataset.fingerprint for job in pinned.jobs()} == {datasets["usps"].fingerprint}

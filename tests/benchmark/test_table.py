@@ -121,7 +121,7 @@ def test_cells_with_seeds_to_come_are_marked():
     results = dict(list(filled(grid).items())[:-1])
     table = tabulate(grid.entries(), results)
     assert [c.incomplete for row in table.block().cells for c in row] == [False] * 5 + [True]
-    assert "* some seeds are still to be trained" in render(table)
+    assert "* some seeds are missing: not trained yet" in render(table)
 
 
 def test_a_table_of_nothing_still_renders():
@@ -216,3 +216,39 @@ def test_compare_trains_what_the_store_lacks(tmp_path):
     assert executor.trained == 12
     compare((CE, GCE), TASKS, 3, store, executor)
     assert executor.trained == 18
+
+
+def test_p_values_are_holms_over_all_pairs_against_the_best_rank():
+    tasks = tuple(Task(DataSpec("digits"), f"sym:0.{i}", "mlp2", Protocol()) for i in range(1, 9))
+    grid = Grid((CE, GCE, MAE), tasks, seeds=1)
+    height = {"ce": 0.3, "gce": 0.5, "mae": 0.4}
+    made = {
+        e.job.key: result(e.job, [height[e.method.name] + 0.01 * (1 + len(e.method.name)) * tasks.index(e.task)])
+        for e in grid.entries()
+    }
+    table = tabulate(grid.entries(), made)
+    block = table.block()
+    # Eight differences of one sign: p = 2/2⁸ for each of three pairs, so Holm's factor is 3 for the smallest.
+    assert block.p_values == (pytest.approx(3 * 2 / 2**8), None, pytest.approx(3 * 2 / 2**8))
+    for form in ("text", "markdown", "latex"):
+        assert "0.023" in render(table, form)
+        assert "Wilcoxon" in render(table, form)
+    assert {row["p_value"] for row in csv.DictReader(io.StringIO(render(table, "csv")))} == {"", "0.0234375"}
+    assert Table.from_dict(json.loads(render(table, "json"))) == table
+    one = tabulate(Grid((CE, GCE), tasks[:1], seeds=1).entries(), made)
+    assert one.block().p_values == (None, None)
+    assert "Wilcoxon" not in render(one)
+
+
+def test_a_failed_job_leaves_its_reason_and_the_rest():
+    grid = Grid((CE, GCE), TASKS, seeds=2)
+    results = filled(grid)
+    whole, partly = ([e.job for e in grid.entries() if e.method == GCE and e.task == t] for t in TASKS[:2])
+    failures = {job.key: f"job {job.label} failed: ConfigError: no\nTraceback" for job in (*whole, partly[1])}
+    for key in failures:
+        del results[key]
+    table = tabulate(grid.entries(), results, failures=failures)
+    absent, marked, _ = table.block().cells[1]
+    assert (absent.mean, absent.reason) == (None, "failed: ConfigError: no")
+    assert (marked.n, marked.incomplete, marked.reason) == (1, True, "failed: ConfigError: no")
+    assert "–: failed: ConfigError: no\n* some seeds are missing: failed: ConfigError: no\n" in render(table)

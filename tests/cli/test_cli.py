@@ -128,6 +128,20 @@ def test_split_list():
     assert split_list("a, b(c=1, d=[2,3]),,e") == ["a", "b(c=1, d=[2,3])", "e"]
 
 
+def test_only_takes_some_of_the_combinations(capsys):
+    flags = ["train", *TINY, "--noise=clean,sym:0.4", "--models=linear,mlp2", "--loss=ce", "--json"]
+    code, out, _ = run(*flags, "--only=*/linear/*,digits/mlp2/clean", capsys=capsys)
+    assert code == 0
+    tasks = [entry["job"]["task"] for entry in json.loads(out)]
+    assert [(task["model"], task["noise"]) for task in tasks] == [
+        ("linear", "clean"), ("linear", "sym:0.4"), ("mlp2", "clean"),
+    ]  # fmt: skip
+    code, _, err = run(*flags, "--only=*/linear/*,*/mlp3/*", capsys=capsys)
+    assert code in (1, 2)
+    assert "--only" in err
+    assert "digits/linear/sym:0.4" in err
+
+
 def test_train_prints_a_table_and_json(capsys):
     code, out, _ = run("train", *TINY, "--loss", "ce,mae", "--noise", "sym:0.4", "--curves", capsys=capsys)
     assert code == 0

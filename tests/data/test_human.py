@@ -157,3 +157,16 @@ def test_the_published_rates() -> None:
     rates = {name: float((labels != data.y_train).double().mean()) for name, labels in data.label_sets.items()}
     published = {"aggre": 0.0903, "random1": 0.1723, "random2": 0.1812, "random3": 0.1764, "worse": 0.4021}
     assert rates == pytest.approx(published, abs=3e-4)
+
+
+@pytest.mark.data
+def test_worse_labels_are_those_of_the_real_images() -> None:
+    folder = Path(os.environ.get("ARL_DATA_DIR", ""))
+    if not os.environ.get("ARL_DATA_DIR") or not all((folder / f"{n}.npz").is_file() for n in ("cifar10", "cifar10n")):
+        pytest.skip("set ARL_DATA_DIR to a folder with cifar10.npz and cifar10n.npz to run this")
+    data = load_dataset("cifar10", data_dir=folder)
+    with np.load(folder / "cifar10n.npz") as archive:
+        assert np.array_equal(archive["clean_label"], data.y_train.numpy())
+    splits = make_splits(data, DataSpec("cifar10", train_size=20_000, valid_size=5_000), "human:worse")
+    assert splits.noise_rate == pytest.approx(0.402, abs=0.01)
+    assert (splits.y_train != splits.y_train_clean).double().mean() == pytest.approx(splits.noise_rate)

@@ -122,3 +122,32 @@ def test_an_executor_that_forgets_jobs_is_found_out():
         pytest.raises(WorkerError, match="no result for 2 jobs, the first is ce on digits"),
     ):
         evaluate(JOBS, store, Forgetful())
+
+
+class Fragile(Backwards):
+    """An executor at which some jobs fail every time."""
+
+    def __init__(self, *fail: int) -> None:
+        super().__init__()
+        self.fail = fail
+
+    def map(self, jobs):
+        for job in reversed(jobs):
+            if job.seed in self.fail:
+                raise WorkerError(f"job {job.label} failed: no luck")
+            self.ran.append(job.seed)
+            yield job, result(job)
+
+
+@pytest.mark.parametrize("fail", [(), (0,), (4,), (1, 2), (0, 1, 2, 3, 4)])
+def test_where_failures_are_noted_the_others_finish_once(fail):
+    executor, failures = Fragile(*fail), {}
+    with Store(":memory:") as store:
+        results = evaluate([*JOBS, JOBS[0]], store, executor, failures=failures)
+        good = [seed for seed in (*range(5), 0) if seed not in fail]
+        assert [r.key for r in results] == [JOBS[seed].key for seed in good]
+        assert sorted(executor.ran) == sorted(set(good))
+        assert failures == {JOBS[s].key: f"job {JOBS[s].label} failed: no luck" for s in fail}
+        healed = Backwards()
+        evaluate(JOBS, store, healed, failures={})
+        assert sorted(healed.ran) == list(fail)

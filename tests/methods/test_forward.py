@@ -14,6 +14,7 @@ from autorobustloss.methods.registry import Setting
 from autorobustloss.models import build_model
 from autorobustloss.noise import transition_matrix
 from autorobustloss.training import LossObjective, Protocol, fit, logits
+from autorobustloss.training.protocol import PRESETS
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "fw_estimator.json").read_text())
 PROTOCOL = Protocol(lr=0.1, epochs=6, batch_size=50)
@@ -107,3 +108,23 @@ def test_second_stage_survives_a_matrix_with_zeros(setting):
 def test_a_diverged_first_stage_is_the_result(setting):
     history = run_method(MethodSpec.of("fw"), "mlp2", setting.splits, PROTOCOL.but(lr=1e30), 0, ("test",))
     assert history.stopped == "diverged"
+
+
+def test_the_true_matrix_recovers_most_of_the_clean_accuracy_under_pair_flip():
+    data, protocol = load_dataset("digits"), PRESETS["digits"].but(epochs=30, evaluate_every=30)
+
+    def accuracy(method, noise):
+        spec, matrix = MethodSpec.parse(method), transition_matrix(noise, 10, "digits")
+        found = []
+        for seed in range(2):
+            splits = make_splits(data, DataSpec("digits"), noise, seed, seed)
+            found.append(run_method(spec, "mlp2", splits, protocol, seed, ("test",), matrix).last("test"))
+        return sum(found) / len(found)
+
+    clean, noisy, corrected = (
+        accuracy("ce", "clean"),
+        accuracy("ce", "pair:0.4"),
+        accuracy("fw(oracle=True)", "pair:0.4"),
+    )
+    assert noisy < clean - 0.2
+    assert corrected > clean - 0.1 * (clean - noisy)

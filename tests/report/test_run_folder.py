@@ -12,7 +12,8 @@ import pytest
 from autorobustloss.benchmark.bench import BenchConfig, load_datasets, pin, run_bench
 from autorobustloss.benchmark.features import penultimate
 from autorobustloss.benchmark.grid import Grid
-from autorobustloss.benchmark.paper import SMALL, experiments, run_experiment
+from autorobustloss.benchmark.paper import experiments, run_experiment
+from autorobustloss.benchmark.scale import SCALES
 from autorobustloss.benchmark.table import Table
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import RunFolderError
@@ -148,7 +149,7 @@ def test_strange_names_do_not_become_markup(run):
 
 def test_an_experiment_of_the_paper_is_written_too(tmp_path):
     datasets, _ = load_datasets(["digits"])
-    (experiment,) = experiments("fig5", SMALL, {})
+    (experiment,) = experiments("fig5", SCALES["small"], {})
     small = Task(DataSpec("digits", train_size=200, test_size=100), "sym:0.4", "mlp2", Protocol(lr=0.1, epochs=2))
     grid = Grid(tuple(experiment.rows.values()), (small,), seeds=1)
     experiment = type(experiment)(**{**vars(experiment), "entries": grid.entries()}).pinned(datasets)

@@ -2,9 +2,10 @@
 
 from autorobustloss.benchmark.bench import BenchConfig, BenchOutcome, load_datasets, pin, run_bench
 from autorobustloss.benchmark.grid import Entry, Grid, matched
-from autorobustloss.benchmark.paper import Experiment, Scale, experiments, run_experiment
+from autorobustloss.benchmark.paper import Experiment, experiments, run_experiment
 from autorobustloss.benchmark.ranking import average_ranks, cliques, critical_difference, friedman, wilcoxon_holm
 from autorobustloss.benchmark.render import render
+from autorobustloss.benchmark.scale import Scale
 from autorobustloss.benchmark.table import Block, Cell, Table, compare, tabulate
 
 __all__ = [

@@ -1,7 +1,7 @@
 """The paper's tables and figures as experiments: jobs at a scale one can afford, shown beside the printed numbers.
 
 Gao, Gouk, Hospedales, "Searching for Robustness: Loss Learning for Noisy Classification Tasks", ICCV 2021.
-Figure 3 (left) and Table 5 need searches; their learned losses are arguments here.
+Figure 3 (left) and Table 5 need searches: `targets` says which, and their losses are arguments of `experiments`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 from autorobustloss.benchmark.bench import SWEEP, pin
 from autorobustloss.benchmark.grid import Entry, Grid, seeded_job
 from autorobustloss.benchmark.paper_numbers import beside, paper_table
+from autorobustloss.benchmark.scale import Scale
 from autorobustloss.benchmark.table import Table, tabulate
-from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import unknown_name
 from autorobustloss.jobs.evaluate import evaluate
 from autorobustloss.jobs.job import Job, Task
 from autorobustloss.jobs.result import Result
-from autorobustloss.losses import list_losses
+from autorobustloss.methods import card_method
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.models import MODELS
 from autorobustloss.training.protocol import PRESETS, Protocol
+from autorobustloss.zoo import card_names, load_card
 
 if TYPE_CHECKING:
     from autorobustloss.data import Dataset
@@ -38,63 +38,18 @@ HAND_DESIGNED = (
 )
 CLOTHING = "clothing1m[size=64]"
 JOCOR_NET = "jocor-net"
+ORDERS = (2, 3, 4, 5)
 
 DEEP_PROTOCOL = PRESETS["lookahead"]
 
 
 @dataclass(frozen=True)
-class Scale:
-    """How much of the paper's effort is spent; the default is all of it, with three seeds.
+class Target:
+    """A loss that an experiment wants learned: its name there, its tasks, the order of its polynomial."""
 
-    train_size, test_size: images, 0 for all. epochs: 0 for the protocol's own; milestones move along. width: of the
-    convolutional networks that have one. trials: of hyper-parameter tuning (Table 3), 0 for a sweep of the learning
-    rate alone.
-    """
-
-    train_size: int = 0
-    test_size: int = 0
-    epochs: int = 0
-    seeds: int = 3
-    width: float = 1.0
-    trials: int = 0
-
-    def task(self, dataset: str, model: str, noise: str, protocol: Protocol) -> Task:
-        """Return a task of the paper at this scale."""
-        if self.epochs:
-            protocol = shortened(protocol, self.epochs)
-        if self.width != 1 and model in MODELS and "width" in MODELS.parameters(model):
-            model = f"{model}(width={self.width:g})"
-        data = DataSpec(dataset, train_size=self.train_size, test_size=self.test_size)
-        return Task(data, noise, model, protocol)
-
-    def differences(self, protocol: Protocol) -> tuple[str, ...]:
-        """Say how this scale differs from the paper's effort."""
-        said = []
-        if self.train_size:
-            said.append(f"{self.train_size} training images")
-        if self.test_size:
-            said.append(f"{self.test_size} test images")
-        if self.epochs and self.epochs != protocol.epochs:
-            said.append(f"{self.epochs} epochs instead of {protocol.epochs}")
-        if self.width != 1:
-            said.append(f"networks at {self.width:g} of their width")
-        return (f"scaled down here: {', '.join(said)}",) if said else ()
-
-
-def shortened(protocol: Protocol, epochs: int) -> Protocol:
-    """Return a protocol of another length, its milestones moved along.
-
-    >>> shortened(PRESETS["lookahead"], 20).milestones
-    (6, 12, 16)
-    """
-    milestones: list[int] = []
-    for milestone in protocol.milestones:
-        moved = round(milestone * epochs / protocol.epochs)
-        milestones.append(max(moved, milestones[-1] + 1 if milestones else 1))
-    return protocol.but(epochs=epochs, milestones=tuple(milestones))
-
-
-SMALL = Scale(train_size=2000, test_size=1000, epochs=10, seeds=1, width=0.25)
+    name: str
+    tasks: tuple[Task, ...]
+    order: int = 4
 
 
 @dataclass(frozen=True)
@@ -102,8 +57,8 @@ class Experiment:
     """A table or figure of the paper as jobs.
 
     rows: our methods by the paper's names. entries: the jobs. paper: the printed table, "" for a figure. columns: its
-    column of each of our tasks. differs: how our runs differ from the paper's. picture: "", "curves", "sweep" or
-    "features". tune: trials of hyper-parameter tuning before the entries run, see `tuning.tuned`.
+    column of each of our tasks. differs: how our runs differ from the paper's. picture: "", "curves", "sweep",
+    "orders" or "features". tune: trials of hyper-parameter tuning before the entries run, see `tuning.tuned`.
     """
 
     name: str
@@ -147,43 +102,59 @@ def run_experiment(
     executor: Executor,
     on_result: Callable[[Job, Result, bool], None] | None = None,
     missing: Mapping[str, str] | None = None,
+    failures: dict[str, str] | None = None,
 ) -> tuple[Table, dict[str, Result]]:
     """Train what the store lacks; return the table, beside the paper's where it prints one, and the results.
 
     missing: why a data set, by name, is absent: its columns say so and the rest runs. An experiment with `tune` is
-    tuned first, which needs optuna.
+    tuned first, which needs optuna. failures: where given, jobs that fail are noted here and in the table, and the
+    others go on.
     """
     reasons = missing or {}
     if experiment.tune:
         from autorobustloss.benchmark.tuning import tuned
 
-        experiment = tuned(experiment, store, executor, on_result, reasons)
-    results = {r.key: r for r in evaluate(experiment.jobs(reasons), store, executor, on_result)}
+        experiment = tuned(experiment, store, executor, on_result, reasons, failures)
+    results = {r.key: r for r in evaluate(experiment.jobs(reasons), store, executor, on_result, failures)}
     absent = {task: reasons[task.dataset.name] for task in experiment.tasks if task.dataset.name in reasons}
     names = {method: name for name, method in experiment.rows.items()}
-    table = tabulate(experiment.entries, results, experiment.title, absent, names)
+    table = tabulate(experiment.entries, results, experiment.title, absent, names, failures=failures)
     if experiment.paper:
         rows = list(dict.fromkeys(names[entry.method] for entry in experiment.entries))
         table = beside(table, paper_table(experiment.paper), rows, experiment.columns, experiment.differs)
     else:
-        table = replace(table, notes=(*table.notes, *experiment.differs))
+        table = replace(table, notes=(*experiment.differs, *table.notes))
     return table, results
 
 
 def zoo_losses() -> dict[str, MethodSpec]:
-    """Return those learned losses of the paper's kinds that this library ships."""
-    return {name: MethodSpec.of(name) for name in LEARNED if name in list_losses()}
+    """Return those learned losses of the paper's kinds that this library ships, a loss of two names once."""
+    found = {card_method(load_card(name)): name for name in reversed(LEARNED) if name in card_names()}
+    return {name: method for method, name in reversed(found.items())}
 
 
 def experiments(name: str, scale: Scale | None = None, learned: Learned | None = None) -> tuple[Experiment, ...]:
     """Return the experiments of a table or figure of the paper: "table1" to "table5", "fig3", "fig4", "fig5".
 
-    learned: learned losses by name (see `Learned`), by default those that this library ships; for Table 5 also one
-    for each target, named "DATASET/NOISE", such as "mnist/sym:0.8".
+    learned: learned losses by name (see `Learned`), by default those that this library ships, and those that `targets`
+    asks for.
     """
     if name not in EXPERIMENTS:
         raise unknown_name("table or figure of the paper", name, EXPERIMENTS)
     return EXPERIMENTS[name](scale or Scale(), zoo_losses() if learned is None else learned)
+
+
+def targets(name: str, scale: Scale | None = None) -> tuple[Target, ...]:
+    """Return the losses that a table or figure wants learned for itself.
+
+    Table 5: one for each of its columns, "DATASET/NOISE". Figure 3 (left): one of each order, "order 2" to "order 5".
+    """
+    scale = scale or Scale()
+    if name == "table5":
+        return tuple(Target(name, (task,)) for name, task in _targets_of_table5(scale).items())
+    if name == "fig3":
+        return tuple(Target(f"order {order}", _order_tasks(scale), order) for order in ORDERS)
+    return ()
 
 
 def table1(scale: Scale, learned: Learned) -> tuple[Experiment, ...]:
@@ -236,34 +207,60 @@ def table4(scale: Scale, learned: Learned) -> tuple[Experiment, ...]:
 
 def table5(scale: Scale, learned: Learned) -> tuple[Experiment, ...]:
     """Table 5: a loss learned for each target against JoCoR, JoCoR-Net throughout."""
-    paper = paper_table("table5")
     own = MethodSpec.of("arl", learned="for each target")
     rows = _rows(("ce", "gce", "sce", "fw", "bootstrap", "jocor"), {"arl": own})
-    # CIFAR-100 in the JoCoR code: the next class within blocks of five indices.
-    columns = [(d, "map:0.4:legacy" if (d, n) == ("cifar100", "map:0.4") else n) for _, d, n in paper.columns]
-    protocol = PRESETS["jocor"]
+    tasks = _targets_of_table5(scale)
     entries: list[Entry] = []
-    for (dataset, noise), (_, _, printed) in zip(columns, paper.columns):
-        task = scale.task(dataset, JOCOR_NET, noise, protocol)
-        methods = {row: method for row, method in rows.items() if row != "arl"}
-        target = learned.get(f"{dataset}/{noise}") or learned.get(f"{dataset}/{printed}")
-        for seed in range(scale.seeds):
-            entries += [Entry(m, task, seed, seeded_job(m, task, seed)) for m in methods.values()]
-            if target is not None:
-                entries.append(Entry(own, task, seed, seeded_job(target, task, seed)))
+    for name, task in tasks.items():
+        trained = {method: learned.get(name) if method == own else method for method in rows.values()}
+        entries += [
+            Entry(row, task, seed, seeded_job(method, task, seed))
+            for seed in range(scale.seeds)
+            for row, method in trained.items()
+            if method is not None
+        ]
     title = "Table 5: a loss learned for each target, JoCoR-Net"
-    places = tuple(range(len(columns)))
-    return (Experiment("table5", title, rows, tuple(entries), "last", "table5", places, _differs(scale, protocol)),)
+    differs = (*_differs(scale, PRESETS["jocor"]), _effort(scale))
+    return (Experiment("table5", title, rows, tuple(entries), "last", "table5", tuple(range(len(tasks))), differs),)
+
+
+def _targets_of_table5(scale: Scale) -> dict[str, Task]:
+    def noise(dataset: str, printed: str) -> str:  # CIFAR-100 in the JoCoR code: the next class in blocks of five
+        return "map:0.4:legacy" if (dataset, printed) == ("cifar100", "map:0.4") else printed
+
+    columns = paper_table("table5").columns
+    return {f"{d}/{n}": scale.task(d, JOCOR_NET, noise(d, n), PRESETS["jocor"]) for _, d, n in columns}
 
 
 def fig3(scale: Scale, learned: Learned) -> tuple[Experiment, ...]:
-    """Figure 3, middle and right: test accuracy per epoch on USPS."""
+    """Figure 3: linear models under losses of orders 2 to 5; test accuracy per epoch on USPS."""
+    by_order = {name: learned[name] for order in ORDERS if (name := f"order {order}") in learned}
+    others = {name: method for name, method in learned.items() if name not in by_order}
+    rows = {"ce": MethodSpec.of("ce"), **by_order}
+    grid = Grid(tuple(rows.values()), _order_tasks(scale), scale.seeds)
+    differs = (
+        *_differs(scale, PRESETS["shallow"]),
+        _effort(scale),
+        "80 % symmetric noise, which the paper does not state; it prints bars, no numbers, for this figure",
+    )
+    orders = Experiment(
+        "fig3-orders", "Figure 3: order of the polynomial", rows, grid.entries(), differs=differs, picture="orders"
+    )
+    return orders, _curves(scale, others)
+
+
+def _order_tasks(scale: Scale) -> tuple[Task, ...]:
+    shallow = PRESETS["shallow"]
+    return tuple(scale.task(name, "linear", "sym:0.8", shallow) for name in ("mnist", "kmnist", "cifar10"))
+
+
+def _curves(scale: Scale, learned: Learned) -> Experiment:
     tasks = (
         scale.task("usps", "vgg11", "sym:0.8", DEEP_PROTOCOL),
         scale.task("usps", "resnet18", "pair:0.4", DEEP_PROTOCOL),
     )
     rows = _rows(("ce", "gce", "sce", "mae", "nce+mae", "nfl+mae"), learned)
-    return (_figure("fig3", "Figure 3: learning curves on USPS", rows, tasks, scale, "curves"),)
+    return _figure("fig3-curves", "Figure 3: learning curves on USPS", rows, tasks, scale, "curves")
 
 
 def fig4(scale: Scale, learned: Learned) -> tuple[Experiment, ...]:
@@ -345,10 +342,19 @@ def _rows(hand_designed: Sequence[str], learned: Learned) -> dict[str, MethodSpe
     return rows
 
 
+def _effort(scale: Scale) -> str:
+    return (
+        f"losses learned here in {scale.generations} generations of {scale.population} candidates; "
+        "the paper states neither number"
+    )
+
+
 def _differs(scale: Scale, protocol: Protocol) -> tuple[str, ...]:
     return (
         *scale.differences(protocol),
-        f"mean over {scale.seeds} draws of split, noise and weights; a tenth of the training images is held out",
+        f"mean over {scale.seeds} draws of split, noise and weights"
+        if scale.seeds > 1
+        else "one draw of split, noise and weights, so no standard error",
         "learned losses are ours: the paper's coefficients and its scale normalisation are not published",
         "hyper-parameters of competitors are their authors'; the paper does not state those it used",
     )

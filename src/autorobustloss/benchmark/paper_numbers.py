@@ -64,27 +64,32 @@ def beside(
     names: list[str] = []
     cells: list[tuple[Cell, ...]] = []
     ranks: list[float | None] = []
+    p_values: list[float | None] = []
     cost: list[float | None] = []
 
-    def add(name: str, row: tuple[Cell, ...], rank: float | None, seconds: float | None = None) -> None:
+    def add(
+        name: str, row: tuple[Cell, ...], rank: float | None, p: float | None = None, seconds: float | None = None
+    ) -> None:
         names.append(name)
         cells.append(row)
         ranks.append(rank)
+        p_values.append(p)
         cost.append(seconds)
 
     def add_paper(method: str) -> None:
         printed = paper.rows[method]
-        add(f"{method} (paper)", tuple(_cell(printed, column) for column in columns), printed.average_rank)
+        name = method if method.endswith("paper)") else f"{method} (paper)"
+        add(name, tuple(_cell(printed, column) for column in columns), printed.average_rank)
 
     for row, method in enumerate(methods):
-        add(ours.methods[row], block.cells[row], block.average_ranks[row], ours.cost[row])
+        add(ours.methods[row], block.cells[row], block.average_ranks[row], block.p_values[row], ours.cost[row])
         if method in paper.rows:
             add_paper(method)
     for method in paper.rows:
         if method not in methods:
             add_paper(method)
-    merged: Block = replace(block, cells=tuple(cells), average_ranks=tuple(ranks))
-    notes = (*ours.notes, *paper.notes, "(paper): as printed, which does not say what its ± is", *differs)
+    merged: Block = replace(block, cells=tuple(cells), average_ranks=tuple(ranks), p_values=tuple(p_values))
+    notes = (*differs, *ours.notes, *paper.notes, "(paper): as printed, which does not say what its ± is")
     return replace(ours, methods=tuple(names), blocks=(merged,), cost=tuple(cost), notes=notes)
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # loads `scipy.stats`, which takes a second, where that is first used
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from autorobustloss.errors import ConfigError
 
@@ -37,7 +37,7 @@ def ranks(scores: ArrayLike) -> Floats:
     >>> ranks([[0.9, 0.7, 0.7], [0.1, 0.2, 0.3]]).tolist()
     [[1.0, 2.5, 2.5], [3.0, 2.0, 1.0]]
     """
-    return np.asarray(stats.rankdata(-_matrix(scores), axis=1), dtype=np.float64)
+    return np.asarray(scipy.stats.rankdata(-_matrix(scores), axis=1), dtype=np.float64)
 
 
 def average_ranks(scores: ArrayLike) -> Floats:
@@ -65,9 +65,9 @@ def friedman(scores: ArrayLike, correct_ties: bool = True) -> Friedman:
     f = (n - 1) * chi2 / rest if rest > 1e-9 else float("inf")
     return Friedman(
         chi2=chi2,
-        p_chi2=float(stats.chi2.sf(chi2, k - 1)),
+        p_chi2=float(scipy.stats.chi2.sf(chi2, k - 1)),
         f=f,
-        p_f=float(stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
+        p_f=float(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
         tasks=n,
         methods=k,
     )
@@ -86,7 +86,7 @@ def critical_difference(methods: int, tasks: int, alpha: float = 0.05) -> float:
             f"critical difference: got {methods} methods, {tasks} tasks, alpha={alpha}; "
             "expected at least 2 methods, 1 task, and alpha between 0 and 1"
         )
-    q = float(stats.studentized_range.ppf(1 - alpha, methods, np.inf)) / np.sqrt(2)
+    q = float(scipy.stats.studentized_range.ppf(1 - alpha, methods, np.inf)) / np.sqrt(2)
     return float(q * np.sqrt(methods * (methods + 1) / (6 * tasks)))
 
 
@@ -147,4 +147,4 @@ def _tied(table: Floats) -> float:
 def _wilcoxon(differences: Floats) -> float:
     if not differences.any():
         return 1.0
-    return float(stats.wilcoxon(differences, zero_method="zsplit").pvalue)
+    return float(scipy.stats.wilcoxon(differences, zero_method="zsplit").pvalue)

@@ -7,12 +7,13 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 
+from autorobustloss.benchmark.ranking import Friedman
 from autorobustloss.benchmark.table import SELECTIONS, Block, Cell, Table
 from autorobustloss.errors import unknown_name
 
 CSV_COLUMNS = (
     *("selection", "method", "task", "mean", "standard_error", "n", "diverged", "choice", "reason"),
-    *("average_rank", "cost"),
+    *("average_rank", "p_value", "cost"),
 )
 UNIT = "%, mean ± standard error over seeds"
 
@@ -35,11 +36,11 @@ def to_text(table: Table) -> str:
             padded = [""] * (depth - len(head)) + head
             for line, part in zip(lines, padded):
                 line.append(part)
-        for line, last in zip(lines, [False] * (depth - 1) + [True]):
-            line.extend(["rank", "cost"] if last else ["", ""])
+        head, *tails = summary(table, block)
+        for line in lines:
+            line.extend(head if line is lines[-1] else [""] * len(head))
         rows = lines + [
-            [m, *(cell_text(c) for c in cells), rank_text(rank), cost_text(cost)]
-            for m, cells, rank, cost in zip(table.methods, block.cells, block.average_ranks, table.cost)
+            [method, *map(cell_text, cells), *tail] for method, cells, tail in zip(table.methods, block.cells, tails)
         ]
         parts.append(f"{SELECTIONS[block.selection]}:\n{_aligned(rows)}\n{footer(block)}".rstrip())
     explained = "\n".join(explanations(table))
@@ -51,7 +52,8 @@ def to_markdown(table: Table) -> str:
     parts = [f"**{table.title}** ({UNIT})"]
     for block in table.blocks:
         best = best_rows(block)
-        head = ["method", *(label.replace("|", "\\|") for label in table.tasks), "avg. rank", "cost"]
+        columns, *tails = summary(table, block)
+        head = ["method", *(label.replace("|", "\\|") for label in table.tasks), *columns]
         lines = [f"| {' | '.join(head)} |", f"|{' --- |' + ' ---: |' * (len(head) - 1)}"]
         for row, method in enumerate(table.methods):
             cells = [
@@ -59,9 +61,7 @@ def to_markdown(table: Table) -> str:
                 for column, c in enumerate(block.cells[row])
             ]
             name = method.replace("|", "\\|")
-            lines.append(
-                f"| {' | '.join([name, *cells, rank_text(block.average_ranks[row]), cost_text(table.cost[row])])} |"
-            )
+            lines.append(f"| {' | '.join([name, *cells, *tails[row]])} |")
         parts.append(f"*{SELECTIONS[block.selection]}*\n\n" + "\n".join(lines))
         if footer(block):
             parts.append(footer(block))
@@ -74,9 +74,10 @@ def to_latex(table: Table) -> str:
     parts = []
     for block in table.blocks:
         best = best_rows(block)
-        heads = " & ".join(rf"\rotatebox{{60}}{{{_tex(label)}}}" for label in (*table.tasks, "avg. rank", "cost"))
+        columns, *tails = summary(table, block)
+        heads = " & ".join(rf"\rotatebox{{60}}{{{_tex(label)}}}" for label in (*table.tasks, *columns))
         lines = [
-            rf"\begin{{tabular}}{{l{'r' * (len(table.tasks) + 2)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.tasks) + len(columns))}}}",
             r"\toprule",
             rf"method & {heads} \\",
             r"\midrule",
@@ -86,8 +87,7 @@ def to_latex(table: Table) -> str:
             for column, cell in enumerate(block.cells[row]):
                 text = _tex(cell_text(cell))
                 cells.append(rf"\textbf{{{text}}}" if row in best[column] else text)
-            tail = [rank_text(block.average_ranks[row]), cost_text(table.cost[row])]
-            lines.append(" & ".join([_tex(method), *cells, *map(_tex, tail)]) + r" \\")
+            lines.append(" & ".join([_tex(method), *cells, *map(_tex, tails[row])]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
         comment = f"% {table.title} ({UNIT}); {SELECTIONS[block.selection]}"
         notes = "".join(f"\n% {line}" for line in [footer(block), *explanations(table)] if line)
@@ -104,7 +104,8 @@ def to_csv(table: Table) -> str:
         for row, method in enumerate(table.methods):
             for task, c in zip(table.tasks, block.cells[row]):
                 own = [c.mean, c.error, c.n, c.diverged, c.choice, c.reason]
-                writer.writerow([block.selection, method, task, *own, block.average_ranks[row], table.cost[row]])
+                whole = [block.average_ranks[row], block.p_values[row], table.cost[row]]
+                writer.writerow([block.selection, method, task, *own, *whole])
     return out.getvalue()
 
 
@@ -134,6 +135,18 @@ def footer(block: Block) -> str:
     )
 
 
+def summary(table: Table, block: Block) -> list[list[str]]:
+    """Return what follows the cells of a block: heads, then a line per method; p only where some is below 1."""
+    columns = [
+        ["rank", *map(rank_text, block.average_ranks)],
+        ["p", *map(p_text, block.p_values)],
+        ["cost", *map(cost_text, table.cost)],
+    ]
+    if not _told_apart(block):
+        del columns[1]
+    return [list(line) for line in zip(*columns)]
+
+
 def cell_text(cell: Cell) -> str:
     """Return a cell in percent, "–" for an absent one."""
     if cell.mean is None:
@@ -146,6 +159,11 @@ def cell_text(cell: Cell) -> str:
 def rank_text(value: float | None) -> str:
     """Return an average rank."""
     return "–" if value is None else f"{value:.2f}"
+
+
+def p_text(value: float | None) -> str:
+    """Return a p-value."""
+    return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def cost_text(value: float | None) -> str:
@@ -169,8 +187,23 @@ def explanations(table: Table) -> list[str]:
     lines = list(table.notes)
     if any(c is not None for c in table.cost):
         lines.append("cost: seconds per epoch over those of ce on the same machine")
-    reasons = dict.fromkeys(c.reason for b in table.blocks for row in b.cells for c in row if c.reason)
-    return lines + [f"–: {reason}" for reason in reasons if not any(reason in note for note in table.notes)]
+    tested = next((block.friedman for block in table.blocks if block.friedman is not None), None)
+    if tested is not None:
+        what = "p" if any(map(_told_apart, table.blocks)) else "p = 1 throughout"
+        lines.append(f"{what}: Wilcoxon test against the best rank, Holm-adjusted over all pairs{_at_least(tested)}")
+    cells = [c for block in table.blocks for row in block.cells for c in row if c.reason]
+    reasons = dict.fromkeys(("–:" if c.mean is None else "* some seeds are missing:", c.reason) for c in cells)
+    return lines + [f"{mark} {text}" for mark, text in reasons if not any(text in note for note in table.notes)]
+
+
+def _told_apart(block: Block) -> bool:
+    return any(p is not None and p < 1 for p in block.p_values)
+
+
+def _at_least(test: Friedman) -> str:
+    """Say how small p can be, where that is not below 0.05: N tasks have 2^N patterns of signs, for many pairs."""
+    smallest = test.methods * (test.methods - 1) * 2.0**-test.tasks
+    return f"; with {test.tasks} tasks it is at least {min(1.0, smallest):.2g}" if smallest > 0.05 else ""
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

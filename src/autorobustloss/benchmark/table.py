@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autorobustloss.benchmark.grid import Entry, Grid
-from autorobustloss.benchmark.ranking import Friedman, average_ranks, critical_difference, friedman
+from autorobustloss.benchmark.ranking import Friedman, average_ranks, critical_difference, friedman, wilcoxon_holm
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.evaluate import evaluate
 from autorobustloss.jobs.job import Job, Task
@@ -53,6 +53,8 @@ class Block:
     """The cells under one selection protocol, with ranks and tests over the tasks that every ranked method finished.
 
     cells: one row per method, one column per task. average_ranks: 1 is best, None for a method without any cell.
+    p_values: of the Wilcoxon signed-rank test against the method of the best rank, Holm-adjusted over all pairs of
+    methods; None for that method itself, and where there is too little to test.
     """
 
     selection: str
@@ -61,6 +63,7 @@ class Block:
     ranked_tasks: int
     friedman: Friedman | None
     critical_difference: float | None
+    p_values: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Table:
             ) from None
         shape = (len(table.methods), len(table.tasks))
         for block in blocks:
-            if {len(block.cells), len(block.average_ranks), len(table.cost)} != {shape[0]} or any(
+            if {len(block.cells), len(block.average_ranks), len(block.p_values), len(table.cost)} != {shape[0]} or any(
                 len(row) != shape[1] for row in block.cells
             ):
                 raise ConfigError(f"got a table whose rows do not fit its {shape[0]} methods and {shape[1]} tasks")
@@ -142,6 +145,7 @@ def tabulate(
     missing: Mapping[Task, str] | None = None,
     names: Mapping[MethodSpec, str] | None = None,
     selections: Sequence[str] = tuple(SELECTIONS),
+    failures: Mapping[str, str] | None = None,
 ) -> Table:
     """Put results, by job key, into a table; `entries` (see `Grid.entries`) say where each belongs.
 
@@ -149,7 +153,7 @@ def tabulate(
     count). Where a cell has several variants, such as learning rates, it takes the one with the best mean accuracy on
     noisy validation data, at the last or best epoch as the block has it. Ranks are taken on the means over seeds, over
     the tasks that every ranked method has; a method without any result is not ranked.
-    missing: why a task has no results, such as an absent data set.
+    missing: why a task has no results, such as an absent data set. failures: what went wrong, by job key.
     """
     places: dict[tuple[MethodSpec, Task], list[Entry]] = {}
     for entry in entries:
@@ -158,10 +162,16 @@ def tabulate(
     reasons, labels = missing or {}, task_names(tasks)
 
     def cell(method: MethodSpec, task: Task, selection: str) -> Cell:
-        return _cell(places.get((method, task), ()), results, selection, reasons.get(task, "not trained yet"))
+        found = places.get((method, task), ())
+        why = _failure(found, failures or {}) or reasons.get(task, "not trained yet")
+        return _cell(found, results, selection, why)
 
     blocks = tuple(_block(s, tuple(tuple(cell(m, t, s) for t in tasks) for m in methods)) for s in selections)
-    absent = tuple(f"{label}: {reasons[task]}" for label, task in zip(labels, tasks) if task in reasons)
+    columns: dict[str, list[str]] = {}
+    for label, task in zip(labels, tasks):
+        if task in reasons:
+            columns.setdefault(reasons[task], []).append(label)
+    absent = tuple(f"{', '.join(named)}: {reason}" for reason, named in columns.items())
     return Table(
         title=title,
         methods=tuple(method_names(methods, names)),
@@ -195,14 +205,24 @@ def _cell(entries: Sequence[Entry], results: Mapping[str, Result], selection: st
     chosen = max(runs, key=lambda variant: _noisy_validation(runs[variant], selection)) if several else next(iter(runs))
     values = np.array([accuracy(result, selection) for result in runs[chosen]])
     n = len(values)
+    incomplete = n < len({entry.seed for entry in entries})
     return Cell(
         mean=float(values.mean()),
         error=float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else None,
         n=n,
         diverged=sum(result.history.stopped == "diverged" for result in runs[chosen]),
         choice=chosen,
-        incomplete=n < len({entry.seed for entry in entries}),
+        reason=reason if incomplete else "",
+        incomplete=incomplete,
     )
+
+
+def _failure(entries: Sequence[Entry], failures: Mapping[str, str]) -> str:
+    """Return why the first job of a cell that failed did, in one line that does not name the job; "" if none did."""
+    for entry in entries:
+        if entry.job.key in failures:
+            return failures[entry.job.key].partition("\n")[0].removeprefix(f"job {entry.job.label} ")
+    return ""
 
 
 def _noisy_validation(runs: Sequence[Result], selection: str) -> float:
@@ -215,17 +235,26 @@ def _block(selection: str, cells: tuple[tuple[Cell, ...], ...]) -> Block:
     ranked = ~np.isnan(means).all(axis=1)
     complete = ~np.isnan(means[ranked]).any(axis=0) if ranked.any() else np.zeros(means.shape[1], dtype=bool)
     tasks, methods = int(complete.sum()), int(ranked.sum())
-    block = Block(selection, cells, (None,) * len(cells), tasks, None, None)
+    untested = (None,) * len(cells)
+    block = Block(selection, cells, untested, tasks, None, None, untested)
     if not tasks or methods < 2:
         return block
     # Rounded to a thousandth of a percent: two means that print alike should not differ by a float's last bit.
     scores = np.round(means[ranked][:, complete].T, 5)
-    positions = iter(average_ranks(scores).tolist())
+    mean_ranks = average_ranks(scores)
+    best = int(mean_ranks.argmin())
+    p_values = [None if i == best or tasks < 2 else p for i, p in enumerate(wilcoxon_holm(scores)[best].tolist())]
+
+    def per_row(values: Iterable[float | None]) -> tuple[float | None, ...]:
+        positions = iter(values)
+        return tuple(next(positions) if is_ranked else None for is_ranked in ranked)
+
     return replace(
         block,
-        average_ranks=tuple(next(positions) if is_ranked else None for is_ranked in ranked),
+        average_ranks=per_row(mean_ranks.tolist()),
         friedman=friedman(scores) if tasks > 1 else None,
         critical_difference=critical_difference(methods, tasks),
+        p_values=per_row(p_values),
     )
 
 
@@ -256,8 +285,6 @@ def _remarks(blocks: Sequence[Block], tasks: Sequence[Task]) -> tuple[str, ...]:
     cells = [c for block in blocks for row in block.cells for c in row]
     if any(c.diverged for c in cells):
         remarks.append("† some runs diverged; at the last epoch each counts as 0")
-    if any(c.incomplete for c in cells):
-        remarks.append("* some seeds are still to be trained")
     if blocks and 0 < blocks[0].ranked_tasks < len(tasks):
         remarks.append(f"ranks over {blocks[0].ranked_tasks} of {len(tasks)} tasks, those without an absent cell")
     if len({task.dataset.name for task in tasks}) < len(tasks):
@@ -271,6 +298,7 @@ def _read_block(values: Mapping[str, Any]) -> Block:
         **values,
         "cells": tuple(tuple(Cell(**cell) for cell in row) for row in values["cells"]),
         "average_ranks": tuple(values["average_ranks"]),
+        "p_values": tuple(values["p_values"]),
         "friedman": None if test is None else Friedman(**{**test, "f": math.inf if test["f"] is None else test["f"]}),
     }
     if values["selection"] not in SELECTIONS:

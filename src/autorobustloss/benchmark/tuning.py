@@ -53,12 +53,14 @@ def tuned(
     executor: Executor,
     on_result: Callable[[Job, Result, bool], None] | None = None,
     missing: Mapping[str, str] | None = None,
+    failures: dict[str, str] | None = None,
 ) -> Experiment:
     """Return the experiment with each cell's jobs at the hyper-parameters that were best on noisy validation data.
 
     Each cell has a study of its own (Optuna's TPE, seeded; the first trial is the method as published). All studies
     advance together, one trial at a time, so an executor has a job of every cell to run at once. Trials are jobs of
-    the store: an interrupted tuning goes on where it stopped. The test split is not looked at.
+    the store: an interrupted tuning goes on where it stopped. The test split is not looked at. A trial that fails
+    counts as accuracy 0 where `failures` are noted.
 
     Raises MissingDependencyError without Optuna.
     """
@@ -68,8 +70,10 @@ def tuned(
     for _ in range(experiment.tune):
         asked = {cell: study.ask() for cell, study in studies.items()}
         jobs = [_trial_job(*cell, _suggest(trial, cell[0])) for cell, trial in asked.items()]
-        for (cell, trial), result in zip(asked.items(), evaluate(jobs, store, executor, on_result)):
-            studies[cell].tell(trial, accuracy(result, SELECTION, "valid_noisy"))
+        results = {result.key: result for result in evaluate(jobs, store, executor, on_result, failures)}
+        for (cell, trial), job in zip(asked.items(), jobs):
+            found = results.get(job.key)
+            studies[cell].tell(trial, 0.0 if found is None else accuracy(found, SELECTION, "valid_noisy"))
     best = {cell: dict(study.best_params) for cell, study in studies.items()}
     entries = [_tuned_entry(e, best.get((e.method, e.task))) for e in experiment.entries]
     return replace(experiment, entries=tuple(entries), tune=0)

@@ -4,54 +4,72 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from autorobustloss.benchmark.bench import SWEEP, VIEWS, BenchConfig, load_datasets, run_bench
+from autorobustloss.benchmark.bench import SWEEP, BenchConfig, load_datasets, pin, run_bench
 from autorobustloss.benchmark.features import penultimate
 from autorobustloss.benchmark.paper import (
     EXPERIMENTS,
-    SMALL,
     Experiment,
-    Scale,
+    Target,
     experiments,
     run_experiment,
+    targets,
     zoo_losses,
 )
 from autorobustloss.benchmark.render import RENDERERS, render
+from autorobustloss.benchmark.scale import SCALES, Scale
 from autorobustloss.cli import options as flags
-from autorobustloss.cli.progress import JobProgress
+from autorobustloss.cli.progress import JobProgress, SearchProgress
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.search.card import make_card
+from autorobustloss.search.config import SearchConfig
+from autorobustloss.search.search import run_search
+from autorobustloss.search.space import Space
 
 DESCRIPTION = """\
 Compare methods over data sets, networks, noises and seeds: mean accuracy with its standard error, average ranks,
-Friedman and Nemenyi tests, a critical-difference diagram, what each method costs. Or repeat a table or figure of the
-paper at a scale that the machine bears: arl bench table1 --scale small.
+Friedman, Nemenyi and Wilcoxon-Holm tests, a critical-difference diagram, what each method costs. Or repeat a table or
+figure of the paper at a scale that the machine bears: arl bench table1 --scale small. Those that need losses learned
+for them (table5, fig3) search them first, as arl search would.
 
 Gradients at the start of training differ by up to 1000 times between losses, and a small gradient is early stopping in
-disguise. --match-scale adds a table in which every loss starts with cross-entropy's gradient; --sweep 0.1x,0.3x,1x,3x
+disguise. --match-scale adds a table in which every loss starts with cross-entropy's gradient; --lr 0.1x,0.3x,1x,3x
 adds one in which each method has the learning rate it likes best, chosen on noisy validation data. Trust a loss that
 wins in all three.
 
 Killed or interrupted, the same command goes on; one more seed or method trains only what is new (give --store the
-store.sqlite of the earlier run).
+store.sqlite of the earlier run). A training that fails leaves its cell empty, with the reason below the table; the
+others are finished, the exit code is 1, and the same command tries it again.
 """
 
 EPILOG = """\
 examples:
   arl bench --methods ce,gce,sce,nce+mae --noise clean,sym:0.4,sym:0.8
   arl bench --dataset own --data-dir DIR --models mlp2      your own DIR/own.npz, images or table
-  arl bench --methods ce,mae,runs/NAME/loss.json --match-scale --sweep 0.1x,0.3x,1x,3x
+  arl bench --methods ce,mae,runs/NAME/loss.json --match-scale --lr 0.1x,0.3x,1x,3x
+      as published, at equal scale, and at each method's own learning rate: three tables
   arl bench table1 --data-dir DIR --scale train=2000,epochs=10,seeds=1,width=0.25
   arl bench fig4 --data-dir DIR --scale small --format markdown
 """
 
+SCALE_KEYS = {field.name.removesuffix("_size"): field.name for field in fields(Scale)}
 METHODS = "ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,fw"
+
+
+GRID_FLAGS = (
+    *("seeds", "match_scale", "dataset", "train_size", "valid_size", "test_size", "models", "noise", "allow_hopeless"),
+    *("only", "protocol", "epochs", "lr", "batch_size", "weight_decay", "schedule", "augment", "patience", "precision"),
+)
+"""What the tables and figures of the paper leave no choice of."""
 
 
 def add_parser(commands: Any) -> None:
@@ -62,6 +80,7 @@ def add_parser(commands: Any) -> None:
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # --seed, which other commands have, is not short for --seeds
     )
     parser.add_argument(
         "preset", nargs="?", metavar="TABLE", help=f"a table or figure of the paper: {', '.join(sorted(EXPERIMENTS))}"
@@ -72,67 +91,100 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of each cell (default: %(default)s)")
     parser.add_argument("--match-scale", action="store_true", help="also with cross-entropy's gradient at the start")
-    parser.add_argument("--sweep", metavar="FACTORS", help="also with the learning rate times the best of these, "
-                        f"chosen on noisy validation data, such as {','.join(f'{s:g}x' for s in SWEEP)}")  # fmt: skip
-    parser.add_argument("--scale", default="small", metavar="SCALE", help="effort of the paper's tables: small, full, "
-                        "or train=N,test=N,epochs=N,seeds=N,width=X,trials=N (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--scale", default="small", metavar="SCALE", help="effort of the paper's tables: tiny, small, "
+                        f"full, or {','.join(f'{key}=N' for key in SCALE_KEYS)} (default: %(default)s)")  # fmt: skip
     parser.add_argument(
         "--format", choices=sorted(RENDERERS), default="text", help="of the tables printed (default: text)"
     )
     flags.add_data_flags(parser)
     flags.add_model_flag(parser, "mlp2")
     flags.add_noise_flag(parser, "clean,sym:0.4,sym:0.8,pair:0.4")
-    flags.add_protocol_flags(parser)
-    flags.add_run_flags(parser)
-    parser.set_defaults(run=run)
+    flags.add_only_flag(parser)
+    flags.add_protocol_flags(parser, sweep=True)
+    flags.add_run_flags(parser, seed=False)
+    defaults = {name: parser.get_default(name) for name in GRID_FLAGS}
+    parser.set_defaults(run=run, grid_defaults=defaults)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run a benchmark, or an experiment of the paper, from the flags."""
     if options.preset is not None:
         return run_paper(options)
+    options.lr, factors = flags.split_learning_rates(options.lr or "")
     datasets = flags.read_datasets(options)
-    named = read_named_methods(options.methods or ",".join([METHODS, *zoo_losses()]))
-    views = ("published", *(("matched",) if options.match_scale else ()), *(("tuned",) if options.sweep else ()))
+    named = flags.read_named_methods(options.methods or ",".join([METHODS, *zoo_losses()]))
+    views = ("published", *(("matched",) if options.match_scale else ()), *(("tuned",) if factors else ()))
     config = BenchConfig(
         methods=tuple(named.values()),
         tasks=flags.read_tasks(options, datasets),
         seeds=options.seeds,
         views=views,
-        learning_rates=read_factors(options.sweep) if options.sweep else SWEEP,
+        learning_rates=factors or SWEEP,
     )
     settings = {"command": "bench", **config.to_dict()}
     names = {method: name for name, method in named.items()}
+    failures: dict[str, str] = {}
     jobs = len(config.jobs())
     with (
         flags.make_executor(options, datasets, jobs) as executor,
         RunFolder(options.out or flags.default_folder(settings, "bench"), settings, options.store) as folder,
         JobProgress(jobs, "bench", options.quiet) as progress,
     ):
-        outcome = run_bench(config, folder.store, executor, progress.on_result, names=names)
+        outcome = run_bench(config, folder.store, executor, progress.on_result, names=names, failures=failures)
         from autorobustloss.report.bench import write_bench
 
         page = write_bench(folder, outcome)
     if options.json:
         print(json.dumps({view: table.to_dict() for view, table in outcome.tables.items()}))
-        return 0
-    for view, table in outcome.tables.items():
-        print(
-            f"{VIEWS[view]}\n\n{render(table, options.format)}\n" if len(views) > 1 else render(table, options.format)
-        )
-    print(f"\nwith pictures: {page}")
-    return 0
+    else:
+        print("\n\n".join(render(table, options.format) for table in outcome.tables.values()))
+        print(f"\nwith pictures: {page}")
+    return tell_failures(failures)
 
 
 def run_paper(options: argparse.Namespace) -> int:
     """Run a table or figure of the paper."""
+    for name, default in options.grid_defaults.items():
+        if getattr(options, name) != default:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"got {flag} with {options.preset}, whose grid is the paper's; leave it out, see --scale")
     scale = read_scale(options.scale)
-    learned = read_named_methods(options.methods) if options.methods else None
+    learned = flags.read_named_methods(options.methods) if options.methods else zoo_losses()
+    learned |= {
+        target.name: method for target in targets(options.preset, scale) if (method := learn(target, scale, options))
+    }
+    failures: dict[str, str] = {}
     for experiment in experiments(options.preset, scale, learned):
         datasets, missing = load_datasets(experiment.datasets, options.data_dir, options.download)
         pinned = experiment.pinned(datasets)
-        _run_experiment(pinned, scale, datasets, missing, options)
-    return 0
+        _run_experiment(pinned, scale, datasets, missing, options, failures)
+    return tell_failures(failures)
+
+
+def learn(target: Target, scale: Scale, options: argparse.Namespace) -> MethodSpec | None:
+    """Search the loss that an experiment wants, as `arl search` does; None where its data sets are all absent."""
+    datasets, _ = load_datasets((task.dataset.name for task in target.tasks), options.data_dir, options.download)
+    if not datasets:
+        return None
+    config = SearchConfig(
+        tasks=pin((task for task in target.tasks if task.dataset.name in datasets), datasets),
+        space=Space(order=target.order),
+        population=scale.population,
+        generations=scale.generations,
+        finalists_seeds=scale.seeds,
+    )
+    settings = {"command": "search", **config.to_dict()}
+    stem = re.sub(r"\W+", "-", target.name)
+    out = Path(options.out) / stem if options.out else flags.default_folder(settings, f"search-{stem}")
+    with (
+        flags.make_executor(options, datasets) as executor,
+        RunFolder(out, settings, options.store) as folder,
+        JobProgress(config.evaluations * config.jobs_per_candidate, target.name, options.quiet) as progress,
+    ):
+        counts = {name: dataset.num_classes for name, dataset in datasets.items()}
+        outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config))
+        folder.write("loss.json", make_card(config, outcome, name=folder.path.name).to_json())
+    return outcome.winner.method
 
 
 def _run_experiment(
@@ -141,6 +193,7 @@ def _run_experiment(
     datasets: Mapping[str, Dataset],
     missing: Mapping[str, str],
     options: argparse.Namespace,
+    failures: dict[str, str],
 ) -> None:
     from autorobustloss.report.bench import write_experiment
 
@@ -156,7 +209,7 @@ def _run_experiment(
         RunFolder(out, settings, options.store) as folder,
         JobProgress(len(settings["jobs"]), experiment.name, options.quiet) as progress,
     ):
-        table, results = run_experiment(experiment, folder.store, executor, progress.on_result, missing)
+        table, results = run_experiment(experiment, folder.store, executor, progress.on_result, missing, failures)
         features = None
         if experiment.picture == "features" and datasets:
             (dataset,) = datasets.values()
@@ -169,47 +222,33 @@ def _run_experiment(
         print(f"\nwith pictures: {page}\n")
 
 
-def read_named_methods(text: str) -> dict[str, MethodSpec]:
-    """Return methods by the name a table gives them: their label, or the folder of a loss card."""
-    named: dict[str, MethodSpec] = {}
-    for part in flags.split_list(text):
-        method = flags.read_method(part)
-        name = Path(part).parent.name or Path(part).stem if part.endswith(".json") else method.label
-        if name in named:
-            raise ConfigError(f"got {name!r} twice among the methods")
-        named[name] = method
-    return named
-
-
-def read_factors(text: str) -> tuple[float, ...]:
-    """Return the factors of a learning-rate sweep.
-
-    >>> read_factors("0.1x,1x,3")
-    (0.1, 1.0, 3.0)
-    """
-    try:
-        return tuple(float(part.removesuffix("x")) for part in flags.split_list(text))
-    except ValueError:
-        raise ConfigError(f"got --sweep {text!r}, expected factors such as 0.1x,0.3x,1x,3x") from None
+def tell_failures(failures: Mapping[str, str]) -> int:
+    """Print what failed on standard error, the first failure whole, and return the exit code."""
+    if not failures:
+        return 0
+    first = next(iter(failures.values()))
+    print(
+        f"arl: {len(failures)} trainings failed; the same command tries them again. The first:\n{first}",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def read_scale(text: str) -> Scale:
-    """Return the effort that `small`, `full` or `train=…,epochs=…` stands for.
+    """Return the effort that `tiny`, `small`, `full` or `train=…,epochs=…` stands for.
 
     >>> read_scale("train=500,epochs=3").epochs
     3
     """
-    if text in ("small", "full"):
-        return SMALL if text == "small" else Scale()
-    known = {"train": "train_size", "test": "test_size", "epochs": "epochs", "seeds": "seeds", "width": "width",
-             "trials": "trials"}  # fmt: skip
+    if text in SCALES:
+        return SCALES[text]
     values: dict[str, Any] = {}
     for part in flags.split_list(text):
         key, _, value = part.partition("=")
         try:
-            values[known[key]] = float(value) if key == "width" else int(value)
+            values[SCALE_KEYS[key]] = float(value) if key == "width" else int(value)
         except (KeyError, ValueError):
             raise ConfigError(
-                f"got --scale {text!r}, expected small, full, or KEY=NUMBER,… with keys {', '.join(known)}"
+                f"got --scale {text!r}, expected {', '.join(SCALES)}, or KEY=NUMBER,… with keys {', '.join(SCALE_KEYS)}"
             ) from None
     return Scale(**values)

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,13 @@ from autorobustloss.jobs.executors import Executor, executor_for, usable_cores
 from autorobustloss.jobs.job import Task
 from autorobustloss.losses import LOSSES
 from autorobustloss.methods import METHODS
-from autorobustloss.methods.criterion import create_criterion
+from autorobustloss.methods.criterion import card_method, create_criterion
 from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import MODELS, build_model
 from autorobustloss.noise import NoiseSpec
 from autorobustloss.training.protocol import PRESETS, Protocol, create_protocol
-from autorobustloss.zoo import load_card
+from autorobustloss.zoo import card_names, load_card
 
 
 def split_list(text: str) -> list[str]:
@@ -81,6 +82,16 @@ def add_noise_flag(parser: argparse.ArgumentParser, noise: str) -> None:
     )
 
 
+def add_only_flag(parser: argparse.ArgumentParser) -> None:
+    """Add --only."""
+    parser.add_argument(
+        "--only",
+        metavar="PATTERNS",
+        help="of all combinations DATASET/MODEL/NOISE those that match one of these patterns, such as "
+        "'*/mlp3/*,usps/cnn4/sym:0.8' (default: all)",
+    )
+
+
 def add_model_flag(parser: argparse.ArgumentParser, models: str) -> None:
     """Add --models."""
     parser.add_argument(
@@ -92,8 +103,14 @@ def add_model_flag(parser: argparse.ArgumentParser, models: str) -> None:
     )
 
 
-def add_protocol_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the training protocol."""
+SWEEP_HELP = (
+    "factors such as 0.1x,0.3x,1x,3x are a sweep: also a table in which each method has the factor that is best on "
+    "noisy validation data"
+)
+
+
+def add_protocol_flags(parser: argparse.ArgumentParser, sweep: bool = False) -> None:
+    """Add the flags of the training protocol; sweep: --lr takes factors too (see `split_learning_rates`)."""
     group = parser.add_argument_group("training of the networks", "a preset, and what is changed of it")
     group.add_argument(
         "--protocol",
@@ -103,7 +120,11 @@ def add_protocol_flags(parser: argparse.ArgumentParser) -> None:
         "(default: digits for data sets of at most 2,000 samples, else shallow, the paper's)",
     )
     group.add_argument("--epochs", type=int, metavar="N", help="passes over the training data")
-    group.add_argument("--lr", metavar="RATES", help="learning rate; several, joined by commas, are several tasks")
+    group.add_argument(
+        "--lr",
+        metavar="RATES",
+        help="learning rate; several, joined by commas, are several tasks" + ("; " + SWEEP_HELP if sweep else ""),
+    )
     group.add_argument("--batch-size", type=int, metavar="N", help="samples per step")
     group.add_argument("--weight-decay", type=float, metavar="X", help="weight decay")
     group.add_argument("--schedule", metavar="NAME", help="constant, cosine, steps or linear")
@@ -117,7 +138,7 @@ def add_protocol_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--precision", metavar="NAME", help="float32 or bfloat16")
 
 
-def add_run_flags(parser: argparse.ArgumentParser, out: bool = True) -> None:
+def add_run_flags(parser: argparse.ArgumentParser, out: bool = True, seed: bool = True) -> None:
     """Add the flags that say where and how to run."""
     group = parser.add_argument_group("running")
     if out:
@@ -132,9 +153,10 @@ def add_run_flags(parser: argparse.ArgumentParser, out: bool = True) -> None:
         default="auto",
         help="where networks train (default: %(default)s: a GPU when there is one)",
     )
-    group.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="everything random follows from it (default: 0)"
-    )
+    if seed:
+        group.add_argument(
+            "--seed", type=int, default=0, metavar="N", help="everything random follows from it (default: 0)"
+        )
     group.add_argument("--config", metavar="FILE.toml", help="read flags from a file; those given here win")
     group.add_argument("--json", action="store_true", help="print the outcome as JSON on standard output")
     group.add_argument("--quiet", action="store_true", help="no progress on standard error")
@@ -156,11 +178,31 @@ def read_protocols(options: argparse.Namespace, dataset: Dataset) -> list[Protoc
     changes = {name: value for name in flags if (value := getattr(options, name)) is not None}
     if options.patience is not None:
         changes["patience_at_chance"] = options.patience
-    try:
-        rates = [{"lr": float(rate)} for rate in split_list(options.lr or "")] or [{}]
-    except ValueError:
-        raise ConfigError(f"got --lr {options.lr!r}, expected numbers joined by commas, such as 0.01,0.03") from None
+    rates = [{"lr": _number(rate, options.lr)} for rate in split_list(options.lr or "")] or [{}]
     return [create_protocol(preset, **changes, **rate) for rate in rates]
+
+
+def split_learning_rates(text: str) -> tuple[str, tuple[float, ...]]:
+    """Split the value of --lr into learning rates, as text, and the factors of a sweep.
+
+    >>> split_learning_rates("0.01,0.03"), split_learning_rates("0.1x,1x,3x")
+    (('0.01,0.03', ()), ('', (0.1, 1.0, 3.0)))
+    """
+    rates, factors = [], []
+    for part in split_list(text):
+        if part.endswith("x"):
+            factors.append(_number(part.removesuffix("x"), text))
+        else:
+            rates.append(part)
+    return ",".join(rates), tuple(factors)
+
+
+def _number(part: str, text: str) -> float:
+    try:
+        return float(part)
+    except ValueError:
+        wanted = "numbers joined by commas, such as 0.01,0.03 (arl bench also takes factors, such as 0.3x,1x,3x)"
+        raise ConfigError(f"got --lr {text!r}, expected {wanted}") from None
 
 
 def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> tuple[Task, ...]:
@@ -172,11 +214,21 @@ def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> 
     specs = {name: read_data_spec(options, name, dataset) for name, dataset in datasets.items()}
     for name, dataset in datasets.items():
         check_task_parts(dataset, specs[name], models, noises, options.allow_hopeless)
-    return tuple(
+    tasks = tuple(
         Task(specs[name], noise, model, protocol)
         for name, dataset in datasets.items()
         for model, noise, protocol in product(models, noises, read_protocols(options, dataset))
     )
+    return _matching(tasks, split_list(options.only)) if options.only else tasks
+
+
+def _matching(tasks: tuple[Task, ...], patterns: list[str]) -> tuple[Task, ...]:
+    """Return the tasks whose label matches a pattern; a pattern that matches none is an error."""
+    for pattern in patterns:
+        if not any(fnmatchcase(task.label, pattern) for task in tasks):
+            labels = ", ".join(dict.fromkeys(task.label for task in tasks))
+            raise ConfigError(f"got --only {pattern!r}, which matches none of {labels}")
+    return tuple(task for task in tasks if any(fnmatchcase(task.label, pattern) for pattern in patterns))
 
 
 def read_data_spec(options: argparse.Namespace, name: str, dataset: Dataset) -> DataSpec:
@@ -195,21 +247,36 @@ def check_task_parts(
         build_model(model, tuple(dataset.x_train.shape[1:]), dataset.num_classes, seed=0)
 
 
-def read_methods(texts: Iterable[str]) -> list[MethodSpec]:
-    """Return the methods of these texts: names with hyper-parameters, or paths of loss cards."""
-    return [read_method(text) for text in texts]
+def read_named_methods(text: str) -> dict[str, MethodSpec]:
+    """Return methods, joined by commas, by what a table calls them: their label, or the folder of a loss card."""
+    named: dict[str, MethodSpec] = {}
+    for part in split_list(text):
+        method = read_method(part)
+        name = Path(part).parent.name or Path(part).stem if part.endswith(".json") else MethodSpec.parse(part).label
+        for other, known in named.items():
+            if name == other:
+                raise ConfigError(f"got {name!r} twice among the methods")
+            if method == known:
+                raise ConfigError(f"got {other!r} and {name!r}, which are the same method; leave one out")
+        named[name] = method
+    return named
 
 
 def read_method(text: str) -> MethodSpec:
-    """Return a method from `name`, `name(key=value, …)` or the path of a loss card (a `.json` file)."""
+    """Return a method from `name`, `name(key=value, …)` or the path of a loss card (a `.json` file).
+
+    A learned loss, by name or by path, becomes its numbers (see `card_method`).
+    """
     if text.endswith(".json"):
-        card = load_card(Path(text))
-        return MethodSpec.of("taylor", theta=card.theta, log_weight=card.log_weight, scale=card.scale)
+        return card_method(load_card(Path(text)))
     spec = MethodSpec.parse(text)
     if spec.name not in METHODS and spec.name not in LOSSES:
         raise unknown_name("method", spec.name, [*METHODS, *LOSSES])
     # Complain about hyper-parameters now; two classes do for what does not depend on their number.
     create_procedure(spec) if spec.name in METHODS else create_criterion(spec, num_classes=2)
+    if spec.name in card_names():
+        learned = card_method(load_card(spec.name))
+        return MethodSpec.of(learned.name, **learned.options, **spec.options)
     return spec
 
 
@@ -223,19 +290,18 @@ def choose_device(name: str) -> str:
     return "cuda" if name != "cpu" and available else "cpu"
 
 
-def make_executor(options: argparse.Namespace, datasets: Mapping[str, Dataset], jobs: int | None = None) -> Executor:
-    """Return the executor the flags ask for, with no more workers than jobs."""
+def make_executor(
+    options: argparse.Namespace, datasets: Mapping[str, Dataset], jobs: int | None = None, cohort: str = "off"
+) -> Executor:
+    """Return the executor the flags ask for, with no more workers than jobs.
+
+    cohort: whether jobs that can be are trained at once, "on", "off", or "auto" for: on a GPU.
+    """
     device = choose_device(options.device)
     workers = options.workers
     if workers is None and jobs is not None and device == "cpu":
         workers = max(1, min(usable_cores(), jobs))
-    return executor_for(datasets, workers, device)
-
-
-def short_label(method: MethodSpec) -> str:
-    """Return a method's label for a table; θ, which is long, is left out."""
-    options = {k: v for k, v in method.options.items() if k != "theta"}
-    return MethodSpec.of(method.name, **options).label
+    return executor_for(datasets, workers, device, cohort == "on" or (cohort == "auto" and device == "cuda"))
 
 
 def default_folder(settings: Mapping[str, Any], what: str) -> Path:

@@ -65,12 +65,21 @@ def add_parser(commands: Any) -> None:
     tasks = parser.add_argument_group("tasks", "candidates are trained on every combination of data, models and noises")
     flags.add_model_flag(tasks, "mlp2,mlp3,cnn4")
     flags.add_noise_flag(tasks, "sym:0.8")
+    flags.add_only_flag(tasks)
     tasks.add_argument(
         "--tasks-per-generation",
         type=int,
         default=0,
         metavar="N",
         help="train on a seeded sample of so many tasks each generation, 0 for all (default)",
+    )
+    tasks.add_argument(
+        "--race",
+        type=float,
+        default=SearchConfig.race,
+        metavar="SHARE",
+        help="train task after task, in the order given, and let only this share of the candidates, the best so far, "
+        "go on to the next; 1 for no race (default: %(default)s)",
     )
     flags.add_protocol_flags(parser)
     search = parser.add_argument_group("search")
@@ -134,6 +143,13 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="fresh noise draws on which the finalists are scored again (default: %(default)s)",
     )
+    search.add_argument(
+        "--cohort",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="train all candidates of a task at once: faster on a GPU, and for small networks on a CPU; the numbers "
+        "are then the same to rounding, not to the last bit (default: %(default)s: on a GPU)",
+    )
     ending = parser.add_argument_group("comparison at the end, on the test split")
     ending.add_argument(
         "--compare", default=COMPETITORS, metavar="LOSSES", help="losses to compare with (default: %(default)s)"
@@ -153,17 +169,17 @@ def run(options: argparse.Namespace) -> int:
     """Run a search from its flags."""
     datasets = flags.read_datasets(options)
     config = read_config(options, datasets)
-    competitors = flags.read_methods(flags.split_list(options.compare)) if options.compare_seeds else []
+    competitors = flags.read_named_methods(options.compare) if options.compare_seeds else {}
     settings = {
         "command": "search",
         **config.to_dict(),
-        "compare": [m.label for m in competitors],
+        "compare": [m.label for m in competitors.values()],
         "compare_seeds": options.compare_seeds,
     }
     ending = (len(competitors) + 1) * len(config.tasks) * options.compare_seeds
     total = config.evaluations * config.jobs_per_candidate + ending
     with (
-        flags.make_executor(options, datasets) as executor,
+        flags.make_executor(options, datasets, cohort=options.cohort) as executor,
         RunFolder(options.out or flags.default_folder(settings, "search"), settings, options.store) as folder,
         JobProgress(total, "search", options.quiet) as progress,
     ):
@@ -171,7 +187,7 @@ def run(options: argparse.Namespace) -> int:
         outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config))
         card = make_card(config, outcome, name=folder.path.name)
         folder.write("loss.json", card.to_json())
-        methods = {"learned": outcome.winner.method, **{m.label: m for m in competitors}}
+        methods = {"learned": outcome.winner.method, **competitors}
         table = None
         if competitors:
             progress.describe("comparison on the test split")
@@ -203,6 +219,7 @@ def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) ->
         start=options.start,
         fitness=options.fitness,
         tasks_per_generation=options.tasks_per_generation,
+        race=options.race,
         finalists_seeds=options.finalists_seeds,
         seed=options.seed,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from autorobustloss.jobs.evaluate import evaluate
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.store import Store
+from autorobustloss.methods.spec import MethodSpec
 
 DESCRIPTION = """\
 Train one network with each loss on a data set with label noise, and print its test accuracy: at the last epoch,
@@ -47,6 +49,7 @@ def add_parser(commands: Any) -> None:
     flags.add_data_flags(parser)
     flags.add_model_flag(parser, "mlp2")
     flags.add_noise_flag(parser, "sym:0.4")
+    flags.add_only_flag(parser)
     flags.add_protocol_flags(parser)
     parser.add_argument("--curves", action="store_true", help="print the test accuracy of every evaluated epoch")
     flags.add_run_flags(parser, out=False)
@@ -56,12 +59,12 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train from the flags."""
     datasets = flags.read_datasets(options)
-    methods = flags.read_methods(flags.split_list(options.loss))
+    methods = flags.read_named_methods(options.loss)
     seed = options.seed
     jobs = [
         Job(task, method, split_seed=0, noise_seed=seed, seed=seed)
         for task in flags.read_tasks(options, datasets)
-        for method in methods
+        for method in methods.values()
     ]
     with (
         Store(Path(options.store) if options.store else ":memory:") as store,
@@ -72,14 +75,14 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([{"job": j.to_dict(), "result": r.to_dict()} for j, r in zip(jobs, results)]))
     else:
-        print_results(jobs, results, options.curves)
+        print_results(jobs, results, {method: name for name, method in methods.items()}, options.curves)
     return 0
 
 
-def print_results(jobs: list[Job], results: list[Result], curves: bool) -> None:
-    """Print a table of accuracies, in per cent."""
+def print_results(jobs: list[Job], results: list[Result], names: Mapping[MethodSpec, str], curves: bool) -> None:
+    """Print a table of accuracies, in per cent; names: what to call each method."""
     tasks = [job.task.label for job in jobs]
-    labels = [flags.short_label(job.method) for job in jobs]
+    labels = [names[job.method] for job in jobs]
     left, wide = max(map(len, ["task", *tasks])), max(map(len, ["loss", *labels]))
     print(f"{'task':<{left}}  {'loss':<{wide}}   last   best  by noisy validation  fits noise   noise")
     for result, task, label in zip(results, tasks, labels):

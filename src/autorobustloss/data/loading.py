@@ -52,11 +52,11 @@ def _load_base(name: DataName, data_dir: Path, download: bool, progress: Progres
     registered = name.base in DATASETS
     path = Path(name.base).expanduser()
     folder = next((p for p in (path, data_dir / name.base) if not registered and is_image_folder(p)), None)
-    if size and folder is None:
+    file = path if path.suffix == ".npz" else data_dir / f"{name.base}.npz"
+    if size and folder is None and (registered or file.is_file()):
         raise ConfigError(f"data set {str(name)!r}: size is for image folders, and {name.base} is none")
     if registered:
         return with_human_labels(DATASETS.create(name.base, data_dir, download), data_dir)
-    file = path if path.suffix == ".npz" else data_dir / f"{name.base}.npz"
     if file.is_file() or path.suffix == ".npz":
         return with_human_labels(load_npz(file), file.parent)
     if folder is not None:

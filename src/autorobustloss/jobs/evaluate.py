@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 
 from autorobustloss.errors import WorkerError
@@ -17,12 +17,16 @@ def evaluate(
     store: Store,
     executor: Executor,
     on_result: Callable[[Job, Result, bool], None] | None = None,
+    failures: dict[str, str] | None = None,
 ) -> list[Result]:
     """Return the results of `jobs`, in their order; train only those that the store does not have.
 
     Equal jobs are trained once. Each result is committed as it arrives, then `on_result(job, result, cached)` hears of
     it, so calling again after an interruption trains only what had not finished. The numbers depend neither on the
     executor nor on the order.
+
+    failures: where given, a job that fails is noted here (its key and what went wrong), has no result, and the others
+    are finished; calling again tries it again. Without it the first failure ends everything.
 
     Raises WorkerError when a job fails and StoreError when a result cannot be kept; what was stored stays.
     """
@@ -33,12 +37,37 @@ def evaluate(
         for key, result in results.items():
             on_result(unique[key], result, True)
     missing = [job for key, job in unique.items() if key not in results]
-    with closing(executor.map(missing)) as finished:
+    with closing(
+        executor.map(missing) if failures is None else _whatever_fails(executor, missing, failures)
+    ) as finished:
         for job, result in finished:
             results[job.key] = result = store.put(job, result)
             if on_result is not None:
                 on_result(job, result, False)
-    lost = [job.label for key, job in unique.items() if key not in results]
+    lost = [job.label for key, job in unique.items() if key not in results and key not in (failures or {})]
     if lost:
         raise WorkerError(f"the executor gave no result for {len(lost)} jobs, the first is {lost[0]}")
-    return [results[job.key] for job in jobs]
+    return [results[job.key] for job in jobs if job.key in results]
+
+
+def _whatever_fails(
+    executor: Executor, jobs: Sequence[Job], failures: dict[str, str]
+) -> Generator[tuple[Job, Result], None, None]:
+    """Yield what an executor finishes, and go on after a failure.
+
+    An executor that fails does not say at which job, so what is left is run in halves until the job is alone.
+    """
+    done = set()
+    try:
+        with closing(executor.map(jobs)) as finished:
+            for job, result in finished:
+                done.add(job.key)
+                yield job, result
+        return
+    except WorkerError as error:
+        if len(jobs) == 1:
+            failures[jobs[0].key] = str(error)
+            return
+    left = [job for job in jobs if job.key not in done]
+    for half in (left[: len(left) // 2], left[len(left) // 2 :]):
+        yield from _whatever_fails(executor, half, failures)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import lru_cache
 from os import PathLike
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from autorobustloss.losses.functional import Coefficients
 from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.scale import Scale, check_scale, scale_factor
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Expansion = tuple[tuple[tuple[float, ...], ...], float]
 
 
@@ -121,16 +122,24 @@ class TaylorLoss(RobustLoss):
         self._set_parameters(theta, log_weight)
 
 
-# The constants are pure functions of a few numbers, exact until they are rounded once. `torch.compile` does not look
-# inside.
+def _constant(function: Function) -> Function:
+    """Mark a function that `torch.compile` shall call and not look into, as `torch.compiler` does it.
+
+    `torch.compiler.assume_constant_result` imports the whole compiler, which takes as long as the rest of PyTorch.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
-@torch.compiler.assume_constant_result
+# The constants are pure functions of a few numbers, exact until they are rounded once.
+
+
+@_constant
 def _coefficients(theta: tuple[float, ...], log_weight: float, scale: Scale, num_classes: int) -> Coefficients:
     return _cached_coefficients(theta, log_weight, scale, num_classes)
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def _expansion(theta: tuple[float, ...], log_weight: float, scale: Scale, num_classes: int) -> Expansion:
     return _cached_expansion(theta, log_weight, scale, num_classes)
 

@@ -1,7 +1,7 @@
 """What a job trains with: a loss, or a procedure around one."""
 
 from autorobustloss.methods import forward, jocor, logitclip, tuned_ce  # noqa: F401  (each registers its procedure)
-from autorobustloss.methods.criterion import create_criterion, matched
+from autorobustloss.methods.criterion import card_method, create_criterion, matched
 from autorobustloss.methods.registry import METHODS, Procedure, Setting
 from autorobustloss.methods.run import create_procedure, list_methods, run_method, train_networks
 from autorobustloss.methods.spec import MethodSpec
@@ -11,6 +11,7 @@ __all__ = [
     "MethodSpec",
     "Procedure",
     "Setting",
+    "card_method",
     "create_criterion",
     "create_procedure",
     "list_methods",

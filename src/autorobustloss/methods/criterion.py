@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import create_loss
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.zoo import Card
 
 
 class Scaled(nn.Module):
@@ -48,6 +49,16 @@ def matched(loss: nn.Module, num_classes: int) -> Scaled:
             f"is {pull:g} times cross-entropy's, expected a positive number; train it without match_scale"
         )
     return Scaled(loss, round(1 / pull, 12))
+
+
+def card_method(card: Card) -> MethodSpec:
+    """Return the method that trains with a learned loss: its numbers, so that a job says what it trains, not a name.
+
+    >>> from autorobustloss.losses import TaylorLoss
+    >>> card_method(Card.from_loss(TaylorLoss([0, 0, 0, 0, -1], scale="init"), name="a-mae")).name
+    'taylor'
+    """
+    return MethodSpec.of("taylor", theta=card.theta, log_weight=card.log_weight, scale=card.scale)
 
 
 def create_criterion(spec: MethodSpec, num_classes: int, device: torch.device | str = "cpu") -> nn.Module:

@@ -27,6 +27,7 @@ from autorobustloss.report.benchmark_figures import (
     feature_map,
     learning_curves,
     noise_sweep,
+    order_study,
 )
 from autorobustloss.report.folder import PAGE, PROVENANCE, folder_page, provenance_of
 from autorobustloss.report.style import render as render_figure
@@ -60,9 +61,18 @@ def write_experiment(
     write_table(folder, table, experiment.name if experiment.paper else f"table-{experiment.name}")
     names = {method: name for name, method in experiment.rows.items()}
     figures = benchmark_figures(experiment.entries, results, None if experiment.paper else table, names)
+    if experiment.picture == "orders":
+        figures = {"orders": order_study(means_by_method(table))}
     if features:
         figures["features"] = feature_map(features)
     return _finish(folder, {f"{experiment.name}-{kind}": figure for kind, figure in figures.items()}, results)
+
+
+def means_by_method(table: Table) -> dict[str, list[float]]:
+    """Return each method's accuracies at the last epoch, one per task that it has."""
+    rows = zip(table.methods, table.block("last").cells)
+    found = {name: [cell.mean for cell in cells if cell.mean is not None] for name, cells in rows}
+    return {name: means for name, means in found.items() if means}
 
 
 def write_table(folder: RunFolder, table: Table, stem: str = "table") -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from autorobustloss.benchmark.bench import VIEWS
 from autorobustloss.benchmark.table import Table
 from autorobustloss.errors import ConfigError, RunFolderError
 from autorobustloss.jobs.result import Result
@@ -18,12 +19,15 @@ from autorobustloss.report.html import Section, json_html, mapping_html, page, p
 PAGE = "report.html"
 CARD = "loss.json"
 PROVENANCE = "provenance.json"
+FIRST = "picture"
+"""The picture of a search, which comes before the tables; those of a benchmark come after."""
 
 CAPTIONS = {
     "picture": "The learned loss among its competitors, and the search that found it",
-    "curves": "Test accuracy per epoch, mean ± standard error over seeds",
-    "sweep": "Test accuracy against the noise rate",
-    "ranks": "Average ranks; a bar joins methods that do not differ significantly (Nemenyi, α = 0.05)",
+    "curves": "Test accuracy per epoch of each method as published, mean ± standard error over seeds",
+    "orders": "Test accuracy at the last epoch, mean ± standard error over tasks, by order of the learned polynomial",
+    "sweep": "Test accuracy of each method as published at the last epoch, against the noise rate",
+    "ranks": "Average ranks, as published; a bar joins methods that do not differ significantly (Nemenyi, α = 0.05)",
     "features": "t-SNE of penultimate features of test images, coloured by true class",
 }
 
@@ -42,10 +46,14 @@ def folder_page(path: str | Path) -> str:
     sections: list[Section] = []
     if (folder / CARD).is_file():
         sections.append(("The learned loss", _card_html(_read(folder / CARD))))
-    sections += [(_caption(file)[0], picture(file.read_bytes(), _caption(file)[1])) for file in _pictures(folder)]
-    for file in sorted(folder.glob("table*.json")):
-        table = _table(file)
-        sections.append((table.title, table_html(table)))
+    tables = sorted(folder.glob("table*.json"), key=lambda f: (_view(f), f.name))
+    for file in [*folder.glob(f"{FIRST}.svg"), *tables, *_pictures(folder)]:
+        if file.suffix == ".json":
+            table = _table(file)
+            sections.append((table.title, table_html(table)))
+        else:
+            title, caption = _caption(file)
+            sections.append((title, picture(file.read_bytes(), caption)))
     provenance = _provenance(folder)
     if provenance:
         sections.append(("Provenance", mapping_html(provenance)))
@@ -93,8 +101,12 @@ def _card_html(card: Any) -> str:
 
 def _pictures(folder: Path) -> list[Path]:
     order = list(CAPTIONS)
-    files = folder.glob("*.svg")
+    files = [file for file in folder.glob("*.svg") if file.stem != FIRST]
     return sorted(files, key=lambda f: (min((i for i, k in enumerate(order) if k in f.stem), default=99), f.name))
+
+
+def _view(file: Path) -> int:
+    return next((i for i, view in enumerate(VIEWS) if file.stem.endswith(view)), 0)
 
 
 def _caption(file: Path) -> tuple[str, str]:

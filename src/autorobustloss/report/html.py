@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from autorobustloss.benchmark.render import UNIT, best_rows, cell_text, cost_text, explanations, footer, rank_text
+from autorobustloss.benchmark.render import UNIT, best_rows, cell_text, explanations, footer, summary
 from autorobustloss.benchmark.table import SELECTIONS, Block, Table
 
 STYLE = """
@@ -66,7 +66,8 @@ def table_html(table: Table) -> str:
 
 def _block_html(table: Table, block: Block) -> str:
     best = best_rows(block)
-    heads = "".join(f'<th scope="col">{escape(_broken(text))}</th>' for text in (*table.tasks, "avg. rank", "cost"))
+    columns, *tails = summary(table, block)
+    heads = "".join(f'<th scope="col">{escape(_broken(text))}</th>' for text in (*table.tasks, *columns))
     rows = []
     for row, method in enumerate(table.methods):
         cells = block.cells[row]
@@ -74,7 +75,7 @@ def _block_html(table: Table, block: Block) -> str:
             f"<td{_attributes(row in best[column], cell.reason)}>{escape(cell_text(cell))}</td>"
             for column, cell in enumerate(cells)
         )
-        tail = f"<td>{rank_text(block.average_ranks[row])}</td><td>{cost_text(table.cost[row])}</td>"
+        tail = "".join(f"<td>{escape(text)}</td>" for text in tails[row])
         quoted = ' class="quoted"' if any(cell.mean is not None and not cell.n for cell in cells) else ""
         rows.append(f'<tr{quoted}><th scope="row">{escape(method)}</th>{shown}{tail}</tr>')
     below = f'<p class="soft">{escape(footer(block))}</p>' if footer(block) else ""

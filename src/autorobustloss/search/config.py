@@ -52,7 +52,7 @@ class SearchConfig:
                 "the number of tasks"
             )
         if not 0 < self.race <= 1:
-            raise ConfigError(f"got race={self.race}, expected a share in (0, 1]; 1 trains every candidate on every task")
+            raise ConfigError(f"got race={self.race}, expected a share in (0, 1], 1 for no race")
         self.strategy()  # complains about its part
 
     @property

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy  # loads `scipy.stats`, which takes a second, where that is first used
 
 from autorobustloss.jobs.result import Result
 
@@ -42,7 +42,7 @@ def mean_rank(scores: Scores) -> list[float]:
     """
     tasks = max((len(s) for s in scores if s is not None), default=1)
     table = np.array([[-1.0] * tasks if s is None else list(s) for s in scores])
-    return [float(v) for v in -rankdata(-table, axis=0).mean(axis=1)]
+    return [float(v) for v in -scipy.stats.rankdata(-table, axis=0).mean(axis=1)]
 
 
 def by_stage(scores: Scores, fitness: Callable[[Scores], list[float]]) -> list[float]:

@@ -168,9 +168,7 @@ def _race(
         if race < 1:
             keep = race_sizes(len(running), 2, race)[1] if stage[0] is not tasks[0] else len(running)
             running = sorted(sorted(running, key=lambda i: -np.mean(scores[i] or [0.0]))[:keep])
-        jobs = [
-            Job(task, methods[i], SPLIT_SEED, *draws, evaluate=("valid_clean",)) for i in running for task in stage
-        ]
+        jobs = [Job(task, methods[i], SPLIT_SEED, *draws, evaluate=("valid_clean",)) for i in running for task in stage]
         results = iter(evaluate(jobs, store, executor, reporter.on_result))
         trained += len(jobs)
         for i in running:

@@ -10,10 +10,6 @@ import numpy as np
 from autorobustloss.errors import ConfigError
 from autorobustloss.seeding import derive_seed
 
-with warnings.catch_warnings():  # cmaes announces its optional plotting and bounds features on import
-    warnings.simplefilter("ignore")
-    from cmaes import CMA
-
 LEARNING_RATE_ADAPTATION_FROM = 2000
 """Evaluations from which adapting the learning rate pays under noisy fitness; below, a larger population does."""
 
@@ -32,6 +28,9 @@ class Strategy:
             raise ConfigError(f"got population={population}, expected at least 4; try 12")
         if not sigma > 0:
             raise ConfigError(f"got sigma={sigma}, expected a positive number; try 0.5")
+        with warnings.catch_warnings():  # cmaes announces its optional plotting and bounds features on import
+            warnings.simplefilter("ignore")
+            from cmaes import CMA  # here, because it takes a second to import
         self._cma = CMA(
             mean=np.array(mean, dtype=float),
             sigma=float(sigma),

@@ -1,0 +1,186 @@
+"""`arl bench` from the outside: views, failures, learned losses, resuming."""
+
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+
+from autorobustloss.cli.main import main
+from autorobustloss.errors import ConfigError
+from autorobustloss.jobs import run as running
+from autorobustloss.jobs.store import Store
+from autorobustloss.losses import LOSSES, TaylorLoss
+from autorobustloss.zoo import Card, load_card, save_card, shelf
+
+BENCH = ["bench", "--models=linear", "--epochs=2", "--train-size=200", "--valid-size=100", "--workers=1", "--quiet"]
+BENCH += ["--noise=sym:0.4,pair:0.4", "--seeds=1"]
+SIZES = {"train": 200, "test": 80}
+THETA = [0.0] * 6 + [-1.0] + [0.0] * 5
+
+
+def run(*arguments, capsys):
+    code = main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def jobs(folder):
+    with Store(folder / "store.sqlite") as store:
+        return [job for job, _ in store.items()]
+
+
+def test_help_teaches_the_three_views(capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--match-scale --lr 0.1x,0.3x,1x,3x" in text
+    assert "three tables" in text
+
+
+def test_one_run_prints_the_three_views(tmp_path, capsys):
+    views = ["--methods=ce,mae", "--match-scale", "--lr=0.3x,1x"]
+    code, out, err = run(*BENCH, *views, "--out", tmp_path / "run", capsys=capsys)
+    assert code == 0, err
+    for title in ("as published", "cross-entropy's gradient at the start", "learning rate it likes best"):
+        assert f"{title}" in out
+    assert "lr×" in out
+    assert {p.name for p in (tmp_path / "run").glob("table-*.json")} == {
+        "table-published.json", "table-matched.json", "table-tuned.json",
+    }  # fmt: skip
+    low, high = sorted({job.task.protocol.lr for job in jobs(tmp_path / "run")})
+    assert low == pytest.approx(0.3 * high)
+
+
+def test_plain_numbers_are_learning_rates_and_may_be_swept(tmp_path, capsys):
+    arguments = [*BENCH, "--noise=sym:0.4", "--methods=ce", "--json"]
+    tables = json.loads(run(*arguments, "--lr=0.1,0.2", "--out", tmp_path / "a", capsys=capsys)[1])
+    assert list(tables) == ["published"]
+    assert len(tables["published"]["tasks"]) == 2
+    tables = json.loads(run(*arguments, "--lr=0.2,0.5x,1x", "--out", tmp_path / "b", capsys=capsys)[1])
+    assert list(tables) == ["published", "tuned"]
+    assert {job.task.protocol.lr for job in jobs(tmp_path / "b")} == {0.1, 0.2}
+
+
+@pytest.mark.parametrize("rates", ["fast", "1xx", "x", "0x"])
+def test_wrong_learning_rates_are_named(rates, tmp_path, capsys):
+    code, _, err = run(*BENCH, "--methods=ce", "--lr", rates, "--out", tmp_path / "run", capsys=capsys)
+    assert code == 2
+    assert "expected" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_factors_are_refused_where_nothing_is_swept(capsys):
+    code, _, err = run("train", "--lr", "0.3x", capsys=capsys)
+    assert code == 2
+    assert "arl bench" in err
+
+
+@pytest.mark.parametrize("flag", ["--lr=0.3x,1x", "--match-scale", "--seeds=5", "--epochs=3", "--noise=clean"])
+def test_a_table_of_the_paper_takes_no_grid_of_ones_own(flag, tmp_path, capsys):
+    code, _, err = run("bench", "table1", flag, "--out", tmp_path / "run", capsys=capsys)
+    assert code == 2
+    assert flag.partition("=")[0] in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_table5_searches_its_losses_and_goes_on_from_them(tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    arrays = {f"x_{part}": generator.random((count, 12, 12), dtype=np.float32) for part, count in SIZES.items()}
+    labels = {f"y_{part}": np.arange(count) % 10 for part, count in SIZES.items()}
+    np.savez(tmp_path / "mnist.npz", **arrays, **labels)
+    scale = "train=80,test=40,epochs=1,seeds=1,width=0.125,generations=1,population=4"
+    command = ["bench", "table5", "--data-dir", tmp_path, "--scale", scale, "--workers=1", "--quiet", "--json"]
+    code, out, err = run(*command, "--out", tmp_path / "run", capsys=capsys)
+    assert code == 0, err
+    table = json.loads(out)
+    own = dict(zip(table["tasks"], table["blocks"][0]["cells"][table["methods"].index("arl")]))
+    assert sum(cell["mean"] is not None for cell in own.values()) == 4
+    assert all(cell["mean"] is None for task, cell in own.items() if task.startswith("cifar100"))
+    cards = {card.parent.name: load_card(card) for card in (tmp_path / "run").glob("*/loss.json")}
+    assert set(cards) == {"mnist-sym-0-2", "mnist-sym-0-5", "mnist-sym-0-8", "mnist-map-0-4"}
+    trained = [job.method.options.get("theta") for job in jobs(tmp_path / "run" / "table5")]
+    assert {card.theta for card in cards.values()} == set(trained) - {None}
+    sizes = {folder.name: len(jobs(folder)) for folder in (tmp_path / "run").iterdir()}
+    assert run(*command, "--out", tmp_path / "run", capsys=capsys)[1] == out
+    assert sizes == {folder.name: len(jobs(folder)) for folder in (tmp_path / "run").iterdir()}
+
+
+def test_seed_is_not_taken_for_seeds(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*BENCH, "--seed", "7"])
+    assert stop.value.code == 2
+    assert "--seed" in capsys.readouterr().err
+
+
+def test_a_failing_method_costs_its_cells_and_the_exit_code(tmp_path, monkeypatch, capsys):
+    train = running.run_job
+
+    def fragile(job, *rest):
+        if job.method.name == "mae":
+            raise ConfigError("no memory for mae")
+        return train(job, *rest)
+
+    command = [*BENCH, "--methods=mae,ce,gce", "--out", tmp_path / "run"]
+    monkeypatch.setattr(running, "run_job", fragile)
+    code, out, err = run(*command, capsys=capsys)
+    assert code == 1
+    assert "2 trainings failed" in err
+    assert "no memory for mae" in err
+    assert "–: failed: no memory for mae" in out
+    assert {job.method.name for job in jobs(tmp_path / "run")} == {"ce", "gce"}
+    assert "no memory for mae" in (tmp_path / "run" / "report.html").read_text()
+    retried = []
+    monkeypatch.setattr(running, "run_job", lambda job, *rest: retried.append(job.method.name) or train(job, *rest))
+    code, out, err = run(*command, capsys=capsys)
+    assert (code, err) == (0, "")
+    assert retried == ["mae", "mae"]
+    assert "failed" not in out
+
+
+def test_a_learned_loss_is_its_numbers_in_the_jobs_and_its_name_in_the_table(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    card = Card.from_loss(TaylorLoss(THETA, scale="max"), name="arl-trial")
+    save_card(card, folder / "arl-trial.json")
+    monkeypatch.setattr(shelf, "CARDS", folder)
+    monkeypatch.setitem(LOSSES._factories, "arl-trial", shelf._factory(folder / "arl-trial.json"))
+    command = [*BENCH, "--match-scale", "--out", tmp_path / "run"]
+    code, out, err = run(*command, "--methods=ce,arl-trial", capsys=capsys)
+    assert code == 0, err
+    assert "arl-trial" in out
+    assert "taylor" not in out
+    learned = [job.method.options for job in jobs(tmp_path / "run") if job.method.name != "ce"]
+    assert {(o["theta"], o["scale"]) for o in learned} == {(tuple(THETA), "max")}
+    assert {o.get("match_scale", False) for o in learned} == {False, True}
+    # The same name with other numbers is another method: nothing of the old one is taken for it.
+    save_card(
+        Card.from_loss(TaylorLoss([2 * t for t in THETA], scale="max"), name="arl-trial"), folder / "arl-trial.json"
+    )
+    code, _, err = run(*command, "--methods=ce,arl-trial", capsys=capsys)
+    assert code == 1
+    assert "another configuration" in err
+    code, _, err = run(*command, f"--methods=arl-trial,{folder / 'arl-trial.json'}", capsys=capsys)
+    assert code == 2
+    assert "same method" in err
+    code, _, err = run(*command, "--methods=arl-trial(theta=[1])", capsys=capsys)
+    assert code == 2
+    assert "does not take" in err or "theta" in err
+
+
+def test_one_more_seed_or_method_trains_only_what_is_new(tmp_path, capsys):
+    store = tmp_path / "shared.sqlite"
+
+    def stored():
+        with sqlite3.connect(store) as database:
+            return dict(database.execute("SELECT key, created FROM results"))
+
+    seen, sizes = {}, []
+    for number, change in enumerate((["--methods=ce"], ["--methods=ce,mae"], ["--methods=ce,mae", "--seeds=2"])):
+        assert run(*BENCH, *change, "--store", store, "--out", tmp_path / str(number), capsys=capsys)[0] == 0
+        now = stored()
+        assert {key: now[key] for key in seen} == seen
+        seen = now
+        sizes.append(len(seen))
+    assert sizes == [2, 4, 8]
