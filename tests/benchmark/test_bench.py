@@ -24,7 +24,7 @@ class MadeUp:
         self.trained = []
         self.stop_after = stop_after
 
-    def map(self, jobs):
+    def map(self, jobs, failures=None):
         for job in jobs:
             if self.stop_after is not None and len(self.trained) >= self.stop_after:
                 raise KeyboardInterrupt

@@ -31,7 +31,7 @@ class MadeUp:
     def __init__(self):
         self.trained = []
 
-    def map(self, jobs):
+    def map(self, jobs, failures=None):
         for job in jobs:
             self.trained.append(job)
             value = 0.9 - abs(job.task.protocol.lr - 0.4) + int(job.key[:2], 16) / 1e5

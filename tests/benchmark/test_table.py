@@ -200,7 +200,7 @@ def test_compare_trains_what_the_store_lacks(tmp_path):
     class Trainer:
         trained = 0
 
-        def map(self, jobs):
+        def map(self, jobs, failures=None):
             for job in jobs:
                 self.trained += 1
                 yield job, result(job, [0.1, 0.2, 0.3])

@@ -26,7 +26,7 @@ class Backwards:
         self.ran: list[int] = []
         self.closed = False
 
-    def map(self, jobs):
+    def map(self, jobs, failures=None):
         try:
             for job in reversed(jobs):
                 if job.seed == self.fails_at:
@@ -102,7 +102,7 @@ def test_an_error_of_the_listener_or_the_store_cancels_what_runs():
 
 def test_the_stored_result_counts_where_another_process_was_first():
     class Slow(Backwards):
-        def map(self, jobs):
+        def map(self, jobs, failures=None):
             for job in jobs:
                 other = Result(job.key, History([1], [0.5]), 0.0, 1.0, "cpu", "elsewhere", {})
                 store.put(job, other)
@@ -114,7 +114,7 @@ def test_the_stored_result_counts_where_another_process_was_first():
 
 def test_an_executor_that_forgets_jobs_is_found_out():
     class Forgetful(Backwards):
-        def map(self, jobs):
+        def map(self, jobs, failures=None):
             yield from super().map(jobs[:-2])
 
     with (
@@ -125,16 +125,17 @@ def test_an_executor_that_forgets_jobs_is_found_out():
 
 
 class Fragile(Backwards):
-    """An executor at which some jobs fail every time."""
+    """An executor at which some jobs fail every time, and which notes them."""
 
     def __init__(self, *fail: int) -> None:
         super().__init__()
         self.fail = fail
 
-    def map(self, jobs):
+    def map(self, jobs, failures=None):
         for job in reversed(jobs):
             if job.seed in self.fail:
-                raise WorkerError(f"job {job.label} failed: no luck")
+                failures[job.key] = f"job {job.label} failed: no luck"
+                continue
             self.ran.append(job.seed)
             yield job, result(job)
 

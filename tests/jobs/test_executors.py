@@ -73,6 +73,13 @@ def test_a_job_that_raises_is_named(executor):
     assert len(list(executor.map(JOBS[:2]))) == 2
 
 
+def test_where_failures_are_noted_the_others_go_on(executor, expected):
+    failures = {}
+    assert histories(executor.map([*JOBS[:2], BROKEN, *JOBS[2:]], failures)) == expected
+    assert list(failures) == [BROKEN.key]
+    assert "no-such-loss" in failures[BROKEN.key]
+
+
 def test_an_unexpected_error_comes_with_its_traceback(executor):
     job = replace(JOBS[0], task=replace(TASK, protocol=replace(TASK.protocol, batch_size=1.5)))
     with pytest.raises(WorkerError, match=r"(?s)job ce on .* failed: TypeError: .*Traceback.*in fit"):
@@ -174,6 +181,17 @@ def test_a_worker_killed_while_idle_is_replaced(pool):
 def test_a_job_whose_worker_dies_twice_is_named(pool):
     with pytest.raises(WorkerError, match=r"ended twice in job die on digits.*\(killed by signal 9\).*fewer workers"):
         list(pool.map([job("die")]))
+
+
+@posix
+def test_noted_failures_and_deaths_cost_their_own_job_only(pool):
+    jobs = [job("a"), job("fail"), job("b"), job("die"), job("c")]
+    failures = {}
+    finished = {each.key for each, _ in pool.map(jobs, failures)}
+    assert finished == {each.key for each in jobs if each.method.name not in ("fail", "die")}
+    assert "as told" in failures[job("fail").key]
+    assert "ended twice" in failures[job("die").key]
+    assert busy(pool) == []
 
 
 def test_a_failure_cancels_the_rest_and_keeps_what_was_finished(pool):

@@ -136,6 +136,21 @@ def test_splits_are_made_once_for_jobs_that_share_them(digits):
     assert cache.get(JOB, replace(digits, fingerprint="other")) is not splits
 
 
+def test_new_noise_costs_labels_only(digits):
+    cache = SplitsCache()
+    jobs = [replace(JOB, noise_seed=seed, task=replace(TASK, noise=noise)) for seed, noise in
+            ((0, "sym:0.4"), (1, "sym:0.4"), (1, "pair:0.3"))]  # fmt: skip
+    one = cache.get(jobs[0], digits)
+    images = one.x_train.nbytes + one.x_valid.nbytes + one.x_test.nbytes
+    before = cache.bytes
+    for job in jobs[1:]:
+        splits, alone = cache.get(job, digits), SplitsCache().get(job, digits)
+        assert all(torch.equal(value, getattr(alone, name)) for name, value in vars(splits).items()
+                   if isinstance(value, torch.Tensor))  # fmt: skip
+        assert splits.x_train is one.x_train
+    assert cache.bytes - before < images / 4
+
+
 def test_a_trainer_makes_splits_once(digits, monkeypatch):
     made = []
     monkeypatch.setattr("autorobustloss.data.make_splits", lambda *a, **k: made.append(a) or make_splits(*a, **k))
@@ -149,7 +164,7 @@ def test_the_cache_is_bounded_and_drops_what_was_used_longest_ago(digits):
     size = SplitsCache()
     size.get(JOB, digits)
     cache = SplitsCache(max_bytes=2 * size.bytes + 10)
-    jobs = [replace(JOB, noise_seed=seed) for seed in range(3)]
+    jobs = [replace(JOB, split_seed=seed) for seed in range(3)]
     first, second = (cache.get(job, digits) for job in jobs[:2])
     cache.get(jobs[0], digits)
     cache.get(jobs[2], digits)

@@ -27,7 +27,7 @@ class FakeExecutor:
         self.jobs = []
         self.stopped = stopped
 
-    def map(self, jobs):
+    def map(self, jobs, failures=None):
         for job in jobs:
             self.jobs.append(job)
             loss = create_loss(job.method.name, **job.method.options)

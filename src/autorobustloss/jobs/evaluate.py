@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing
 
 from autorobustloss.errors import WorkerError
-from autorobustloss.jobs.executors import Executor
+from autorobustloss.jobs.executors import Executor, Failures
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.store import Store
@@ -17,7 +17,7 @@ def evaluate(
     store: Store,
     executor: Executor,
     on_result: Callable[[Job, Result, bool], None] | None = None,
-    failures: dict[str, str] | None = None,
+    failures: Failures | None = None,
 ) -> list[Result]:
     """Return the results of `jobs`, in their order; train only those that the store does not have.
 
@@ -37,9 +37,7 @@ def evaluate(
         for key, result in results.items():
             on_result(unique[key], result, True)
     missing = [job for key, job in unique.items() if key not in results]
-    with closing(
-        executor.map(missing) if failures is None else _whatever_fails(executor, missing, failures)
-    ) as finished:
+    with closing(executor.map(missing, failures)) as finished:
         for job, result in finished:
             results[job.key] = result = store.put(job, result)
             if on_result is not None:
@@ -48,26 +46,3 @@ def evaluate(
     if lost:
         raise WorkerError(f"the executor gave no result for {len(lost)} jobs, the first is {lost[0]}")
     return [results[job.key] for job in jobs if job.key in results]
-
-
-def _whatever_fails(
-    executor: Executor, jobs: Sequence[Job], failures: dict[str, str]
-) -> Generator[tuple[Job, Result], None, None]:
-    """Yield what an executor finishes, and go on after a failure.
-
-    An executor that fails does not say at which job, so what is left is run in halves until the job is alone.
-    """
-    done = set()
-    try:
-        with closing(executor.map(jobs)) as finished:
-            for job, result in finished:
-                done.add(job.key)
-                yield job, result
-        return
-    except WorkerError as error:
-        if len(jobs) == 1:
-            failures[jobs[0].key] = str(error)
-            return
-    left = [job for job in jobs if job.key not in done]
-    for half in (left[: len(left) // 2], left[len(left) // 2 :]):
-        yield from _whatever_fails(executor, half, failures)

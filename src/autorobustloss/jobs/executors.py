@@ -29,14 +29,18 @@ if TYPE_CHECKING:
     from autorobustloss.data import Dataset
 
 Results: TypeAlias = Generator[tuple[Job, Result], None, None]
+Failures: TypeAlias = dict[str, str]
+"""What went wrong, by the key of the job."""
 
 
 class Executor(ABC):
     """What `evaluate` needs: run jobs, yield (job, result) as they finish, raise WorkerError when one fails."""
 
     @abstractmethod
-    def map(self, jobs: Sequence[Job]) -> Results:
+    def map(self, jobs: Sequence[Job], failures: Failures | None = None) -> Results:
         """Yield every job with its result, in the order in which they finish.
+
+        failures: where given, a job that fails is noted there, by its key, and the others go on.
 
         Closing the generator, or an error, cancels the jobs that have not finished.
         """
@@ -59,15 +63,19 @@ class SerialExecutor(Executor):
         self.cohorts = cohorts
         self.run: Callable[[Job], Result] = (CohortTrainer if cohorts else Trainer)(datasets, device)
 
-    def map(self, jobs: Sequence[Job]) -> Results:
+    def map(self, jobs: Sequence[Job], failures: Failures | None = None) -> Results:
         """Yield every job with its result, in order; a cohort when its first job's turn comes."""
-        for unit in by_cohort(jobs) if self.cohorts else one_by_one(jobs):
+        pending = deque(by_cohort(jobs) if self.cohorts else one_by_one(jobs))
+        while pending:
+            unit = pending.popleft()
             results = run_unit(self.run, unit)
-            for job in unit:
+            for number, job in enumerate(unit, 1):
                 try:
                     result = next(results)
                 except Exception as error:
-                    raise WorkerError(describe_failure(job, error)) from error
+                    _note(job, WorkerError(describe_failure(job, error)), failures)
+                    pending.extendleft(one_by_one(unit[number:])[::-1])
+                    break
                 yield job, result
 
 
@@ -97,7 +105,7 @@ class ProcessExecutor(Executor):
         self._pool: list[Worker] = []
         self._seconds: dict[tuple[Task, str], float] = {}
 
-    def map(self, jobs: Sequence[Job]) -> Results:
+    def map(self, jobs: Sequence[Job], failures: Failures | None = None) -> Results:
         """Yield every job with its result as it finishes; jobs that took long before start first."""
         if self._busy():
             raise WorkerError("got a second map while the first goes on; finish or close that, or use another executor")
@@ -106,26 +114,32 @@ class ProcessExecutor(Executor):
         try:
             while pending or self._busy():
                 self._assign(pending)
-                finished, failure = [], None
+                finished: list[tuple[Job, Result]] = []
+                failed: list[tuple[Job, WorkerError]] = []
                 for worker, job in self._wait():
+                    unit = worker.jobs
                     try:
                         result = worker.receive()
                     except WorkerDiedError as death:
                         self._discard(worker)
                         deaths[job.key] += 1
-                        pending.extendleft(one_by_one(worker.jobs)[::-1])
-                        failure = WorkerError(str(death)) if deaths[job.key] > 1 else failure
+                        if deaths[job.key] > 1:
+                            failed.append((job, WorkerError(str(death))))
+                            unit.popleft()
+                        pending.extendleft(one_by_one(tuple(unit))[::-1])
                     except WorkerError as error:
-                        failure = error
+                        failed.append((job, error))
+                        pending.extendleft(one_by_one(tuple(unit)[1:])[::-1])
+                        worker.jobs.clear()
                     else:
                         finished += [(job, result)] if result is not None else []
-                if failure is None:
+                if failures is not None or not failed:
                     self._assign(pending)  # before the caller gets to store what is finished: no core waits for that
                 for job, result in finished:
                     self._seconds[job.task, job.method.name] = result.wall_time
                     yield job, result
-                if failure is not None:
-                    raise failure
+                for job, failure in failed:
+                    _note(job, failure, failures)
         finally:
             for worker in self._busy():
                 self._discard(worker)
@@ -166,6 +180,12 @@ class ProcessExecutor(Executor):
     def _discard(self, worker: Worker) -> None:
         self._pool.remove(worker)
         worker.kill()
+
+
+def _note(job: Job, error: WorkerError, failures: Failures | None) -> None:
+    if failures is None:
+        raise error
+    failures[job.key] = str(error)
 
 
 def usable_cores() -> int:

@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,9 @@ class Trainer:
 class SplitsCache:
     """The splits used last, as long as they fit into `max_bytes`; 0 keeps none.
 
-    The jobs of one generation or one table row share data, noise and seeds, so most find their splits made.
+    The jobs of one generation or one table row share data, noise and seeds, so most find their splits made. Splits that
+    differ in their noise only share their images, so that a long search, with new noise each generation, keeps no more
+    of them than a short one.
     """
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
@@ -109,10 +111,12 @@ class SplitsCache:
         from autorobustloss.data import make_splits
 
         task = job.task
-        key = (dataset.fingerprint, task.dataset, task.noise, job.split_seed, job.noise_seed, device)
+        images = (dataset.fingerprint, task.dataset, job.split_seed, device)
+        key = (*images, task.noise, job.noise_seed)
         if key not in self._splits:
             made = make_splits(dataset, task.dataset, task.noise, job.split_seed, job.noise_seed, allow_hopeless=True)
-            self._splits[key] = made.to(device)
+            alike = next((s for k, s in reversed(self._splits.items()) if k[: len(images)] == images), None)
+            self._splits[key] = made.to(device) if alike is None else _with_images_of(alike, made, device)
         self._splits.move_to_end(key)
         splits = self._splits[key]
         while self._splits and self.bytes > self.max_bytes:
@@ -122,15 +126,17 @@ class SplitsCache:
     @property
     def bytes(self) -> int:
         """Memory of all kept splits."""
-        return sum(_bytes(splits) for splits in self._splits.values())
+        tensors = (v for s in self._splits.values() for v in vars(s).values() if isinstance(v, Tensor))
+        return sum({t.data_ptr(): t.nbytes for t in tensors}.values())
 
     def __len__(self) -> int:
         return len(self._splits)
 
 
-def _bytes(splits: Splits) -> int:
-    tensors = (getattr(splits, f.name) for f in fields(splits))
-    return sum(t.nbytes for t in tensors if isinstance(t, Tensor))
+def _with_images_of(alike: Splits, made: Splits, device: str) -> Splits:
+    """Return splits on a device, with the images of others that are drawn from the same data by the same seed."""
+    images = {name: getattr(alike, name) for name in ("x_train", "x_valid", "x_test")}
+    return replace(replace(made, **{name: x[:0] for name, x in images.items()}).to(device), **images)
 
 
 def known_noise(noise: str, dataset_name: str, splits: Splits) -> Tensor | None:

@@ -64,8 +64,8 @@ class Worker:
     def receive(self) -> Result | None:
         """Return the result of `job`, or None for the news that the process is up.
 
-        Raises WorkerError with the traceback of a job that failed, which ends its unit, WorkerDiedError when the
-        process has ended.
+        Raises WorkerError with the traceback of a job that failed, which ends its unit (the caller clears `jobs`),
+        WorkerDiedError when the process has ended.
         """
         try:
             message = json.loads(self.connection.recv_bytes())
@@ -75,7 +75,6 @@ class Worker:
             self._up = True
             return None
         if "failure" in message:
-            self.jobs.clear()
             raise WorkerError(message["failure"])
         self.jobs.popleft()
         return Result.from_dict(message["result"])

@@ -1,0 +1,17 @@
+PYTHON ?= python
+
+.PHONY: bench bench-docs test lint
+
+bench:  ## speed, as ratios measured side by side; on a quiet machine. BENCH="--only loss --json FILE" for a part
+	$(PYTHON) -m benchmarks $(BENCH)
+
+bench-docs:  ## the same, and put the tables into docs/speed.md
+	$(PYTHON) -m benchmarks --write docs/speed.md $(BENCH)
+
+test:
+	$(PYTHON) -m pytest -q
+
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy

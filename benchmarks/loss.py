@@ -1,0 +1,116 @@
+"""The loss: value and gradient of a batch against `F.cross_entropy`, eager and compiled."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autorobustloss.losses import TaylorLoss, create_loss, list_losses
+from benchmarks.settings import Settings, candidates, threads
+from benchmarks.table import Table, times, verdict, worst
+from benchmarks.timing import Spread, side_by_side
+
+SIZES = {2: 128, 10: 128, 100: 128, 1000: 4096, 32000: 128}
+"""Classes, and samples in a batch: small batches for few classes, 4 million numbers for many."""
+
+COMPILED, EAGER = 1.1, 1.6
+COMPILED_AT = (10, 100, 1000, 32000)
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def ours() -> dict[str, LossFunction]:
+    theta = candidates(1)[0]
+    return {
+        "taylor": TaylorLoss(theta, scale="max"),
+        "taylor + log": TaylorLoss(theta, log_weight=0.2, scale="max"),
+    }
+
+
+def normalised() -> dict[str, LossFunction]:
+    """Return the competitors that divide by a sum over all classes, alone and in pairs."""
+    names = [n for n in list_losses() if n.startswith(("nce", "nfl", "anl"))]
+    return {name: create_loss(name) for name in names}
+
+
+def measure(settings: Settings) -> list[Table]:
+    """Return a table of ratios to cross-entropy, eager and compiled."""
+    sizes = {2: 8, 10: 8} if settings.quick else SIZES
+    eager: dict[int, dict[str, Spread]] = {}
+    compiled: dict[int, dict[str, Spread]] = {}
+    compiler = "" if settings.quick else _no_compiler()
+    with threads(1):
+        for classes, samples in sizes.items():
+            settings.log(f"loss: {samples} × {classes}")
+            losses = {"ce": F.cross_entropy, **ours(), **normalised()}
+            eager[classes] = _ratios(settings, losses, samples, classes)
+            if classes in COMPILED_AT and not settings.quick and not compiler:
+                settings.log(f"loss: {samples} × {classes}, compiled")
+                losses = {"ce": F.cross_entropy, **ours()}
+                torch._dynamo.reset()
+                compiled[classes] = _ratios(settings, {n: _compiled(f) for n, f in losses.items()}, samples, classes)
+    return [_table(sizes, eager, compiled, compiler)]
+
+
+def _ratios(settings: Settings, losses: dict[str, LossFunction], samples: int, classes: int) -> dict[str, Spread]:
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(samples, classes, generator=draw).requires_grad_()
+    labels = torch.randint(classes, (samples,), generator=draw)
+    things = {name: _gradient(loss, logits, labels) for name, loss in losses.items()}
+    timed = side_by_side(things, *((2, 0.0005) if settings.quick else (9, 0.02)))
+    return {name: timed.ratio(name, "ce") for name in things if name != "ce"}
+
+
+def _gradient(loss: LossFunction, logits: Tensor, labels: Tensor) -> Callable[[], object]:
+    return lambda: torch.autograd.grad(loss(logits, labels), logits)
+
+
+def _compiled(loss: LossFunction) -> LossFunction:
+    return torch.compile(loss, fullgraph=True, dynamic=False)
+
+
+def _no_compiler() -> str:
+    """Return why nothing can be compiled here, or nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            torch.compile(lambda x: x.sin() + 1)(torch.ones(4))
+        except Exception as error:
+            return f"torch.compile does not work here: {str(error).splitlines()[0]}"
+    return ""
+
+
+def _table(
+    sizes: dict[int, int], eager: dict[int, dict[str, Spread]], compiled: dict[int, dict[str, Spread]], compiler: str
+) -> Table:
+    names = list(eager[min(sizes)])
+    columns = ["loss", *(f"{n}×{c}" for c, n in sizes.items())]
+    rows = [[name, *(times(eager[c][name]) for c in sizes)] for name in names]
+    for name in ours():
+        if compiled:
+            rows.append([f"{name}, compiled", *(times(compiled[c][name]) if c in compiled else "" for c in sizes)])
+    slowest = worst((eager[c][name].median, f"{name}, C = {c}") for c in sizes for name in ours())
+    notes = [
+        "value and gradient of a batch (N×C), as a multiple of F.cross_entropy's time in the same mode; one thread",
+        verdict(f"eager ≤ {EAGER:g}×", slowest[0] <= EAGER, f"worst {slowest[0]:.2f}×, {slowest[1]}"),
+    ]
+    if compiled:
+        slowest = worst((compiled[c][n].median, f"{n}, C = {c}") for c in compiled for n in ours())
+        notes.append(
+            verdict(
+                f"compiled ≤ {COMPILED:g}× (C ≥ 10)", slowest[0] <= COMPILED, f"worst {slowest[0]:.2f}×, {slowest[1]}"
+            )
+        )
+    elif compiler:
+        notes.append(compiler)
+    cheaper = {c: sorted(n for n in normalised() if eager[c][n].median <= eager[c]["taylor"].median) for c in sizes}
+    found = "; ".join(f"C = {c}: {', '.join(names)} cheaper" for c, names in cheaper.items() if names)
+    notes.append(verdict("taylor costs less than every normalised loss", not found, found or "at every C"))
+    data = {
+        mode: {c: {n: vars(s) for n, s in by_name.items()} for c, by_name in ratios.items()}
+        for mode, ratios in (("eager", eager), ("compiled", compiled))
+    }
+    return Table("Loss: value and gradient against cross-entropy", columns, rows, notes, data)
