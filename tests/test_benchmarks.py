@@ -137,3 +137,18 @@ def test_every_section_runs(tmp_path):
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert text.count("### ") == sum(len(tables) for name, tables in data.items() if name != "machine")
+
+
+def test_economy_counts_the_steps_to_the_plain_searchs_level():
+    from benchmarks import economy
+
+    unit = economy.steps_per_candidate()
+    budget = economy.CANDIDATES * unit
+    plain = [[share * budget, value] for share, value in ((0.25, 0.40), (0.5, 0.47), (0.75, 0.50), (1.0, 0.53))]
+    fast = [[0.1 * budget, 0.45], [0.2 * budget, 0.51], [0.34 * budget, 0.55]]
+    slow = [[0.1 * budget, 0.30], [0.34 * budget, 0.49]]
+    curves = {("plain", 0): plain, ("canonical space", 0): fast, ("race", 0): slow}
+    rows = {line.split("|")[1].strip(): line for line in economy.table_of(curves, unit).splitlines()}
+    assert rows["canonical space"].endswith("| 0.20 | 0.20 |")  # the level is the mean of 47, 50 and 53
+    assert rows["race"].endswith("| - | not reached |")
+    assert f"{100 * economy.value_at(plain, budget / 3):.1f}" in rows["plain"]
