@@ -69,8 +69,8 @@ def variants() -> dict[str, SearchConfig]:
         "1 of 2 tasks": replace(plain, tasks_per_generation=1),
         "chance rule": patient(plain),
         "population 22": replace(plain, population=22),
-        "improved": replace(plain, space=Space("canonical"), population=9, start="mae", race=0.5),
-        "improved+log": replace(plain, space=Space("canonical+log"), population=9, start="mae", race=0.5),
+        "canonical, start at MAE, race": replace(plain, space=Space("canonical"), population=9, start="mae", race=0.5),
+        "canonical+log, start at MAE, race": replace(plain, space=Space("canonical+log"), population=9, start="mae", race=0.5),
     }
 
 
@@ -219,7 +219,7 @@ def draw(curves: dict[tuple[str, int], list], unit: int, out: Path) -> None:
         values = np.array([[value_at(p, s) for s in grid] for p in own])
         colour = OKABE_ITO[i % len(OKABE_ITO)]
         axes.plot(grid / unit, 100 * np.median(values, axis=0), color=colour, label=name, ls=LINES[i % len(LINES)])
-        if name in ("plain", "improved"):
+        if name in ("plain", "canonical space"):
             axes.fill_between(
                 grid / unit, 100 * values.min(0), 100 * values.max(0), color=colour, alpha=0.15, linewidth=0
             )
