@@ -252,7 +252,7 @@ def _write_power_sum(n: int, powers: dict[int, Tensor], out: Tensor) -> None:
 def _log_p_label(input: Tensor, p_label: Tensor, at_label: Tensor) -> Tensor:
     """Return log ŷ_label, (M, 1), from ŷ_label, or from the logits where that is about to lose its digits."""
     log_p = p_label.log()
-    if input.device.type != "cpu" or p_label.amin() < UNDERFLOW:  # elsewhere than on the CPU a look costs more
+    if input.device.type != "cpu" or (len(p_label) and p_label.amin() < UNDERFLOW):  # off the CPU a look costs more
         exact = input.gather(1, at_label) - input.logsumexp(1, keepdim=True)
         log_p = torch.where(p_label < UNDERFLOW, exact, log_p)
     return log_p
