@@ -115,24 +115,42 @@ def _gradient(p: Tensor, target: Tensor, c: Coefficients) -> Tensor:
 
 
 class _Traced(torch.autograd.Function):
-    """`hard_loss` for `torch.compile`, which makes few sweeps of plain code, but fewer of `_gradient` than of autograd.
+    """`hard_loss` for `torch.compile`, which makes one sweep over the logits of each of these loops over plain code.
+
+    With u_k = exp(z_k − max z) and s = Σ u, the power sums Σ_k ŷ_kⁿ = Σ u_kⁿ / sⁿ come from the very sweep that sums
+    the exponentials, and with them the value and Σ_k ŷ_k G′(ŷ_k). So the backward pass is one sweep as well.
 
     In the older style, without `setup_context`, because older tracers take no other: no `vmap` reaches it.
     """
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
-        ctx.c, p = c, input.softmax(1)
-        ctx.save_for_backward(p, target)
-        at_label = target.unsqueeze(1)
-        # log ŷ_label = z_label − max z + log max ŷ: no second exponential, no digit lost for large logits.
-        log_p_label = input.gather(1, at_label) - input.amax(1, keepdim=True) + p.amax(1, keepdim=True).log()
-        return _value(p, log_p_label, target, c)
+        largest = input.amax(1, keepdim=True)
+        u = (input - largest).exp()
+        total = u.sum(1, keepdim=True)
+        log_p_label = input.gather(1, target.unsqueeze(1)) - largest - total.log()
+        p_label = log_p_label.exp()
+        value = _powers(p_label, c.label) - c.log_weight * log_p_label + c.offset
+        slope = torch.zeros_like(value)
+        power, inverse = u, 1 / total
+        for n, coefficient in enumerate(c.others, 2):
+            power = power * u
+            power_sum = power.sum(1, keepdim=True) * inverse**n
+            value = value + coefficient * power_sum
+            slope = slope + n * coefficient * power_sum
+        ctx.c = c
+        ctx.save_for_backward(input, target, largest, inverse, slope, p_label)
+        return value.squeeze(1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        p, target = ctx.saved_tensors
-        return _gradient(p, target, ctx.c) * grad.unsqueeze(1), None, None
+        input, target, largest, inverse, slope, p_label = ctx.saved_tensors
+        slopes, label_slopes, log_weight = _slopes(ctx.c)
+        pull = _powers(p_label, label_slopes) - log_weight
+        p = (input - largest).exp() * inverse
+        is_label = torch.arange(input.shape[1], device=input.device) == target.unsqueeze(1)
+        result = p * (_powers(p, slopes) - (slope + pull)) + torch.where(is_label, pull, 0.0)
+        return result * grad.unsqueeze(1), None, None
 
 
 class _ClosedForm(torch.autograd.Function):
