@@ -91,7 +91,7 @@ def critical_difference_diagram(
     axes.set_ylim(-(bars + 0.24 * half + 0.3), 0.75)
     axes.axis("off")
     axes.plot([low, high], [0, 0], color="black", linewidth=1)
-    for tick in range(low, high + 1):
+    for tick in range(low, high + 1, 1 if high <= 15 else 2):  # more than fifteen numbers run into each other
         axes.plot([tick, tick], [0, 0.07], color="black", linewidth=1)
         axes.text(tick, 0.12, str(tick), ha="center", va="bottom", fontsize=8)
     axes.plot([low, low + min(difference, high - low)], [0.48, 0.48], color=OKABE_ITO[4], linewidth=2)
