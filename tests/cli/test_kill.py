@@ -1,4 +1,4 @@
-"""kill -9 a search at ten random moments and rerun it: the same loss, bit for bit, and nothing is trained twice."""
+"""kill -9 a search, or a benchmark, and rerun it: the same numbers, and nothing is trained twice."""
 
 import json
 import os
@@ -11,15 +11,20 @@ import time
 
 import pytest
 
-COMMAND = ["search", "--quiet", "--json", "--models=linear,mlp2", "--noise=sym:0.4", "--epochs=20"]
-COMMAND += ["--train-size=300", "--valid-size=100", "--generations=4", "--population=5", "--finalists-seeds=1"]
-COMMAND += ["--compare=ce", "--compare-seeds=1"]
+from autorobustloss.cli.main import main
+
+SEARCH = ["search", "--quiet", "--json", "--models=linear,mlp2", "--noise=sym:0.4", "--epochs=20"]
+SEARCH += ["--train-size=300", "--valid-size=100", "--generations=4", "--population=5", "--finalists-seeds=1"]
+SEARCH += ["--compare=ce", "--compare-seeds=1"]
+BENCH = ["bench", "--quiet", "--json", "--models=linear", "--methods=ce,gce,mae", "--noise=sym:0.4,pair:0.4"]
+BENCH += ["--train-size=300", "--valid-size=100", "--epochs=40", "--seeds=2", "--workers=1"]
+BENCH_JOBS = 3 * 2 * 2
 PATIENCE = 240.0
 
 
-def start(out, workers):
+def start(command, out):
     return subprocess.Popen(
-        [sys.executable, "-m", "autorobustloss", *COMMAND, f"--workers={workers}", "--out", str(out)],
+        [sys.executable, "-m", "autorobustloss", *command, "--out", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -48,27 +53,32 @@ def wait_for(process, out, results):
     """Wait until the store holds so many results, or the process has ended; return whether it still runs."""
     deadline = time.monotonic() + PATIENCE
     while len(stored(out)) < results and process.poll() is None:
-        assert time.monotonic() < deadline, "the search makes no progress"
-        time.sleep(0.1)
+        assert time.monotonic() < deadline, "the run makes no progress"
+        time.sleep(0.02)
     return process.poll() is None
 
 
+def kill(process):
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
 @pytest.mark.slow
-def test_killed_at_ten_random_moments(tmp_path):
+def test_a_search_killed_at_ten_random_moments(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     draw = random.Random(0)
     seen: dict[str, object] = {}
-    for kill in range(10):
-        process = start(killed, workers=1 + kill % 2)
+    for number in range(10):
+        process = start([*SEARCH, f"--workers={1 + number % 2}"], killed)
         running = wait_for(process, killed, len(seen) + draw.randint(0, 4))
         time.sleep(draw.uniform(0, 0.3))
         assert running, process.communicate()[1].decode()
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        kill(process)
         now = stored(killed)
         assert {key: now.get(key) for key in seen} == seen, "a finished job was lost or trained again"
         seen = now
-    again, uninterrupted = finish(start(killed, workers=1)), finish(start(whole, workers=2))
+    again = finish(start([*SEARCH, "--workers=1"], killed))
+    uninterrupted = finish(start([*SEARCH, "--workers=2"], whole))
     now = stored(killed)
     assert {key: now.get(key) for key in seen} == seen
     assert now.keys() == stored(whole).keys()
@@ -76,3 +86,22 @@ def test_killed_at_ten_random_moments(tmp_path):
         assert again[part] == uninterrupted[part]
     cards = [json.loads((folder / "loss.json").read_text()) for folder in (whole, killed)]
     assert cards[0]["theta"] == cards[1]["theta"]
+
+
+@pytest.mark.slow
+def test_a_benchmark_killed_and_rerun_trains_nothing_twice(tmp_path, capsys):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = start(BENCH, killed)
+    running = wait_for(process, killed, BENCH_JOBS // 3)
+    assert running, process.communicate()[1].decode()
+    kill(process)
+    seen = stored(killed)
+    assert BENCH_JOBS // 3 <= len(seen) < BENCH_JOBS
+    resumed = finish(start(BENCH, killed))["published"]
+    assert main([*BENCH, "--out", str(whole)]) == 0
+    uninterrupted = json.loads(capsys.readouterr().out)["published"]
+    now = stored(killed)
+    assert {key: now.get(key) for key in seen} == seen, "a finished job was lost or trained again"
+    assert now.keys() == stored(whole).keys()
+    assert len(now) == BENCH_JOBS
+    assert resumed["blocks"] == uninterrupted["blocks"]

@@ -223,7 +223,7 @@ def _sweep_for_value(input: Tensor, at_label: Tensor, c: Coefficients) -> tuple[
         p = torch.softmax(z_, dim=1)
         torch.gather(p, 1, at_, out=p_label_)
         if c.others:
-            torch.sum(_weighted_powers(p, c.others, _products(p, len(c.others) + 1)), dim=1, out=total_)
+            torch.sum(_weighted_powers(_products(p, len(c.others) + 1), c.others), dim=1, out=total_)
     return [(1.0, total)] if c.others else [], p_label
 
 
@@ -248,7 +248,7 @@ def _sweep(input: Tensor, at_label: Tensor, c: Coefficients, share: float) -> tu
             pull -= share * log_weight
         if slopes:
             powers = _products(p, highest)
-            terms = _weighted_powers(p, slopes, powers)
+            terms = _weighted_powers(powers, slopes)
             torch.sum(terms, dim=1, out=sums_[0])
             for n, sum_ in zip(taken, sums_[1:]):
                 _write_power_sum(n, powers, sum_)
@@ -297,8 +297,8 @@ def _powers(x: Tensor, c: Sequence[Any]) -> Tensor:
     return value
 
 
-def _weighted_powers(x: Tensor, c: Sequence[float], powers: dict[int, Tensor]) -> Tensor:
-    """Return c₀x² + c₁x³ + … in as few sweeps over the numbers as PyTorch can.
+def _weighted_powers(powers: dict[int, Tensor], c: Sequence[float]) -> Tensor:
+    """Return c₀x² + c₁x³ + … from the `_products` of x, in as few sweeps over the numbers as PyTorch can.
 
     Each xⁿ is a product of two powers of about half the exponent, multiplied and added up in one sweep (`addcmul`);
     Horner's rule takes two sweeps a term, one of them slow for its scalar.

@@ -165,16 +165,14 @@ def _race(
     running = [i for i, ok in enumerate(accepted) if ok]
     trained = 0
     for stage in [tasks] if race == 1 else [[task] for task in tasks]:
-        if race < 1:
-            keep = race_sizes(len(running), 2, race)[1] if stage[0] is not tasks[0] else len(running)
-            running = sorted(sorted(running, key=lambda i: -np.mean(scores[i] or [0.0]))[:keep])
         jobs = [Job(task, methods[i], SPLIT_SEED, *draws, evaluate=("valid_clean",)) for i in running for task in stage]
         results = iter(evaluate(jobs, store, executor, reporter.on_result))
         trained += len(jobs)
         for i in running:
             new = _scores([next(results) for _ in stage])
             scores[i] = None if new is None else [*(scores[i] or []), *new]
-        running = [i for i in running if scores[i] is not None]
+        alive = {i: float(np.mean(score)) for i in running if (score := scores[i]) is not None}
+        running = sorted(sorted(alive, key=lambda i: -alive[i])[: math.ceil(race * len(alive))])
     return scores, trained
 
 

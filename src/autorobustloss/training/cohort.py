@@ -28,9 +28,9 @@ from torch.utils._pytree import tree_map
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.functional import Coefficients, hard_loss
 from autorobustloss.seeding import torch_generator
-from autorobustloss.training.evaluation import EVALUATION_BATCH, autocast, labelled_splits
+from autorobustloss.training.evaluation import EVALUATION_BATCH, autocast, hits, labelled_splits
 from autorobustloss.training.history import SPLITS, History
-from autorobustloss.training.loop import EXPLODED, augmentation, batches, chance_level
+from autorobustloss.training.loop import augmentation, batches, diverged, stuck_at_chance
 from autorobustloss.training.optimisers import create_optimiser, learning_rate, momentum
 from autorobustloss.training.protocol import Protocol
 from autorobustloss.training.smoothing import create_smoothing
@@ -92,13 +92,13 @@ def fit_cohort(
             if k not in running:
                 continue
             history = histories[k]
-            if not (math.isfinite(loss) and norm <= EXPLODED):
+            if diverged(loss, norm):
                 histories[k] = replace(history, stopped="diverged", steps=cohort.steps)
                 running.remove(k)
                 continue
             history.train_loss.append(loss)
             history.train_accuracy.append(accuracy)
-            if epoch == protocol.patience_at_chance and max(history.train_accuracy) <= chance_level(splits.y_train):
+            if epoch == protocol.patience_at_chance and stuck_at_chance(history, splits.y_train):
                 histories[k] = replace(history, stopped="chance")
                 stopping.add(k)
         if epoch == protocol.epochs:
@@ -183,16 +183,13 @@ class _Cohort:
     def accuracies(self, targets: dict[str, tuple[Tensor, Tensor]]) -> dict[str, list[float]]:
         """Return what `evaluation.accuracies` does, for each candidate."""
         self.network.eval()
-        predictions: dict[int, Tensor] = {}
-        scores = {}
         rows = max(self.protocol.batch_size, EVALUATION_BATCH // 4)
+
+        def predict(x: Tensor) -> Tensor:
+            return torch.cat([self._predictions(part) for part in x.split(rows)], dim=1)
+
         with self.shown():
-            for name, (x, labels) in targets.items():
-                if id(x) not in predictions:
-                    predictions[id(x)] = torch.cat([self._predictions(part) for part in x.split(rows)], dim=1)
-                known = labels >= 0
-                scores[name] = (predictions[id(x)] == labels)[:, known].double().mean(1).tolist()
-        return scores
+            return {name: right.double().mean(1).tolist() for name, right in hits(predict, targets).items()}
 
     def _step(self, x: Tensor, y: Tensor) -> Any:
         """Return all candidates' gradients, new buffers, mean losses and numbers of right predictions on a batch."""

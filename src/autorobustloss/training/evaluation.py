@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -34,18 +34,28 @@ def labelled_splits(splits: Splits, evaluate: Sequence[str]) -> dict[str, tuple[
 def accuracies(
     networks: Iterable[nn.Module], targets: dict[str, tuple[Tensor, Tensor]], precision: str = "float32"
 ) -> dict[str, float]:
-    """Return the accuracy on each split over its known labels, the mean over the networks.
+    """Return the accuracy on each split over its known labels, the mean over the networks."""
+    networks = list(networks)
 
-    Splits that share their inputs (the two label vectors of the validation images) share one pass.
+    def predict(x: Tensor) -> Tensor:
+        return torch.stack([logits(network, x, precision).argmax(-1) for network in networks])
+
+    return {name: right.double().mean().item() for name, right in hits(predict, targets).items()}
+
+
+def hits(predict: Callable[[Tensor], Tensor], targets: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Return which known labels of each split are predicted: (networks, known labels), by the split's name.
+
+    predict: inputs -> predictions, (networks, N). Splits that share their inputs (the two label vectors of the
+    validation images) share one call.
     """
     predictions: dict[int, Tensor] = {}
-    scores = {}
+    found = {}
     for name, (x, labels) in targets.items():
         if id(x) not in predictions:
-            predictions[id(x)] = torch.stack([logits(network, x, precision).argmax(-1) for network in networks])
-        known = labels >= 0
-        scores[name] = (predictions[id(x)] == labels)[:, known].double().mean().item()
-    return scores
+            predictions[id(x)] = predict(x)
+        found[name] = (predictions[id(x)] == labels)[:, labels >= 0]
+    return found
 
 
 @torch.inference_mode()

@@ -73,11 +73,11 @@ def fit(
         run = _Run(objective, splits, protocol, seed)
         for epoch in range(1, protocol.epochs + 1):
             loss, accuracy, norm = run.epoch(epoch)
-            if not (math.isfinite(loss) and norm <= EXPLODED):
+            if diverged(loss, norm):
                 return replace(history, stopped="diverged", steps=run.steps)
             history.train_loss.append(loss)
             history.train_accuracy.append(accuracy)
-            if epoch == protocol.patience_at_chance and max(history.train_accuracy) <= chance_level(splits.y_train):
+            if epoch == protocol.patience_at_chance and stuck_at_chance(history, splits.y_train):
                 history = replace(history, stopped="chance")
             last = epoch == protocol.epochs or bool(history.stopped)
             with run.shown():
@@ -158,6 +158,16 @@ def batches(order: Tensor, batch_size: int) -> Iterator[Tensor]:
     for index in order.split(batch_size):
         if len(index) > 1 or len(order) == 1 or batch_size == 1:
             yield index
+
+
+def diverged(loss: float, norm: float) -> bool:
+    """Return whether an epoch's mean loss, or the norm of the weights after it, says that training has diverged."""
+    return not (math.isfinite(loss) and norm <= EXPLODED)
+
+
+def stuck_at_chance(history: History, labels: Tensor) -> bool:
+    """Return whether no epoch so far was more accurate on the training labels than a constant prediction may be."""
+    return max(history.train_accuracy) <= chance_level(labels)
 
 
 def chance_level(labels: Tensor) -> float:
