@@ -142,6 +142,20 @@ def test_only_takes_some_of_the_combinations(capsys):
     assert "digits/linear/sym:0.4" in err
 
 
+def test_only_leaves_out_what_could_not_be_trained(capsys):
+    flags = ["train", "--dataset=wine[split=7],wine", "--models=linear", "--noise=clean,sym:0.8", "--loss=ce"]
+    flags += ["--epochs=1", "--quiet", "--json"]
+    code, _, err = run(*flags, capsys=capsys)
+    assert code in (1, 2)
+    assert "hopeless with 3 classes" in err
+    code, out, _ = run(*flags, "--only=wine[split=7]/*,wine/*/clean", capsys=capsys)
+    assert code == 0
+    tasks = [entry["job"]["task"] for entry in json.loads(out)]
+    assert [(task["dataset"]["name"], task["noise"]) for task in tasks] == [
+        ("wine[split=7]", "clean"), ("wine[split=7]", "sym:0.8"), ("wine", "clean"),
+    ]  # fmt: skip
+
+
 def test_train_prints_a_table_and_json(capsys):
     code, out, _ = run("train", *TINY, "--loss", "ce,mae", "--noise", "sym:0.4", "--curves", capsys=capsys)
     assert code == 0

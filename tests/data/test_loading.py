@@ -110,13 +110,13 @@ def test_a_name_that_is_nowhere(tmp_path: Path) -> None:
 
 @given(
     st.from_regex(r"[a-z_/.0-9]{1,12}", fullmatch=True),
-    st.dictionaries(st.sampled_from(["merge", "size"]), st.integers(1, 999)),
+    st.dictionaries(st.sampled_from(["merge", "split", "components", "size"]), st.integers(1, 999)),
 )
 @settings(deadline=None)
 def test_names_with_options_read_back(base: str, options: dict[str, int]) -> None:
     name = DataName(base, tuple(sorted(options.items())))
     assert DataName.parse(str(name)) == name
-    assert all(name.option(key) == options.get(key, 0) for key in ("merge", "size"))
+    assert all(name.option(key) == options.get(key, 0) for key in ("merge", "split", "components", "size"))
 
 
 @pytest.mark.parametrize(

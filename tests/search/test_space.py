@@ -33,6 +33,13 @@ def test_canonical_coordinates_are_the_slopes():
     assert loss.canonical().vector() == pytest.approx([*point[:-1], 0.2])
 
 
+def test_the_unit_of_the_log_coordinate():
+    method = Space("canonical+log", log_unit=0.012).method([-1.0, 0, 0, 0, 0, 0, 2.0])
+    assert method.options["log_weight"] == pytest.approx(0.024)
+    with pytest.raises(ConfigError, match="log_unit=0"):
+        Space(log_unit=0.0)
+
+
 def test_negative_log_coordinate_means_none():
     assert Space("canonical+log").method([-1.0, 0, 0, 0, 0, 0, -5.0]).options["log_weight"] == 0.0
 

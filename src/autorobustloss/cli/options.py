@@ -212,23 +212,34 @@ def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> 
     if not models or not noises:
         raise ConfigError("got no --models or no --noise, expected at least one of each")
     specs = {name: read_data_spec(options, name, dataset) for name, dataset in datasets.items()}
-    for name, dataset in datasets.items():
-        check_task_parts(dataset, specs[name], models, noises, options.allow_hopeless)
     tasks = tuple(
         Task(specs[name], noise, model, protocol)
         for name, dataset in datasets.items()
         for model, noise, protocol in product(models, noises, read_protocols(options, dataset))
     )
-    return _matching(tasks, split_list(options.only)) if options.only else tasks
+    if options.only:
+        tasks = _matching(tasks, split_list(options.only))
+    for name, dataset in datasets.items():
+        own = [task for task in tasks if task.dataset.name == name]
+        check_task_parts(
+            dataset, specs[name], {t.model: t for t in own}, {t.noise: t for t in own}, options.allow_hopeless
+        )
+    return tasks
 
 
 def _matching(tasks: tuple[Task, ...], patterns: list[str]) -> tuple[Task, ...]:
-    """Return the tasks whose label matches a pattern; a pattern that matches none is an error."""
+    """Return the tasks whose label matches a pattern; a pattern that matches none is an error.
+
+    `*` and `?` are wild; brackets stand for themselves, for they are part of the names of data sets.
+    """
+    chosen = set()
     for pattern in patterns:
-        if not any(fnmatchcase(task.label, pattern) for task in tasks):
+        matched = {i for i, task in enumerate(tasks) if fnmatchcase(task.label, pattern.replace("[", "[[]"))}
+        if not matched:
             labels = ", ".join(dict.fromkeys(task.label for task in tasks))
             raise ConfigError(f"got --only {pattern!r}, which matches none of {labels}")
-    return tuple(task for task in tasks if any(fnmatchcase(task.label, pattern) for pattern in patterns))
+        chosen |= matched
+    return tuple(tasks[i] for i in sorted(chosen))
 
 
 def read_data_spec(options: argparse.Namespace, name: str, dataset: Dataset) -> DataSpec:

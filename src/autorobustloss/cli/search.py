@@ -104,6 +104,14 @@ def add_parser(commands: Any) -> None:
         help="paper (12 numbers at order 4), canonical (6), or canonical+log (7) (default: %(default)s)",
     )
     search.add_argument(
+        "--log-unit",
+        type=float,
+        default=Space.log_unit,
+        metavar="X",
+        help="unit of the log coordinate of canonical+log: a small one searches finely where the weight of the log "
+        "term is small (default: %(default)s)",
+    )
+    search.add_argument(
         "--order",
         type=int,
         default=Space.order,
@@ -134,7 +142,7 @@ def add_parser(commands: Any) -> None:
         "--fitness",
         choices=sorted(FITNESS),
         default=SearchConfig.fitness,
-        help="mean accuracy over tasks, or mean rank (default: %(default)s)",
+        help="mean over tasks of the accuracy, of its log odds, or of the rank (default: %(default)s)",
     )
     search.add_argument(
         "--finalists-seeds",
@@ -212,7 +220,7 @@ def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) ->
     scale = None if options.scale == "none" else options.scale
     return SearchConfig(
         tasks=tasks,
-        space=Space(options.space, options.order, scale),
+        space=Space(options.space, options.order, scale, options.log_unit),
         population=options.population,
         generations=options.generations,
         sigma=options.sigma,

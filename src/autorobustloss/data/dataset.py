@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from autorobustloss.errors import ConfigError, DataError
+from autorobustloss.errors import DataError
 
 UNKNOWN = -1
 """The label of a sample whose true (or noisy) class is not known; no prediction is ever equal to it."""
@@ -53,31 +53,6 @@ class Dataset:
     def is_image(self) -> bool:
         """Whether samples are images, normalised per channel, rather than rows of a table."""
         return self.x_train.ndim == 4
-
-    def merged(self, k: int) -> Dataset:
-        """Return the same data with k classes: class c becomes c mod k.
-
-        Raises ConfigError unless 2 <= k < the number of classes.
-        """
-        if not 2 <= k < self.num_classes:
-            raise ConfigError(f"{self.name}[merge={k}]: got {k}, expected 2 to {self.num_classes - 1} classes")
-
-        def fold(labels: Tensor | None) -> Tensor | None:
-            return None if labels is None else torch.where(labels < 0, labels, labels % k)
-
-        names = tuple("+".join(self.classes[c::k]) for c in range(k)) if self.classes else ()
-        return replace(
-            self,
-            name=f"{self.name}[merge={k}]",
-            y_train=self.y_train % k,
-            y_test=self.y_test % k,
-            y_valid=fold(self.y_valid),
-            y_valid_noisy=fold(self.y_valid_noisy),
-            label_sets={name: labels % k for name, labels in self.label_sets.items()},
-            num_classes=k,
-            classes=names,
-            fingerprint=hashlib.sha256(f"{self.fingerprint} merge={k}".encode()).hexdigest(),
-        )
 
 
 def build_dataset(

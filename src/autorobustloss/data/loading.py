@@ -13,6 +13,7 @@ from autorobustloss.data.human import with_human_labels
 from autorobustloss.data.names import DataName
 from autorobustloss.data.npz import load_npz
 from autorobustloss.data.registry import DATASETS
+from autorobustloss.data.views import VIEWS
 from autorobustloss.errors import ConfigError, DataError
 
 DATA_DIR_VARIABLE = "ARL_DATA_DIR"
@@ -33,7 +34,8 @@ def load_dataset(
 
     In this order: a registered name (the torchvision ones first as DATA_DIR/NAME.npz); a path to an .npz file or an
     image folder; DATA_DIR/NAME.npz; the image folder DATA_DIR/NAME. Options: `name[merge=k]` folds the classes to k
-    (class c becomes c mod k), `name[size=s]` resizes the images of a folder.
+    (class c becomes c mod k), `name[split=k]` cuts them into k, `name[components=n]` makes a table of n principal
+    components, `name[size=s]` resizes the images of a folder.
     Raises DataError that says where it looked and what to do, MissingDependencyError, ConfigError for bad options.
 
     >>> load_dataset("digits").x_train.shape
@@ -43,8 +45,10 @@ def load_dataset(
     """
     parsed = DataName.parse(name)
     dataset = _load_base(parsed, resolve_data_dir(data_dir), download, progress)
-    merge = parsed.option("merge")
-    return dataset.merged(merge) if merge else dataset
+    for option, view in VIEWS.items():
+        if number := parsed.option(option):
+            dataset = view(dataset, number)
+    return dataset
 
 
 def _load_base(name: DataName, data_dir: Path, download: bool, progress: Progress | None) -> Dataset:

@@ -9,6 +9,8 @@ from autorobustloss.errors import ConfigError, unknown_name
 
 OPTIONS = {
     "merge": "merge classes down to this many: class c becomes c mod k",
+    "split": "cut classes into clusters of like samples, up to this many classes",
+    "components": "make a table of so many principal components",
     "size": "resize the images of a folder to this side, in pixels",
 }
 

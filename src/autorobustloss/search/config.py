@@ -21,7 +21,7 @@ class SearchConfig:
     race: share of the candidates on one task that goes on to the next, in the order of `tasks`; 1 for no race. The
         others are decided: they rank behind. So list cheap tasks first.
     population, generations, sigma, start: CMA-ES (see `Strategy`, `Space.start`).
-    fitness: "accuracy" (the paper's) or "rank".
+    fitness: "accuracy" (the paper's), "odds" or "rank".
     finalists_seeds: fresh noise draws and initial weights on which the distribution's mean and the best candidate
         are scored again at the end; the better one is the learned loss.
     """

@@ -32,6 +32,23 @@ def mean_accuracy(scores: Scores) -> list[float]:
     return [worst if m is None else m for m in means]
 
 
+def mean_log_odds(scores: Scores) -> list[float]:
+    """Return each candidate's mean of log(right/wrong) over the tasks it met; a failed candidate gets the worst.
+
+    Halving the wrong answers of an easy task counts like halving those of a hard one, so that clean and lightly noisy
+    tasks are not drowned by those whose accuracies spread most. Accuracies are kept 0.001 from 0 and 1.
+
+    >>> [round(v, 3) for v in mean_log_odds([[0.5, 0.9], None, [0.5, 0.5]])]
+    [1.099, 0.0, 0.0]
+    """
+
+    def odds(accuracy: float) -> float:
+        accuracy = min(max(accuracy, 0.001), 0.999)
+        return math.log(accuracy / (1 - accuracy))
+
+    return mean_accuracy([None if s is None else [odds(accuracy) for accuracy in s] for s in scores])
+
+
 def mean_rank(scores: Scores) -> list[float]:
     """Return minus each candidate's mean rank over tasks (1 is best, ties share their mean), failures last.
 
@@ -68,4 +85,8 @@ def by_stage(scores: Scores, fitness: Callable[[Scores], list[float]]) -> list[f
     return [round(floor - 1, 12) if s is None else value for s, value in zip(scores, values)]
 
 
-FITNESS: Mapping[str, Callable[[Scores], list[float]]] = {"accuracy": mean_accuracy, "rank": mean_rank}
+FITNESS: Mapping[str, Callable[[Scores], list[float]]] = {
+    "accuracy": mean_accuracy,
+    "odds": mean_log_odds,
+    "rank": mean_rank,
+}

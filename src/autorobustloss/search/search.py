@@ -130,7 +130,8 @@ def run_search(
     alive = [f for f in finalists if f.accuracy is not None]
     if not alive:
         raise _nothing_survived(config)
-    winner = max(alive, key=lambda f: f.accuracy or 0.0)
+    fitness = FITNESS[config.fitness]([f.per_task for f in alive])
+    winner = alive[int(np.argmax(fitness))]
     return SearchOutcome(tuple(history), finalists, winner, strategy.converged)
 
 
