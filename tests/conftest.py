@@ -1,6 +1,7 @@
 """Settings for all tests."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,3 +16,12 @@ torch.set_num_threads(1)
 def _seeded():
     """Make tests that draw from the global generator repeatable."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def real_dir():
+    """Return the folder of real data sets, mnist.npz and others; skip the test where there is none."""
+    folder = os.environ.get("ARL_DATA_DIR")
+    if not folder:
+        pytest.skip("set ARL_DATA_DIR to a folder with mnist.npz and others to run this")
+    return Path(folder)

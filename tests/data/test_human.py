@@ -144,15 +144,14 @@ def test_broken_files_are_named_and_never_run(
 
 
 @pytest.mark.data
-def test_the_published_rates() -> None:
-    folder = Path(os.environ.get("ARL_DATA_DIR", ""))
-    path = folder / "cifar10n.npz"
-    if not os.environ.get("ARL_DATA_DIR") or not path.is_file():
-        pytest.skip("set ARL_DATA_DIR to a folder with cifar10n.npz to run this")
+def test_the_published_rates(real_dir: Path) -> None:
+    path = real_dir / "cifar10n.npz"
+    if not path.is_file():
+        pytest.skip(f"no cifar10n.npz in {real_dir}")
     with np.load(path) as archive:
         clean = archive["clean_label"]
     x = np.zeros((len(clean), 1, 1), np.uint8)
-    data = with_human_labels(build_dataset("cifar10", x, clean, x, clean), folder)
+    data = with_human_labels(build_dataset("cifar10", x, clean, x, clean), real_dir)
     assert read_human_labels(path, data).keys() == data.label_sets.keys()
     rates = {name: float((labels != data.y_train).double().mean()) for name, labels in data.label_sets.items()}
     published = {"aggre": 0.0903, "random1": 0.1723, "random2": 0.1812, "random3": 0.1764, "worse": 0.4021}

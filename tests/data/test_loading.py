@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from autorobustloss.data import DATASETS, DataName, DataSpec, list_datasets, loa
 from autorobustloss.data.vision import TORCHVISION_CLASSES
 from autorobustloss.errors import ConfigError, DataError, UnknownNameError
 
-DATA_DIR = os.environ.get("ARL_DATA_DIR", "")
 SHAPES = {
     "digits": ((8, 8), 10, 1797),
     "iris": (4, 3, 150),
@@ -28,13 +26,6 @@ REAL = {
     "usps": ((1, 16, 16), 7291, 2007),
     "cifar10": ((3, 32, 32), 50_000, 10_000),
 }
-
-
-@pytest.fixture
-def real_dir() -> Path:
-    if not DATA_DIR:
-        pytest.skip("set ARL_DATA_DIR to a folder with mnist.npz and others to run this")
-    return Path(DATA_DIR)
 
 
 @pytest.mark.parametrize("name", list(DATASETS))

@@ -1,7 +1,6 @@
 """JoCoR against the authors' code: losses, selection, gradients, schedule."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -65,11 +64,8 @@ def test_objective_trains_both_networks_on_the_kept_samples():
 
 @pytest.mark.slow
 @pytest.mark.data
-def test_it_outlives_cross_entropy_on_mnist_under_half_symmetric_noise():
-    folder = os.environ.get("ARL_DATA_DIR")
-    if not folder or not (Path(folder) / "mnist.npz").is_file():
-        pytest.skip("set ARL_DATA_DIR to a folder with mnist.npz to run this")
-    data = load_dataset("mnist", folder)
+def test_it_outlives_cross_entropy_on_mnist_under_half_symmetric_noise(real_dir):
+    data = load_dataset("mnist", real_dir)
     protocol = PRESETS["jocor-net"].but(epochs=20, evaluate_every=20)
     accuracy = {"ce": [], "jocor(co_lambda=0.95)": []}
     for seed in range(2):

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from autorobustloss.cli.options import split_list
 from autorobustloss.errors import ConfigError
@@ -32,8 +36,10 @@ def add_parser(commands: Any) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="every loss with its hyper-parameters")
     listing.set_defaults(run=run_list)
-    show = actions.add_parser("show", help="formula, properties, where it comes from")
-    show.add_argument("loss", help="a name, name(key=value, …), or the path of a loss card")
+    show = actions.add_parser(
+        "show", help="formula, picture, properties, where it comes from; of several losses a table of properties"
+    )
+    show.add_argument("loss", help="a name, name(key=value, …), or the path of a loss card; several, joined by commas")
     show.add_argument("--classes", type=int, default=10, metavar="C", help="number of classes (default: %(default)s)")
     show.add_argument("--latex", action="store_true", help="print the formula as LaTeX")
     show.set_defaults(run=run_show)
@@ -90,22 +96,60 @@ def _parameter(name: str, default: Any) -> str:
 
 
 def run_show(options: argparse.Namespace) -> int:
-    """Print what a loss is."""
-    loss, card = named_loss(options.loss)
-    properties = analysis.properties(loss, options.classes)
+    """Print what a loss is, or how several differ."""
+    names = split_list(options.loss)
+    if not names:
+        raise ConfigError("got no loss, expected at least one name; `arl losses list` prints them")
+    found = {name: named_loss(name) for name in names}
+    properties = {name: analysis.properties(loss, options.classes) for name, (loss, _) in found.items()}
     if options.json:
-        print(json.dumps({"loss": options.loss, "properties": properties, "card": card.to_dict() if card else None}))
-        return 0
-    if isinstance(loss, TaylorLoss):
-        print(loss.latex() if options.latex else loss.formula())
+        shown = [
+            {"loss": name, "properties": properties[name], "card": card.to_dict() if card else None}
+            for name, (_, card) in found.items()
+        ]
+        print(json.dumps(shown[0] if len(shown) == 1 else shown))
+    elif len(found) > 1:
+        print(_properties_table(properties, options.classes))
     else:
-        print(inspect.getdoc(type(loss)))
-    print(f"\nat {options.classes} classes:")
-    for name, value in properties.items():
-        print(f"  {name.replace('_', ' '):<24} {value:.4g}")
-    if card is not None:
-        print("\n" + card.summary())
+        loss, card = found[names[0]]
+        if isinstance(loss, TaylorLoss):
+            print(loss.latex() if options.latex else loss.formula())
+        else:
+            print(inspect.getdoc(type(loss)))
+        print(f"\nat {options.classes} classes:")
+        print(_sketch(loss, options.classes))
+        for name, value in properties[names[0]].items():
+            print(f"  {name.replace('_', ' '):<24} {value:.4g}")
+        if card is not None:
+            print("\n" + card.summary())
     return 0
+
+
+def _properties_table(properties: Mapping[str, Mapping[str, float]], classes: int) -> str:
+    """Return a table in Markdown: a line for each property, a column for each loss."""
+    rows = [[f"at {classes} classes", *properties], ["---"] * (len(properties) + 1)]
+    for name in next(iter(properties.values())):
+        rows.append([name.replace("_", " "), *(f"{values[name]:.3g}" for values in properties.values())])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _sketch(loss: RobustLoss, classes: int, width: int = 48) -> str:
+    """Draw in two lines how hard a loss pulls at the label, and pushes at a wrong class, by its probability.
+
+    A bar is a share of the largest gradient of the two; a dot stands where the sign turns: the label is pushed down,
+    or the wrong class is drawn up.
+    """
+    t = np.linspace(0, 1, width)
+    pull = -analysis.along_line(loss, t, classes, labelled=True).gradient
+    push = analysis.along_line(loss, t, classes, labelled=False).gradient
+    largest = max(np.abs(pull).max(), np.abs(push).max()) or 1.0
+
+    def bar(share: float) -> str:
+        return "·" if share < -0.005 else " ▁▂▃▄▅▆▇█"[math.ceil(8 * min(max(share, 0.0), 1.0) - 1e-9)]
+
+    lines = {"pull at the label": pull, "push at a wrong class": push}
+    drawn = [f"  {what:<24} {''.join(bar(v / largest) for v in values)}" for what, values in lines.items()]
+    return "\n".join([*drawn, f"  {'predicted probability':<24} 0{'1':>{width - 1}}"])
 
 
 def run_plot(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,9 +196,14 @@ class Card:
             "sha256": self.sha256[:16],
             "licence": self.licence,
         }
-        lines.update({k: v for k, v in self.provenance.items() if isinstance(v, (str, int, float))})
+        for part in (self.provenance, self.measured):
+            if isinstance(part, Mapping):
+                lines.update({k.replace("_", " "): v for k, v in part.items() if isinstance(v, (str, int, float))})
         width = max(map(len, lines))
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in lines.items())
+        indent = "\n" + " " * (width + 2)
+        return "\n".join(
+            f"{name:<{width}}  {indent.join(textwrap.wrap(str(value), 100 - width))}" for name, value in lines.items()
+        )
 
 
 class LearnedLoss(TaylorLoss):

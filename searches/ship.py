@@ -1,0 +1,69 @@
+"""Put the losses that our searches found on the shelf: cards with their provenance and how they were tested.
+
+    python searches/ship.py --runs runs --evidence runs/held-out
+
+For each loss of searches/cards.toml, runs/NAME/loss.json is taken as the search left it; what the loss is for and the
+accuracies on held-out data (table-published.json of the benchmark's run folder) are added to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+from autorobustloss.zoo import Card, load_card
+from autorobustloss.zoo.shelf import CARDS
+
+HERE = Path(__file__).parent
+
+
+def measured(table: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what the benchmark says of a loss: average ranks, and accuracies beside cross-entropy's and the best."""
+    row, ce = table["methods"].index(name), table["methods"].index("ce")
+    last = next(block for block in table["blocks"] if block["selection"] == "last")
+
+    def percent(method: int, task: int) -> float | None:
+        mean = last["cells"][method][task]["mean"]
+        return None if mean is None else round(100 * mean, 2)
+
+    accuracy = {}
+    for column, task in enumerate(table["tasks"]):
+        values = {m: v for i, m in enumerate(table["methods"]) if (v := percent(i, column)) is not None}
+        best = max(values, key=lambda m: values[m])
+        accuracy[task] = {name: percent(row, column), "ce": percent(ce, column), "best": [best, values[best]]}
+    ranks = last["average_ranks"]
+    return {
+        "tested_on": f"{len(table['tasks'])} held-out tasks beside {len(table['methods']) - 1} methods (docs/evidence)",
+        "average_rank": round(ranks[row], 2),
+        "place": 1 + sum(rank < ranks[row] for rank in ranks),
+        "accuracy": accuracy,
+    }
+
+
+def main() -> None:
+    """Write the cards."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the searches' folders are"
+    )
+    parser.add_argument("--evidence", type=Path, required=True, metavar="DIR", help="run folder of the benchmark")
+    options = parser.parse_args()
+    table = json.loads((options.evidence / "table-published.json").read_text(encoding="utf-8"))
+    for name, texts in tomllib.loads((HERE / "cards.toml").read_text(encoding="utf-8")).items():
+        found = load_card(options.runs / name / "loss.json")
+        card: Card = replace(found, name=name, provenance={**texts, **found.provenance}, measured=measured(table, name))
+        CARDS.mkdir(exist_ok=True)
+        card.save(CARDS / f"{name}.json")
+        print(CARDS / f"{name}.json")
+
+
+if __name__ == "__main__":
+    main()
