@@ -36,6 +36,16 @@ def on_the_path(t, classes):
     return p.log()
 
 
+@pytest.mark.parametrize("rule", ["init", "max", "geometric"])
+def test_a_multiple_of_a_rule(rule):
+    form = CanonicalForm((-1.0, 0.3), (0.2,), 0.1, 0.05, 0.4)
+    for text, multiple in (("0.3", 0.3), (".5", 0.5), ("2", 2.0), ("", 1.0)):
+        assert scale_factor(text + rule, form, 10) == pytest.approx(multiple * scale_factor(rule, form, 10))
+    for wrong in ("0" + rule, "-1" + rule, rule + "0.3", "0.3 " + rule):
+        with pytest.raises(ConfigError, match="scale"):
+            TaylorLoss(form.theta(), scale=wrong)
+
+
 @given(form=forms, classes=st.integers(2, 100))
 def test_init_starts_like_cross_entropy(form, classes):
     assume(form.bracket(classes) > 1e-3)

@@ -51,6 +51,10 @@ def term_by_term(yhat, y, theta, order):
     )
 
 
+def log_q(p, q):
+    return (p**q - 1) / q if q else math.log(p)
+
+
 class TestAgainstIndependentNumbers:
     @pytest.mark.parametrize("dtype", ["float64", "float32"])
     @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda c: f"{c['batch']}-{c['target']}-{c['theta']}")
@@ -88,23 +92,37 @@ class TestAgainstIndependentNumbers:
 
     @pytest.mark.parametrize("order", [2, 3, 4, 5, 6])
     @pytest.mark.parametrize("soft", [False, True])
-    def test_every_order_is_its_definition(self, order, soft):
+    @pytest.mark.parametrize("power", [0.0, 0.4])
+    def test_every_order_is_its_definition(self, order, soft, power):
         generator = torch.Generator().manual_seed(order)
         theta = torch.randn(num_parameters(order), dtype=DOUBLE, generator=generator).tolist()
         logits, labels = batch(rows=3, classes=4)
         target = batch(rows=3, classes=4, seed=1)[0].softmax(1) if soft else labels
-        rows = TaylorLoss(theta, 0.3, reduction="none")(logits, target)
+        rows = TaylorLoss(theta, 0.3, log_power=power, reduction="none")(logits, target)
         p, y = logits.softmax(1), target if soft else F.one_hot(labels, 4).to(DOUBLE)
         for row in range(3):
             pairs = [(p[row, k].item(), y[row, k].item()) for k in range(4)]
-            wanted = sum(term_by_term(a, b, theta, order) - 0.3 * b * math.log(a) for a, b in pairs) / 4
+            wanted = sum(term_by_term(a, b, theta, order) - 0.3 * b * log_q(a, power) for a, b in pairs) / 4
             assert rows[row].item() == pytest.approx(wanted, rel=1e-12)
 
-    @given(seed=st.integers(0, 10**6), classes=st.integers(2, 12), log_weight=st.sampled_from([0.0, 0.4]))
-    def test_hard_equals_soft_on_one_hot_targets(self, seed, classes, log_weight):
+    @pytest.mark.parametrize("q", [0.3, 0.7, 1.0])
+    def test_with_a_power_it_is_generalised_cross_entropy(self, q):
+        logits, labels = batch(classes=6)
+        ours = TaylorLoss([0.0] * 12, 1.0, log_power=q)
+        got, wanted = (value_and_grad(loss, logits, labels) for loss in (ours, create_loss("gce", q=q)))
+        torch.testing.assert_close([6 * v for v in got], list(wanted))
+        assert ours.canonical().bracket(6) == pytest.approx((1 / 6) ** (q - 1))
+
+    @given(
+        seed=st.integers(0, 10**6),
+        classes=st.integers(2, 12),
+        log_weight=st.sampled_from([0.0, 0.4]),
+        power=st.sampled_from([0.0, 0.6]),
+    )
+    def test_hard_equals_soft_on_one_hot_targets(self, seed, classes, log_weight, power):
         logits, labels = batch(classes=classes, seed=seed)
         theta = torch.randn(12, dtype=DOUBLE, generator=torch.Generator().manual_seed(seed)).tolist()
-        loss = TaylorLoss(theta, log_weight)
+        loss = TaylorLoss(theta, log_weight, log_power=power)
         hard, soft = (value_and_grad(loss, logits, t) for t in (labels, F.one_hot(labels, classes).to(DOUBLE)))
         torch.testing.assert_close(hard, soft, rtol=1e-10, atol=1e-12)
 
@@ -148,7 +166,15 @@ class TestGradients:
         with pytest.raises(RuntimeError, match="inplace"):
             value.backward()
 
-    @pytest.mark.parametrize("arguments", [{}, {"log_weight": 0.4}, {"weight": torch.tensor([0.5, 2, 1, 0, 3.0])}])
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {},
+            {"log_weight": 0.4},
+            {"log_weight": 0.4, "log_power": 0.6},
+            {"weight": torch.tensor([0.5, 2, 1, 0, 3.0])},
+        ],
+    )
     @pytest.mark.parametrize("target", ["hard", "soft"])
     def test_gradcheck(self, arguments, target):
         logits, labels = batch()
@@ -158,9 +184,10 @@ class TestGradients:
         assert torch.autograd.gradcheck(lambda z: loss(z, target), logits, check_batched_grad=True)
         assert torch.autograd.gradgradcheck(lambda z: loss(z, target), logits)
 
-    def test_forward_mode_and_hessian(self):
+    @pytest.mark.parametrize("power", [0.0, 0.6])
+    def test_forward_mode_and_hessian(self, power):
         logits, labels = batch()
-        loss = TaylorLoss(THETA, 0.4)
+        loss = TaylorLoss(THETA, 0.4, log_power=power)
         assert torch.autograd.gradcheck(lambda z: loss(z, labels), logits.requires_grad_(), check_forward_ad=True)
         hessian = torch.func.hessian(lambda z: loss(z, labels))(logits.detach())
         wanted = torch.autograd.functional.hessian(lambda z: loss(z, labels), logits.detach())
@@ -190,7 +217,9 @@ class TestGradients:
         logits = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4], [1e4, 1e4, 1e4], [-1e4, -1e4, 9e3]], dtype=dtype)
         labels = torch.tensor([0, 0, 2, 1])
         target = F.one_hot(labels, 3).to(dtype) * 0.9 + 0.1 / 3 if soft else labels
-        for loss in (TaylorLoss(THETA), TaylorLoss(THETA, 0.5, "init" if loss_pulls(THETA, 0.5, 3) else None)):
+        pulls = loss_pulls(THETA, 0.5, 3)
+        logarithm, power = TaylorLoss(THETA, 0.5, "init" if pulls else None), TaylorLoss(THETA, 0.5, log_power=0.3)
+        for loss in (TaylorLoss(THETA), logarithm, power):
             value, grad = value_and_grad(loss, logits, target)
             assert torch.isfinite(value)
             assert torch.isfinite(grad).all()
@@ -253,18 +282,20 @@ class TestUnderPyTorch:
             torch.testing.assert_close(rows[k].mean(), value)
             torch.testing.assert_close(stacked.grad[k], grad)
 
-    def test_vmap_over_coefficients(self):
+    @pytest.mark.parametrize("power", [0.0, 0.6])
+    def test_vmap_over_coefficients(self, power):
         logits, labels = batch()
-        losses = [TaylorLoss(t, 0.2, "max") for t in torch.randn(4, 12, dtype=DOUBLE).tolist()]
+        thetas = torch.randn(4, 12, dtype=DOUBLE).tolist()
+        losses = [TaylorLoss(t, 0.2, "max", log_power=power) for t in thetas]
         each = [loss.coefficients(5) for loss in losses]
         together = torch.utils._pytree.tree_map(lambda *v: torch.tensor(v, dtype=DOUBLE), *each)
-        got = torch.vmap(lambda c: hard_loss(logits, labels, c).mean())(together)
+        got = torch.vmap(lambda c: hard_loss(logits, labels, c._replace(log_power=power)).mean())(together)
         torch.testing.assert_close(got, torch.stack([loss(logits, labels) for loss in losses]))
 
     @pytest.mark.parametrize("copied", [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
     def test_copies(self, copied):
         logits, labels = batch()
-        loss = TaylorLoss(THETA, 0.3, "max", weight=torch.rand(5), ignore_index=2, reduction="sum")
+        loss = TaylorLoss(THETA, 0.3, "max", log_power=0.6, weight=torch.rand(5), ignore_index=2, reduction="sum")
         torch.testing.assert_close(copied(loss)(logits, labels), loss(logits, labels))
         assert repr(copied(loss)) == repr(loss)
 
@@ -291,16 +322,18 @@ class TestUnderPyTorch:
     def test_modules_stay_hashable_and_distinct(self):
         assert len({TaylorLoss(THETA), TaylorLoss(THETA)}) == 2
 
-    @pytest.mark.parametrize("scale", [None, "init", "max", "geometric"])
-    def test_compile_without_graph_breaks(self, scale):
+    @pytest.mark.parametrize("scale", [None, "init", "max", "geometric", "0.3max"])
+    @pytest.mark.parametrize("power", [0.0, 0.6])
+    def test_compile_without_graph_breaks(self, scale, power):
         """Traced, forward and backward, but not turned into machine code."""
-        loss = TaylorLoss(GOLDEN["thetas"]["theta0"], 0.3, scale)
+        loss = TaylorLoss(GOLDEN["thetas"]["theta0"], 0.3, scale, log_power=power)
         self.agree_compiled(loss, "aot_eager")
 
     @pytest.mark.slow
     @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
     def test_compile_to_machine_code(self):
-        self.agree_compiled(TaylorLoss(GOLDEN["thetas"]["theta0"], 0.3, "geometric"), "inductor")
+        loss = TaylorLoss(GOLDEN["thetas"]["theta0"], 0.3, "geometric", log_power=0.6)
+        self.agree_compiled(loss, "inductor")
 
     @staticmethod
     def agree_compiled(loss, backend):

@@ -21,10 +21,11 @@ def value_and_grad(loss, logits, labels):
     return value.detach(), logits.grad
 
 
-@pytest.mark.parametrize("scale", [None, 2.5, "init", "max", "geometric"])
+@pytest.mark.parametrize("scale", [None, 2.5, "init", "max", "geometric", "0.3max"])
 @pytest.mark.parametrize("theta", [THETA, [0, 0, 0, 0, -1.0], [0.0, 0.0, 1.0, 0.0, 0.0]])
-def test_exported_code_is_the_loss(theta, scale):
-    loss = TaylorLoss(theta, 0.3, scale)
+@pytest.mark.parametrize("power", [0.0, 0.6])
+def test_exported_code_is_the_loss(theta, scale, power):
+    loss = TaylorLoss(theta, 0.3, scale, log_power=power)
     names: dict = {}
     exec(compile(loss.code(), "exported.py", "exec"), names)
     assert {name for name in names if not name.startswith("__")} <= {"torch", "F", "learned_loss", "scale", "d0", "d1"}
@@ -60,6 +61,10 @@ def test_text_says_what_the_loss_does(theta, alpha):
 def test_text_by_hand():
     assert TaylorLoss([0.0] * 12, 1.0).formula() == "L = 1/C · [−log ŷ_y],  ŷ = softmax(z), y the label"
     assert TaylorLoss([0.0] * 5).formula().startswith("L = 1/C · [0],")
+    gce = TaylorLoss([0.0] * 12, 1.0, "0.4max", log_power=0.5).formula().splitlines()
+    assert gce[0] == "L = s/C · [−2 ŷ_y^0.5],  ŷ = softmax(z), y the label"
+    assert gce[1].startswith("s = 0.4 · 1 / max")
+    assert gce[1].endswith("d₁(ŷ) = −ŷ^-0.5,  d₀(ŷ) = 0")
     mae = TaylorLoss([0, 0, 0, 0, -1], scale="init").formula()
     assert mae.splitlines()[0] == "L = s/C · [−ŷ_y],  ŷ = softmax(z), y the label"
     assert mae.splitlines()[1].startswith("s = C² / (d₀(1/C) − d₁(1/C)),  d₁(ŷ) = −1,")

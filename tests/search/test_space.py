@@ -8,10 +8,12 @@ from autorobustloss.errors import ConfigError, UnknownNameError
 from autorobustloss.losses import create_loss
 from autorobustloss.search.space import Space
 
-SPACES = ["paper", "canonical", "canonical+log"]
+SPACES = ["paper", "canonical", "canonical+log", "canonical+power"]
 
 
-@pytest.mark.parametrize(("order", "dimensions"), [(2, (5, 2, 3)), (3, (8, 4, 5)), (4, (12, 6, 7)), (5, (17, 8, 9))])
+@pytest.mark.parametrize(
+    ("order", "dimensions"), [(2, (5, 2, 3, 4)), (3, (8, 4, 5, 6)), (4, (12, 6, 7, 8)), (5, (17, 8, 9, 10))]
+)
 def test_dimensions(order, dimensions):
     assert tuple(Space(name, order).dimension for name in SPACES) == dimensions
 
@@ -60,6 +62,18 @@ def test_start_at_sce_is_half_log_half_mae_at_ten_classes():
     method = space.method(space.start("sce"))
     form = create_loss(method.name, **method.options).canonical()
     assert form.log_weight * 10 == pytest.approx(-form.a[0])
+
+
+def test_start_at_generalised_cross_entropy():
+    space = Space("canonical+power", scale=None, log_unit=1.0)
+    method = space.method(space.start("gce"))
+    logits, labels = torch.randn(6, 10, dtype=torch.float64), torch.randint(10, (6,))
+    ours, gce = create_loss(method.name, **method.options), create_loss("gce", q=0.7)
+    torch.testing.assert_close(10 * ours(logits, labels), gce(logits, labels))
+    assert space.method([0.0] * 6 + [1.0, 9.0]).options["log_power"] == 1.0
+    assert "log_power" not in space.method([0.0] * 6 + [1.0, -9.0]).options
+    with pytest.raises(ConfigError, match=r"canonical\+power"):
+        Space().start("gce")
 
 
 def test_refusals():

@@ -27,7 +27,7 @@ PROVENANCE = {
     "hardware": "two cores, höchstens",
 }
 MEASURED = [{"data set": "mnist", "loss": "ce", "accuracy": 0.21}]
-CARD = Card("arl-test", THETA, 0.1, "init", PROVENANCE, MEASURED, "MIT")
+CARD = Card("arl-test", THETA, 0.1, "init", PROVENANCE, MEASURED, "MIT", 0.25)
 TEXT = CARD.to_json()
 
 
@@ -69,8 +69,10 @@ def test_fields():
 
 
 def test_hash_is_of_the_loss_alone():
-    assert Card("other", THETA, 0.1, "init", licence="CC0").sha256 == CARD.sha256
-    for other in (Card("a", THETA, 0.1, "max"), Card("a", THETA, 0.2, "init"), Card("a", THETA[:5], 0.1, "init")):
+    same = {"theta": THETA, "log_weight": 0.1, "log_power": 0.25, "scale": "init"}
+    assert Card("other", **same, licence="CC0").sha256 == CARD.sha256
+    for change in ({"scale": "max"}, {"log_weight": 0.2}, {"log_power": 0.5}, {"theta": THETA[:5]}):
+        other = Card("a", **{**same, **change})
         assert other.sha256 != CARD.sha256
 
 
@@ -254,7 +256,7 @@ class TestByName:
         assert losses.names() == ["arl-test"]
         loss = losses.create("arl-test", reduction="none")
         logits, labels = torch.randn(5, 4), torch.tensor([0, 2, 3, 3, 2])
-        wanted = TaylorLoss(THETA, 0.1, "init", reduction="none")(logits, labels)
+        wanted = TaylorLoss(THETA, 0.1, "init", log_power=0.25, reduction="none")(logits, labels)
         torch.testing.assert_close(loss(logits, labels), wanted)
         with pytest.raises(ConfigError, match="q"):
             losses.create("arl-test", q=0.5)

@@ -101,7 +101,8 @@ def add_parser(commands: Any) -> None:
         "--space",
         default=Space.name,
         metavar="NAME",
-        help="paper (12 numbers at order 4), canonical (6), or canonical+log (7) (default: %(default)s)",
+        help="paper (12 numbers at order 4), canonical (6), canonical+log (7), or canonical+power (8) "
+        "(default: %(default)s)",
     )
     search.add_argument(
         "--log-unit",
@@ -123,13 +124,13 @@ def add_parser(commands: Any) -> None:
         default=Space.scale,
         metavar="RULE",
         help="of every candidate: max (never steeper than cross-entropy's steepest), init (start as steep as "
-        "cross-entropy), geometric (between the two), none (default: %(default)s)",
+        "cross-entropy), geometric (between the two), a multiple such as 0.3max, none (default: %(default)s)",
     )
     search.add_argument(
         "--start",
         default=SearchConfig.start,
         metavar="NAME",
-        help="mean of the first generation: mae, sce or zero (default: %(default)s)",
+        help="mean of the first generation: mae, sce, gce or zero (default: %(default)s)",
     )
     search.add_argument(
         "--sigma",

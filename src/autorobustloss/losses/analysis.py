@@ -91,7 +91,7 @@ def _class_curves(form: CanonicalForm, t: Array) -> dict[int, Line]:
         label: common * p + sum(c * power for c, power in zip(coefficients, powers))
         for label, coefficients in ((1, (*form.a, form.k)), (0, (0.0, *form.b, form.k)))
     }
-    values[1] = values[1] - form.log_weight * np.log(p)
+    values[1] = values[1] - form.log_weight * form.log_term(p)
     return {label: Line(values[label], slopes[label], slopes[label]) for label in (1, 0)}
 
 

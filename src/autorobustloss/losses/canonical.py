@@ -13,6 +13,8 @@ from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Any
 
+import numpy as np
+
 from autorobustloss.errors import ConfigError
 
 SIGNIFICANT_DIGITS = 12
@@ -110,11 +112,11 @@ class CanonicalForm:
     The gradient of a class-wise separable loss under softmax depends only on the slopes d₁(ŷ) = ∂ℓ/∂ŷ at y = 1 and
     d₀(ŷ) at y = 0, and not on a constant added to both. At order β they are
 
-        d₁(ŷ) = a₀ + a₁ŷ + … + a_{β−2} ŷ^{β−2} + k ŷ^{β−1} − log_weight / ŷ,
+        d₁(ŷ) = a₀ + a₁ŷ + … + a_{β−2} ŷ^{β−2} + k ŷ^{β−1} − log_weight ŷ^{log_power − 1},
         d₀(ŷ) =      b₁ŷ + … + b_{β−2} ŷ^{β−2} + k ŷ^{β−1},
 
-    that is 2β − 2 numbers (6 at order 4), plus the weight of the log term. Two forms are equal, and hash alike, if
-    their coefficients agree to 12 digits of the largest one, whatever their nominal order; the scale rule of a loss
+    that is 2β − 2 numbers (6 at order 4), plus weight and power of the log term. Two forms are equal, and hash alike,
+    if their coefficients agree to 12 digits of the largest one, whatever their nominal order; the scale rule of a loss
     is no part of its form.
 
     >>> a = CanonicalForm(a=(-1.0, 0.0, 0.0), b=(0.0, 0.0), k=0.0)  # mean absolute error
@@ -126,29 +128,33 @@ class CanonicalForm:
     b: tuple[float, ...]
     k: float
     log_weight: float = 0.0
+    log_power: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "a", as_floats(self.a, "a"))
         object.__setattr__(self, "b", as_floats(self.b, "b"))
         object.__setattr__(self, "k", as_floats([self.k], "k")[0])
-        object.__setattr__(self, "log_weight", as_floats([self.log_weight], "log_weight")[0])
+        for name in ("log_weight", "log_power"):
+            object.__setattr__(self, name, as_floats([getattr(self, name)], name)[0])
+        if not 0 <= self.log_power <= 1:
+            raise ConfigError(f"got log_power={self.log_power}, expected 0 (the logarithm) to 1 (linear)")
         if not self.a or len(self.b) != len(self.a) - 1:
             raise ConfigError(
                 f"got {len(self.a)} coefficients a and {len(self.b)} coefficients b, expected β−1 and β−2 for order β"
             )
 
     @classmethod
-    def from_theta(cls, theta: Iterable[float], log_weight: float = 0.0) -> CanonicalForm:
+    def from_theta(cls, theta: Iterable[float], log_weight: float = 0.0, log_power: float = 0.0) -> CanonicalForm:
         """Return the form of the loss with parameters θ, computed exactly and rounded once."""
         c = expand_exactly(as_floats(theta, "theta"))
         zero, one = [row[0] for row in c], [sum(row) for row in c]
         order = len(c) - 1
         a = [rounded(one[1] - zero[1]), *(rounded(i * one[i]) for i in range(2, order))]
         b = [rounded(i * zero[i]) for i in range(2, order)]
-        return cls(tuple(a), tuple(b), rounded(order * zero[order]), log_weight)
+        return cls(tuple(a), tuple(b), rounded(order * zero[order]), log_weight, log_power)
 
     @classmethod
-    def from_vector(cls, values: Iterable[float]) -> CanonicalForm:
+    def from_vector(cls, values: Iterable[float], log_power: float = 0.0) -> CanonicalForm:
         """Read (a₀ … a_{β−2}, b₁ … b_{β−2}, k), or the same with log_weight appended (an odd number of values).
 
         >>> CanonicalForm.from_vector([-1, 0, 0, 0, 0, 0, 0.5]).log_weight
@@ -161,7 +167,7 @@ class CanonicalForm:
                 f"got {len(numbers)} canonical coefficients, expected 2β − 2, or 2β − 1 with the log term"
             )
         log_weight = numbers[size] if len(numbers) > size else 0.0
-        return cls(numbers[: size // 2], numbers[size // 2 : size - 1], numbers[size - 1], log_weight)
+        return cls(numbers[: size // 2], numbers[size // 2 : size - 1], numbers[size - 1], log_weight, log_power)
 
     def vector(self, log: bool = True) -> tuple[float, ...]:
         """Return (a₀ … a_{β−2}, b₁ … b_{β−2}, k, log_weight), without the last one if `log` is False."""
@@ -185,23 +191,30 @@ class CanonicalForm:
 
     def scaled(self, factor: float) -> CanonicalForm:
         """Return the form of `factor` times the loss."""
-        return CanonicalForm.from_vector([factor * v for v in self.vector()])
+        return CanonicalForm.from_vector([factor * v for v in self.vector()], self.log_power)
 
     def d1(self, p: Any) -> Any:
         """Return the slope d₁(ŷ) of the labelled class, at a number or an array of numbers in (0, 1]."""
         value = _horner(p, (*self.a, self.k))
-        return value - self.log_weight / p if self.log_weight else value
+        if not self.log_weight:
+            return value
+        term = self.log_weight * p ** (self.log_power - 1) if self.log_power else self.log_weight / p
+        return value - term
 
     def d0(self, p: Any) -> Any:
         """Return the slope d₀(ŷ) of any other class."""
         return _horner(p, (0.0, *self.b, self.k))
+
+    def log_term(self, p: Any) -> Any:
+        """Return (ŷ^q − 1)/q for the log power q, which is log ŷ at q = 0; the loss has −log_weight times it."""
+        return np.expm1(self.log_power * np.log(p)) / self.log_power if self.log_power else np.log(p)
 
     def bracket(self, num_classes: int) -> float:
         """Return d₀(1/C) − d₁(1/C), the pull towards the label at uniform predictions (negative: a push away)."""
         return float(self.d0(1 / num_classes) - self.d1(1 / num_classes))
 
     @cached_property
-    def key(self) -> tuple[int, ...]:
+    def key(self) -> tuple[float, ...]:
         """The rounded coefficients, reduced to the lowest order that has them: what equality and hash look at."""
         a, b, k = list(self.a), list(self.b), self.k
         largest = max(abs(v) for v in self.vector())
@@ -217,7 +230,8 @@ class CanonicalForm:
         while b and units(k) == 0 and units(a[-1]) == units(b[-1]):
             k = b.pop()
             a.pop()
-        return (exponent, *map(units, (*a, *b, k, self.log_weight)))
+        power = (self.log_power,) if self.log_power and units(self.log_weight) else ()
+        return (exponent, *map(units, (*a, *b, k, self.log_weight)), *power)
 
     def __eq__(self, other: object) -> bool:
         return self.key == other.key if isinstance(other, CanonicalForm) else NotImplemented

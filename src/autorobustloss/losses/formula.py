@@ -11,7 +11,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from autorobustloss.losses.canonical import CanonicalForm, expand_exactly
-from autorobustloss.losses.scale import Scale
+from autorobustloss.losses.scale import Scale, split_rule
 
 if TYPE_CHECKING:
     from autorobustloss.losses.taylor import TaylorLoss
@@ -35,12 +35,15 @@ def as_text(form: CanonicalForm, scale: Scale = None) -> str:
     """
     others, label = primitives(form)
     sum_ = [(1.0, f"Σₖ ({_joined(_powers(others, 2, 'ŷₖ'))})")] if any(others) else []
-    total = _joined([*sum_, *_powers(label, 1, "ŷ_y"), (-form.log_weight, "log ŷ_y")])
+    total = _joined([*sum_, *_powers(label, 1, "ŷ_y"), _log_term(form)])
     lines = [f"L = {_factor(scale)}/C · [{total}],  ŷ = softmax(z), y the label"]
     if isinstance(scale, str):
-        d1 = _joined([*_powers([*form.a, form.k], 0, "ŷ"), (-form.log_weight, "/ ŷ")])
+        log_slope = f"ŷ^{_number(form.log_power - 1)}" if form.log_power else "/ ŷ"
+        d1 = _joined([*_powers([*form.a, form.k], 0, "ŷ"), (-form.log_weight, log_slope)])
         d0 = _joined(_powers([*form.b, form.k], 1, "ŷ"))
-        lines.append(f"s = {SCALES[scale]},  d₁(ŷ) = {d1},  d₀(ŷ) = {d0}")
+        factor, rule = split_rule(scale)
+        multiple = "" if factor == 1 else f"{_number(factor)} · "
+        lines.append(f"s = {multiple}{SCALES[rule]},  d₁(ŷ) = {d1},  d₀(ŷ) = {d0}")
     return "\n".join(lines)
 
 
@@ -52,7 +55,7 @@ def as_latex(form: CanonicalForm, scale: Scale = None) -> str:
     """
     others, label = primitives(form)
     inner = _joined(_powers(others, 2, r"\hat{y}_k", latex=True), latex=True)
-    terms = [*_powers(label, 1, r"\hat{y}_y", latex=True), (-form.log_weight, r"\log \hat{y}_y")]
+    terms = [*_powers(label, 1, r"\hat{y}_y", latex=True), _log_term(form, latex=True)]
     total = _joined([(1.0, rf"\sum_k ({inner})"), *terms] if any(others) else terms, latex=True)
     text = rf"\frac{{{_factor(scale)}}}{{C}} \left[ {total} \right]"
     if scale == "init":
@@ -77,23 +80,35 @@ def as_code(loss: TaylorLoss) -> str:
     """
     form, exact = loss.canonical(), expand_exactly(loss.theta)
     others, label = primitives(form)
-    rule = {"init": "init", "max": "top", "geometric": "(init * top) ** 0.5"}.get(str(loss.scale))
+    multiple, name = split_rule(str(loss.scale))
+    rule = {"init": "init", "max": "top", "geometric": "(init * top) ** 0.5"}.get(name)
+    q = form.log_power
     return _CODE.substitute(
         formula=as_text(form, loss.scale).replace("\n", "\n    "),
         scale=_SCALE.substitute(
-            d1=f"{_nested((*form.a, form.k), 'x')} - {form.log_weight!r} / x",
+            d1=f"{_nested((*form.a, form.k), 'x')} - {form.log_weight!r} * x ** {q - 1!r}",
             d0=_nested((0.0, *form.b, form.k), "x"),
-            rule=rule,
+            rule=rule if multiple == 1 else f"{multiple!r} * {rule}",
         )
         if rule
         else "",
         others=_nested(others, "p"),
         label=_nested(label, "p_label"),
         log_weight=repr(form.log_weight),
+        log_term=f"torch.expm1({q!r} * log_p_label) / {q!r}" if q else "log_p_label",
         per_class=repr(float(exact[0][0])),
         constant=repr(float(exact[1][0] + sum(exact[0][1:]))),
         factor="scale(num_classes)" if rule else repr(loss.scale or 1.0),
     )
+
+
+def _log_term(form: CanonicalForm, latex: bool = False) -> tuple[float, str]:
+    """Return the log term without its constant: −α log ŷ_y, or −(α/q) ŷ_y^q."""
+    symbol = r"\hat{y}_y" if latex else "ŷ_y"
+    if not form.log_power:
+        return -form.log_weight, rf"\log {symbol}" if latex else f"log {symbol}"
+    power = _number(form.log_power)
+    return -form.log_weight / form.log_power, f"{symbol}^{{{power}}}" if latex else f"{symbol}^{power}"
 
 
 def _factor(scale: Scale) -> str:
@@ -151,7 +166,7 @@ def learned_loss(input, target):
     at_label = target.unsqueeze(1)
     p_label, log_p_label = p.gather(1, at_label), log_p.gather(1, at_label)
     others = p * p * ($others)
-    label = p_label * ($label) - $log_weight * log_p_label
+    label = p_label * ($label) - $log_weight * $log_term
     constant = $per_class * num_classes + $constant
     total = others.sum(dim=1, keepdim=True) + label + constant
     return $factor / num_classes * total.mean()

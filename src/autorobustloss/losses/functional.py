@@ -23,18 +23,22 @@ UNDERFLOW = 1e-30
 class Coefficients(NamedTuple):
     """A class-wise separable polynomial loss for hard labels.
 
-    The loss of a sample is Σ_k G(ŷ_k) + H(ŷ_label) − log_weight · log ŷ_label + offset, where
-    G(ŷ) = others₀ ŷ² + others₁ ŷ³ + … and H(ŷ) = label₀ ŷ + label₁ ŷ² + … The entries are floats (the fast path), or
-    0-d tensors, which `torch.vmap` may batch over candidates and autograd may differentiate.
+    The loss of a sample is Σ_k G(ŷ_k) + H(ŷ_label) − log_weight · log_q ŷ_label + offset, where
+    G(ŷ) = others₀ ŷ² + others₁ ŷ³ + …, H(ŷ) = label₀ ŷ + label₁ ŷ² + …, and log_q ŷ = (ŷ^q − 1)/q with q = log_power,
+    the logarithm at q = 0. The entries are floats (the fast path), or 0-d tensors, which `torch.vmap` may batch over
+    candidates and autograd may differentiate; log_power is a float always.
     """
 
     others: tuple[Any, ...]
     label: tuple[Any, ...]
     log_weight: Any
     offset: Any
+    log_power: float = 0.0
 
 
-def coefficients(c: Sequence[Sequence[Any]], num_classes: int, log_weight: Any, scale: Any) -> Coefficients:
+def coefficients(
+    c: Sequence[Sequence[Any]], num_classes: int, log_weight: Any, scale: Any, log_power: float = 0.0
+) -> Coefficients:
     """Return the hard-label coefficients of scale · (1/C) Σ_k ℓ(ŷ_k, y_k), with ℓ(ŷ, y) = Σ c[i][j] ŷⁱ yʲ.
 
     The part of ℓ that is linear in ŷ and the same for every class adds up to a constant, because Σ_k ŷ_k = 1. It goes
@@ -44,15 +48,18 @@ def coefficients(c: Sequence[Sequence[Any]], num_classes: int, log_weight: Any, 
     zero, one = [row[0] * factor for row in c], [sum(row) * factor for row in c]
     gap = [one[i] - zero[i] for i in range(len(c))]
     offset = num_classes * zero[0] + zero[1] + gap[0]
-    return Coefficients(tuple(zero[2:]), tuple(gap[1:-1]), log_weight * factor, offset)
+    return Coefficients(tuple(zero[2:]), tuple(gap[1:-1]), log_weight * factor, offset, log_power)
 
 
-def taylor_loss(input: Tensor, target: Tensor, theta: Any, *, log_weight: Any = 0.0, scale: Any = 1.0) -> Tensor:
+def taylor_loss(
+    input: Tensor, target: Tensor, theta: Any, *, log_weight: Any = 0.0, log_power: float = 0.0, scale: Any = 1.0
+) -> Tensor:
     """Return the Taylor loss of each row: logits (M, C) and class indices (M,) or probabilities (M, C) -> (M,).
 
-        L = scale · (1/C) Σ_k [ℓ_θ(ŷ_k, y_k) − log_weight · y_k log ŷ_k],    ŷ = softmax(input)
+        L = scale · (1/C) Σ_k [ℓ_θ(ŷ_k, y_k) − log_weight · y_k log_q ŷ_k],    ŷ = softmax(input)
 
-    with ℓ_θ the polynomial of Eq. 5 (Gao, Gouk, Hospedales, ICCV 2021) at the order that the length of θ implies.
+    with ℓ_θ the polynomial of Eq. 5 (Gao, Gouk, Hospedales, ICCV 2021) at the order that the length of θ implies, and
+    log_q ŷ = (ŷ^q − 1)/q, q = log_power; log ŷ at q = 0.
     θ, log_weight and scale are numbers or tensors; with tensors the loss is differentiable in them too.
 
     Raises ConfigError for a length of θ that fits no order, LossInputError for an input that is not (M, C).
@@ -66,12 +73,14 @@ def taylor_loss(input: Tensor, target: Tensor, theta: Any, *, log_weight: Any = 
     c = expand(theta)
     if torch.is_floating_point(target):
         factor = scale / input.shape[1]
-        return soft_loss(input, target, [[v * factor for v in row] for row in c], log_weight * factor)
-    return hard_loss(input, target, coefficients(c, input.shape[1], log_weight, scale))
+        return soft_loss(input, target, [[v * factor for v in row] for row in c], log_weight * factor, log_power)
+    return hard_loss(input, target, coefficients(c, input.shape[1], log_weight, scale, log_power))
 
 
-def soft_loss(input: Tensor, target: Tensor, c: Sequence[Sequence[Any]], log_weight: Any) -> Tensor:
-    """Return Σ_k [Σ c[i][j] ŷ_kⁱ y_kʲ − log_weight · y_k log ŷ_k] of each row: (M, C), (M, C) -> (M,)."""
+def soft_loss(
+    input: Tensor, target: Tensor, c: Sequence[Sequence[Any]], log_weight: Any, log_power: float = 0.0
+) -> Tensor:
+    """Return Σ_k [Σ c[i][j] ŷ_kⁱ y_kʲ − log_weight · y_k log_q ŷ_k] of each row: (M, C), (M, C) -> (M,)."""
     log_p = F.log_softmax(input, dim=1)
     p = log_p.exp()
     value = torch.zeros_like(p)
@@ -81,7 +90,7 @@ def soft_loss(input: Tensor, target: Tensor, c: Sequence[Sequence[Any]], log_wei
             inner = inner * target + coefficient
         value = value * p + inner
     if not _is_zero(log_weight):
-        value = value - log_weight * target * log_p
+        value = value - log_weight * target * _log_q(log_p, log_power)
     return value.sum(1)
 
 
@@ -96,19 +105,28 @@ def hard_loss(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
     return _value(log_p.exp(), log_p.gather(1, target.unsqueeze(1)), target, c)
 
 
+def _log_q(log_p: Tensor, q: float) -> Tensor:
+    """Return (ŷ^q − 1)/q from log ŷ; log ŷ itself at q = 0."""
+    return torch.expm1(q * log_p) / q if q else log_p
+
+
 def _value(p: Tensor, log_p_label: Tensor, target: Tensor, c: Coefficients) -> Tensor:
     """Return `hard_loss` at ŷ = p as plain code, differentiable in everything."""
     value = (_powers(p, c.others) * p).sum(1, keepdim=True) + _powers(p.gather(1, target.unsqueeze(1)), c.label)
     if not _is_zero(c.log_weight):
-        value = value - c.log_weight * log_p_label
+        value = value - c.log_weight * _log_q(log_p_label, c.log_power)
     return (value + c.offset).squeeze(1)
 
 
-def _gradient(p: Tensor, target: Tensor, c: Coefficients) -> Tensor:
-    """Return the gradient of each row's loss in its logits, at ŷ = p, as plain code: (M, C), (M,) -> (M, C)."""
+def _gradient(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
+    """Return the gradient of each row's loss in its logits, as plain code: (M, C), (M,) -> (M, C)."""
     slopes, label_slopes, log_weight = _slopes(c)
-    at_label = target.unsqueeze(1)
-    pull = _powers(p.gather(1, at_label), label_slopes) - log_weight
+    p, at_label = input.softmax(1), target.unsqueeze(1)
+    pull = _powers(p.gather(1, at_label), label_slopes)
+    if c.log_power:
+        pull = pull - log_weight * (c.log_power * input.log_softmax(1).gather(1, at_label)).exp()
+    else:
+        pull = pull - log_weight
     terms = _powers(p, slopes) * p
     is_label = torch.arange(p.shape[1], device=p.device) == at_label
     return terms - p * (terms.sum(1, keepdim=True) + pull) + torch.where(is_label, pull, 0.0)
@@ -130,7 +148,7 @@ class _Traced(torch.autograd.Function):
         total = u.sum(1, keepdim=True)
         log_p_label = input.gather(1, target.unsqueeze(1)) - largest - total.log()
         p_label = log_p_label.exp()
-        value = _powers(p_label, c.label) - c.log_weight * log_p_label + c.offset
+        value = _powers(p_label, c.label) - c.log_weight * _log_q(log_p_label, c.log_power) + c.offset
         slope = torch.zeros_like(value)
         power, inverse = u, 1 / total
         for n, coefficient in enumerate(c.others, 2):
@@ -146,7 +164,7 @@ class _Traced(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         input, target, largest, inverse, slope, p_label = ctx.saved_tensors
         slopes, label_slopes, log_weight = _slopes(ctx.c)
-        pull = _powers(p_label, label_slopes) - log_weight
+        pull = _powers(p_label, label_slopes) - log_weight * (p_label**ctx.c.log_power if ctx.c.log_power else 1.0)
         p = (input - largest).exp() * inverse
         is_label = torch.arange(input.shape[1], device=input.device) == target.unsqueeze(1)
         result = p * (_powers(p, slopes) - (slope + pull)) + torch.where(is_label, pull, 0.0)
@@ -171,7 +189,8 @@ class _ClosedForm(torch.autograd.Function):
         for weight, sum_ in sums:
             value.add_(sum_, alpha=weight)
         if c.log_weight:
-            value.sub_(_log_p_label(input, p_label, at_label).squeeze(1), alpha=c.log_weight)
+            log_p_label = _log_p_label(input, p_label, at_label).squeeze(1)
+            value.sub_(_log_q(log_p_label, c.log_power), alpha=c.log_weight)
         return value, gradient
 
     @staticmethod
@@ -185,7 +204,7 @@ class _ClosedForm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         input, target, gradient = ctx.saved_tensors
         if torch.is_grad_enabled():  # double backward
-            return _gradient(input.softmax(1), target, ctx.c) * grad.unsqueeze(1), None, None, None
+            return _gradient(input, target, ctx.c) * grad.unsqueeze(1), None, None, None
         if _is_constantly(ctx.share, grad):
             return gradient, None, None, None
         return gradient * (grad / ctx.share).unsqueeze(1), None, None, None
@@ -193,7 +212,7 @@ class _ClosedForm(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, None]:
         input, target = ctx.saved_tensors
-        return (_gradient(input.softmax(1), target, ctx.c) * tangent).sum(1), None
+        return (_gradient(input, target, ctx.c) * tangent).sum(1), None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], input: Tensor, target: Tensor, c: Coefficients, share: float) -> Any:
@@ -244,7 +263,9 @@ def _sweep(input: Tensor, at_label: Tensor, c: Coefficients, share: float) -> tu
         p = torch.softmax(z_, dim=1, out=gradient_)
         torch.gather(p, 1, at_, out=p_label_)
         pull = _powers(p_label_, label_slopes)
-        if log_weight:
+        if c.log_power:
+            pull.sub_(p_label_**c.log_power, alpha=share * log_weight)
+        elif log_weight:
             pull -= share * log_weight
         if slopes:
             powers = _products(p, highest)

@@ -8,6 +8,7 @@ up to the factor that "init" takes out.
 from __future__ import annotations
 
 import math
+import re
 import sys
 
 import numpy as np
@@ -20,13 +21,26 @@ SCALE_RULES = ("init", "max", "geometric")
 Scale = str | float | None
 
 
+def split_rule(scale: str) -> tuple[float, str]:
+    """Return the factor and the rule of a text such as "max" or "0.3max"; (0, "") for anything else.
+
+    >>> split_rule("max"), split_rule("0.3max")
+    ((1.0, 'max'), (0.3, 'max'))
+    """
+    found = re.fullmatch(rf"([0-9]*\.?[0-9]+)?({'|'.join(SCALE_RULES)})", scale)
+    return (float(found[1] or 1), found[2]) if found else (0.0, "")
+
+
 def check_scale(scale: Scale) -> Scale:
     """Return a scale rule or factor as it is; raise ConfigError for anything else."""
-    if scale is None or (isinstance(scale, str) and scale in SCALE_RULES):
+    if scale is None or (isinstance(scale, str) and split_rule(scale)[0] > 0):
         return scale
     if isinstance(scale, (int, float)) and not isinstance(scale, bool) and 0 < scale <= sys.float_info.max:
         return float(scale)
-    raise ConfigError(f"got scale={scale!r}, expected None, one of {', '.join(SCALE_RULES)}, or a positive number")
+    raise ConfigError(
+        f"got scale={scale!r}, expected None, one of {', '.join(SCALE_RULES)}, a multiple "
+        "of one such as '0.3max', or a positive number"
+    )
 
 
 def scale_factor(scale: Scale, form: CanonicalForm, num_classes: int) -> float:
@@ -36,6 +50,7 @@ def scale_factor(scale: Scale, form: CanonicalForm, num_classes: int) -> float:
     "init": C²/(d₀(1/C) − d₁(1/C)); training starts with the gradient of cross-entropy.
     "max": the inverse of `max_gradient`; no labelled logit is pulled harder than 1 on the way to certainty.
     "geometric": the geometric mean of the two.
+    "0.3max", …: so many times what the rule gives.
 
     Raises ConfigError if the rule has no positive factor for this loss: "init" and "geometric" need a loss that pulls
     towards the label at uniform predictions, "max" one that has a gradient at all.
@@ -46,14 +61,15 @@ def scale_factor(scale: Scale, form: CanonicalForm, num_classes: int) -> float:
     """
     if not isinstance(scale, str):
         return 1.0 if scale is None else scale
+    multiple, rule = split_rule(scale)
     factors = []
-    if scale in ("init", "geometric"):
+    if rule in ("init", "geometric"):
         problem = f"it does not pull towards the label at uniform predictions of {num_classes} classes"
         factors.append(num_classes**2 / _positive(form.bracket(num_classes), scale, problem))
-    if scale in ("max", "geometric"):
+    if rule in ("max", "geometric"):
         factors.append(1 / _positive(max_gradient(form, num_classes), scale, "it has no gradient"))
     # Roots first: the product of two factors can exceed the range of a float where their mean does not.
-    return math.sqrt(factors[0]) * math.sqrt(factors[1]) if scale == "geometric" else factors[0]
+    return multiple * (math.sqrt(factors[0]) * math.sqrt(factors[1]) if rule == "geometric" else factors[0])
 
 
 def max_gradient(form: CanonicalForm, num_classes: int) -> float:

@@ -27,15 +27,18 @@ Expansion = tuple[tuple[tuple[float, ...], ...], float]
 class TaylorLoss(RobustLoss):
     """The class-wise separable Taylor polynomial of Gao, Gouk, Hospedales (ICCV 2021), Eq. 4 and 5.
 
-        L = scale · (1/C) Σ_k [ℓ_θ(ŷ_k, y_k) − log_weight · y_k log ŷ_k],    ŷ = softmax(input),
+        L = scale · (1/C) Σ_k [ℓ_θ(ŷ_k, y_k) − log_weight · y_k log_q ŷ_k],    ŷ = softmax(input),
         ℓ_θ(ŷ, y) = Σ_{a ≥ 1, a + b ≤ β} θ_{ab} (ŷ − θ₀)ᵃ (y − θ₁)ᵇ / (a! b!)
 
     theta: θ₀, θ₁ (the point of expansion), then θ_{ab} in the order of Eq. 5 (`canonical.exponents` for other
         orders); the order β follows from the length: 5, 8, 12, 17, … numbers for β = 2, 3, 4, 5, …
     log_weight: weight of the log term, 0 for the family of the paper. With it cross-entropy (θ = 0, log_weight 1),
         mean absolute error and their mixtures are members.
+    log_power: q of log_q ŷ = (ŷ^q − 1)/q, from 0 (the logarithm) to 1; generalised cross-entropy with this q is a
+        member then: θ = 0, log_weight 1.
     scale: None for the formula as it stands; "init" to start training with the gradient of cross-entropy, "max" for
-        a largest gradient of 1, "geometric" for the mean of the two (see `scale.scale_factor`); or a factor > 0.
+        a largest gradient of 1, "geometric" for the mean of the two, or a multiple of these such as "0.3max" (see
+        `scale.scale_factor`); or a factor > 0.
     weight, ignore_index, reduction: as in `torch.nn.CrossEntropyLoss`.
 
     The parameters are constants of the loss: they travel in its `state_dict` in full precision, `half()` and the
@@ -55,18 +58,21 @@ class TaylorLoss(RobustLoss):
         log_weight: float = 0.0,
         scale: Scale = None,
         *,
+        log_power: float = 0.0,
         weight: Tensor | None = None,
         ignore_index: int = -100,
         reduction: str = "mean",
     ) -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         self.scale = check_scale(scale)
-        self._set_parameters(theta, log_weight)
+        self._set_parameters(theta, log_weight, log_power)
 
-    def _set_parameters(self, theta: Iterable[float], log_weight: float) -> None:
+    def _set_parameters(self, theta: Iterable[float], log_weight: float, log_power: float) -> None:
         theta, (log_weight,) = as_floats(theta, "theta"), as_floats([log_weight], "log_weight")
-        CanonicalForm.from_theta(theta, log_weight)  # complains about a θ that overflows
-        self.theta, self.log_weight, self.order = theta, log_weight, order_of(len(theta))
+        # Complains about a θ that overflows, and about the power.
+        form = CanonicalForm.from_theta(theta, log_weight, log_power)
+        self.theta, self.log_weight, self.log_power = theta, log_weight, form.log_power
+        self.order = order_of(len(theta))
 
     @classmethod
     def from_card(cls, path: str | PathLike[str], **arguments: Any) -> TaylorLoss:
@@ -80,7 +86,7 @@ class TaylorLoss(RobustLoss):
 
     def canonical(self) -> CanonicalForm:
         """Return what of θ moves the gradient; two losses with equal forms train alike at equal scale."""
-        return _canonical(self.theta, self.log_weight)
+        return _canonical(self.theta, self.log_weight, self.log_power)
 
     def formula(self) -> str:
         """Return the loss as a short formula in plain text."""
@@ -100,26 +106,28 @@ class TaylorLoss(RobustLoss):
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
-        c = _expansion(self.theta, self.log_weight, self.scale, operator.index(logits.shape[1]))
-        return functional.soft_loss(logits, probabilities, *c)
+        classes = operator.index(logits.shape[1])
+        c, log_weight = _expansion(self.theta, self.log_weight, self.log_power, self.scale, classes)
+        return functional.soft_loss(logits, probabilities, c, log_weight, self.log_power)
 
     def coefficients(self, num_classes: int) -> Coefficients:
         """Return the constants of `functional.hard_loss` for C classes, scale included."""
         # `index` makes the number of classes a constant where `torch.compile` would keep it symbolic.
-        return _coefficients(self.theta, self.log_weight, self.scale, operator.index(num_classes))
+        return _coefficients(self.theta, self.log_weight, self.log_power, self.scale, operator.index(num_classes))
 
     def hyperparameters(self) -> dict[str, Any]:
-        """Return theta, log_weight and scale, as `create_loss("taylor", …)` takes them."""
-        return {"theta": self.theta, "log_weight": self.log_weight, "scale": self.scale}
+        """Return theta, log_weight, scale and, unless it is 0, log_power, as `create_loss("taylor", …)` takes them."""
+        power = {"log_power": self.log_power} if self.log_power else {}
+        return {"theta": self.theta, "log_weight": self.log_weight, "scale": self.scale, **power}
 
     def get_extra_state(self) -> Tensor:
-        """Return θ and log_weight in double precision, for `state_dict`."""
-        return torch.tensor([*self.theta, self.log_weight], dtype=torch.float64)
+        """Return θ, log_weight and log_power in double precision, for `state_dict`."""
+        return torch.tensor([*self.theta, self.log_weight, self.log_power], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take θ and log_weight from a `state_dict`."""
-        *theta, log_weight = as_floats(state, "theta")
-        self._set_parameters(theta, log_weight)
+        """Take θ, log_weight and log_power from a `state_dict`."""
+        *theta, log_weight, log_power = as_floats(state, "theta")
+        self._set_parameters(theta, log_weight, log_power)
 
 
 def _constant(function: Function) -> Function:
@@ -135,35 +143,44 @@ def _constant(function: Function) -> Function:
 
 
 @_constant
-def _coefficients(theta: tuple[float, ...], log_weight: float, scale: Scale, num_classes: int) -> Coefficients:
-    return _cached_coefficients(theta, log_weight, scale, num_classes)
+def _coefficients(
+    theta: tuple[float, ...], log_weight: float, log_power: float, scale: Scale, num_classes: int
+) -> Coefficients:
+    return _cached_coefficients(theta, log_weight, log_power, scale, num_classes)
 
 
 @_constant
-def _expansion(theta: tuple[float, ...], log_weight: float, scale: Scale, num_classes: int) -> Expansion:
-    return _cached_expansion(theta, log_weight, scale, num_classes)
+def _expansion(
+    theta: tuple[float, ...], log_weight: float, log_power: float, scale: Scale, num_classes: int
+) -> Expansion:
+    return _cached_expansion(theta, log_weight, log_power, scale, num_classes)
 
 
 @lru_cache(maxsize=1024)
-def _cached_coefficients(theta: tuple[float, ...], log_weight: float, scale: Scale, num_classes: int) -> Coefficients:
-    factor = Fraction(scale_factor(scale, _canonical(theta, log_weight), num_classes))
+def _cached_coefficients(
+    theta: tuple[float, ...], log_weight: float, log_power: float, scale: Scale, num_classes: int
+) -> Coefficients:
+    factor = Fraction(scale_factor(scale, _canonical(theta, log_weight, log_power), num_classes))
     exact = functional.coefficients(expand_exactly(theta), num_classes, Fraction(log_weight), factor)
     others, label = ([rounded(v) for v in group] for group in exact[:2])
-    return Coefficients(_stripped(others), _stripped(label), rounded(exact.log_weight), rounded(exact.offset))
+    log_weight, offset = rounded(exact.log_weight), rounded(exact.offset)
+    return Coefficients(_stripped(others), _stripped(label), log_weight, offset, log_power if log_weight else 0.0)
 
 
 @lru_cache(maxsize=1024)
-def _cached_expansion(theta: tuple[float, ...], log_weight: float, scale: Scale, num_classes: int) -> Expansion:
+def _cached_expansion(
+    theta: tuple[float, ...], log_weight: float, log_power: float, scale: Scale, num_classes: int
+) -> Expansion:
     """Return c[i][j] for soft targets, without the zeros of j > β − i, and the log weight, both scaled."""
-    factor = Fraction(scale_factor(scale, _canonical(theta, log_weight), num_classes)) / num_classes
+    factor = Fraction(scale_factor(scale, _canonical(theta, log_weight, log_power), num_classes)) / num_classes
     rows = expand_exactly(theta)
     c = tuple(tuple(rounded(v * factor) for v in row[: len(rows) - max(i, 1)]) for i, row in enumerate(rows))
     return c, rounded(Fraction(log_weight) * factor)
 
 
 @lru_cache(maxsize=1024)
-def _canonical(theta: tuple[float, ...], log_weight: float) -> CanonicalForm:
-    return CanonicalForm.from_theta(theta, log_weight)
+def _canonical(theta: tuple[float, ...], log_weight: float, log_power: float) -> CanonicalForm:
+    return CanonicalForm.from_theta(theta, log_weight, log_power)
 
 
 def _stripped(values: list[float]) -> tuple[float, ...]:

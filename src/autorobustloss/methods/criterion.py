@@ -58,7 +58,8 @@ def card_method(card: Card) -> MethodSpec:
     >>> card_method(Card.from_loss(TaylorLoss([0, 0, 0, 0, -1], scale="init"), name="a-mae")).name
     'taylor'
     """
-    return MethodSpec.of("taylor", theta=card.theta, log_weight=card.log_weight, scale=card.scale)
+    power = {"log_power": card.log_power} if card.log_power else {}
+    return MethodSpec.of("taylor", theta=card.theta, log_weight=card.log_weight, scale=card.scale, **power)
 
 
 def create_criterion(spec: MethodSpec, num_classes: int, device: torch.device | str = "cpu") -> nn.Module:

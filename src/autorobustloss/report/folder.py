@@ -93,9 +93,8 @@ def _provenance(folder: Path) -> dict[str, Any]:
 def _card_html(card: Any) -> str:
     if not isinstance(card, dict):
         raise RunFolderError(f"{CARD} is not a loss card; restore it, or run the search again")
-    shown = {
-        name: card[name] for name in ("name", "order", "scale", "log_weight", "theta", "canonical") if name in card
-    }
+    names = ("name", "order", "scale", "log_weight", "log_power", "theta", "canonical")
+    shown = {name: card[name] for name in names if name in card}
     return mapping_html(shown) + json_html(card, f"the whole card ({CARD})")
 
 

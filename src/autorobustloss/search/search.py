@@ -29,7 +29,7 @@ SPLIT_SEED = 0
 class Generation:
     """What one generation gave. Accuracies are means over its tasks on clean validation data, in [0, 1].
 
-    theta, log_weight: the loss at the distribution's mean after it.
+    theta, log_weight, log_power: the loss at the distribution's mean after it.
     """
 
     number: int
@@ -41,6 +41,7 @@ class Generation:
     trained: int
     theta: tuple[float, ...] = ()
     log_weight: float = 0.0
+    log_power: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -257,6 +258,7 @@ def _generation(
         trained=trained,
         theta=centre.options["theta"],
         log_weight=centre.options["log_weight"],
+        log_power=centre.options.get("log_power", 0.0),
     )
 
 

@@ -16,6 +16,10 @@ LOG_UNIT = 0.1
 """At ten classes −α/ŷ with this α starts as steep as a slope of 1 (MAE's)."""
 
 
+POWER_UNIT = 0.25
+"""One unit of the power coordinate."""
+
+
 @dataclass(frozen=True)
 class Space:
     """A search space: its dimension and the loss that each of its points stands for.
@@ -24,6 +28,8 @@ class Space:
         "canonical": the 2β − 2 directions of it that change a gradient under softmax and hard labels.
         "canonical+log": canonical and the weight α of −log ŷ of the labelled class, in units of `log_unit`; a
         negative coordinate means 0, because a negative weight has no lower bound.
+        "canonical+power": that and the power q of the log term (see `TaylorLoss`), in units of POWER_UNIT and kept in
+        [0, 1]; cross-entropy, MAE, their mixtures and generalised cross-entropy are points of it.
     order: β, the order of the polynomial. scale: the scale rule of the losses (see `TaylorLoss`);
         with "max" no candidate's gradient ever exceeds the largest one of cross-entropy.
     log_unit: α at 1 on the log coordinate. What resists noise has a small α; a small unit lets a search see it.
@@ -47,8 +53,8 @@ class Space:
     def dimension(self) -> int:
         """Return the number of coordinates.
 
-        >>> [Space(name).dimension for name in ("paper", "canonical", "canonical+log")]
-        [12, 6, 7]
+        >>> [Space(name).dimension for name in ("paper", "canonical", "canonical+log", "canonical+power")]
+        [12, 6, 7, 8]
         """
         return _DIMENSIONS[self.name](self.order)
 
@@ -59,30 +65,39 @@ class Space:
             raise ConfigError(f"got a point of {len(x)} numbers, expected {self.dimension} in the space {self.name!r}")
         if self.name == "paper":
             return MethodSpec.of("taylor", theta=x, log_weight=0.0, scale=self.scale)
-        log_weight = self.log_unit * max(x.pop(), 0.0) if self.name == "canonical+log" else 0.0
+        power = min(max(POWER_UNIT * x.pop(), 0.0), 1.0) if self.name == "canonical+power" else 0.0
+        log_weight = self.log_unit * max(x.pop(), 0.0) if self.name != "canonical" else 0.0
         theta = CanonicalForm.from_vector(x).theta()
-        return MethodSpec.of("taylor", theta=theta, log_weight=log_weight, scale=self.scale)
+        options = {"log_power": power} if power else {}
+        return MethodSpec.of("taylor", theta=theta, log_weight=log_weight, scale=self.scale, **options)
 
     def start(self, name: str) -> np.ndarray:
-        """Return the mean of the first generation: "zero", or the point of a known loss, "mae" or "sce".
+        """Return the mean of the first generation: "zero", or the point of a known loss, "mae", "sce" or "gce".
 
         "mae": ℓ falls with slope 1 in ŷ at the label. "sce": that and one unit of the log term (needs
-        "canonical+log"); with the default unit each gives half of the start gradient at ten classes. Under a scale
-        rule only the direction of a point matters.
+        "canonical+log"); with the default unit each gives half of the start gradient at ten classes. "gce": one
+        unit of the log term with power 0.7 alone (needs "canonical+power"). Under a scale rule only the direction of
+        a point matters.
         """
         point = np.zeros(self.dimension)
         if name == "zero":
             return point
-        if name == "sce" and self.name != "canonical+log":
+        log = {"canonical+log": -1, "canonical+power": -2}.get(self.name)
+        if name == "sce" and log is None:
             raise ConfigError(f"start 'sce' needs the log term, got space {self.name!r}; try --space canonical+log")
+        if name == "gce":
+            if self.name != "canonical+power":
+                raise ConfigError(f"start 'gce' needs the space canonical+power, got {self.name!r}")
+            point[-2:] = 1.0, 0.7 / POWER_UNIT
+            return point
         if name not in ("mae", "sce"):
-            raise unknown_name("start", name, ("zero", "mae", "sce"))
+            raise unknown_name("start", name, ("zero", "mae", "sce", "gce"))
         if self.name == "paper":
             point[6] = -1.0  # θ6 multiplies (ŷ − θ0)(y − θ1): slope −1 at the label, 0 elsewhere
         else:
             point[0] = -1.0  # a0, the constant part of d₁
-        if name == "sce":
-            point[-1] = 1.0
+        if name == "sce" and log is not None:
+            point[log] = 1.0
         return point
 
 
@@ -90,4 +105,5 @@ _DIMENSIONS: Mapping[str, Callable[[int], int]] = {
     "paper": num_parameters,
     "canonical": lambda order: 2 * order - 2,
     "canonical+log": lambda order: 2 * order - 1,
+    "canonical+power": lambda order: 2 * order,
 }

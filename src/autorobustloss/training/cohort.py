@@ -288,7 +288,7 @@ class _Stack:
 
     def __init__(self, losses: Sequence[Coefficients], like: Tensor) -> None:
         self.size = len(losses)
-        self.others, self.label = (max(len(c[i]) for c in losses) for i in (0, 1))
+        self.others, self.label = (max(len(part) for part in parts) for parts in zip(*(c[:2] for c in losses)))
         self.has_log = any(c.log_weight for c in losses)
         self.form = self.size, self.others, self.label, self.has_log
         rows = [

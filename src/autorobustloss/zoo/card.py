@@ -21,10 +21,11 @@ from autorobustloss.zoo.shelf import card_paths
 
 SCHEMA = "autorobustloss-card/1"
 FIELDS = (
-    "schema", "name", "order", "theta", "theta_hex", "log_weight", "log_weight_hex", "scale", "canonical", "sha256",
+    "schema", "name", "order", "theta", "theta_hex", "log_weight", "log_weight_hex", "log_power",
+    "log_power_hex", "scale", "canonical", "sha256",
     "provenance", "measured", "licence", "checksum",
 )  # fmt: skip
-DEFINING = ("name", "theta", "log_weight", "scale", "provenance", "measured", "licence")
+DEFINING = ("name", "theta", "log_weight", "log_power", "scale", "provenance", "measured", "licence")
 """The fields that the others follow from."""
 LARGEST_FILE = 16 * 2**20
 ARGUMENTS = ("weight", "ignore_index", "reduction")
@@ -34,7 +35,7 @@ ARGUMENTS = ("weight", "ignore_index", "reduction")
 class Card:
     """A learned Taylor loss and where it comes from.
 
-    name: what the loss is called. theta, log_weight, scale: the arguments of `TaylorLoss`.
+    name: what the loss is called. theta, log_weight, log_power, scale: the arguments of `TaylorLoss`.
     provenance: the search that found it (config, seed, generations, fitness, versions, date, hardware).
     measured: the table it was chosen on. licence: terms under which the numbers may be used.
 
@@ -52,6 +53,7 @@ class Card:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     measured: Sequence[Any] | Mapping[str, Any] = ()
     licence: str = "MIT"
+    log_power: float = 0.0
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -60,7 +62,10 @@ class Card:
             if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
                 raise CardError(f"{text}: got {value!r}, expected a printable text of 1 to 200 characters")
         set_(self, "theta", _numbers("theta", self.theta))
-        set_(self, "log_weight", _numbers("log_weight", [self.log_weight])[0])
+        for name in ("log_weight", "log_power"):
+            set_(self, name, _numbers(name, [getattr(self, name)])[0])
+        if not 0 <= self.log_power <= 1:
+            raise CardError(f"log_power: got {self.log_power}, expected 0 to 1")
         set_(self, "scale", _scale(self.scale))
         try:
             order_of(len(self.theta))
@@ -87,7 +92,7 @@ class Card:
         """Return the card of a `TaylorLoss`; raises CardError for any other loss."""
         if not isinstance(loss, TaylorLoss):
             raise CardError(f"got {type(loss).__name__}, expected a TaylorLoss; other losses are code, not numbers")
-        return cls(name, loss.theta, loss.log_weight, loss.scale, provenance or {}, measured, licence)
+        return cls(name, loss.theta, loss.log_weight, loss.scale, provenance or {}, measured, licence, loss.log_power)
 
     @classmethod
     def from_dict(cls, content: Any) -> Card:
@@ -137,6 +142,8 @@ class Card:
             "theta_hex": [t.hex() for t in self.theta],
             "log_weight": self.log_weight,
             "log_weight_hex": self.log_weight.hex(),
+            "log_power": self.log_power,
+            "log_power_hex": self.log_power.hex(),
             "scale": self.scale,
             "canonical": {"a": list(form.a), "b": list(form.b), "k": form.k},
             "sha256": self.sha256,
@@ -168,13 +175,14 @@ class Card:
 
     @property
     def sha256(self) -> str:
-        """Hash of what defines the loss: θ, the log weight and the scale rule, whatever the name and history."""
+        """Hash of what defines the loss: θ, the log term and the scale rule, whatever the name and history."""
         scale = self.scale.hex() if isinstance(self.scale, float) else self.scale
-        return _digest({"theta": [t.hex() for t in self.theta], "log_weight": self.log_weight.hex(), "scale": scale})
+        log_term = {"log_weight": self.log_weight.hex(), "log_power": self.log_power.hex()}
+        return _digest({"theta": [t.hex() for t in self.theta], **log_term, "scale": scale})
 
     def canonical(self) -> CanonicalForm:
         """Return what of θ moves the gradient."""
-        return CanonicalForm.from_theta(self.theta, self.log_weight)
+        return CanonicalForm.from_theta(self.theta, self.log_weight, self.log_power)
 
     def loss(self, **arguments: Any) -> LearnedLoss:
         """Return the loss; arguments are weight, ignore_index and reduction, as in `CrossEntropyLoss`."""
@@ -182,7 +190,7 @@ class Card:
             if name not in ARGUMENTS:
                 raise ConfigError(
                     f"loss {self.name!r} does not take {name!r}; it takes {', '.join(ARGUMENTS)}. Its numbers are "
-                    "learned; to change one, build a TaylorLoss from the theta, log_weight and scale of the card"
+                    "learned; to change one, build a TaylorLoss from the theta, log term and scale of the card"
                 )
         return LearnedLoss(self, **arguments)
 
@@ -192,6 +200,7 @@ class Card:
             "card": self.name,
             "order": self.canonical().order,
             "log weight": self.log_weight,
+            "log power": self.log_power,
             "scale": self.scale,
             "sha256": self.sha256[:16],
             "licence": self.licence,
@@ -210,11 +219,11 @@ class LearnedLoss(TaylorLoss):
     """The loss of a card: a `TaylorLoss` with nothing left to choose."""
 
     def __init__(self, card: Card, **arguments: Any) -> None:
-        super().__init__(card.theta, card.log_weight, card.scale, **arguments)
+        super().__init__(card.theta, card.log_weight, card.scale, log_power=card.log_power, **arguments)
         self.name = card.name
 
     def hyperparameters(self) -> dict[str, Any]:
-        """Return no hyper-parameters: θ, log_weight and scale are the card's."""
+        """Return no hyper-parameters: θ, log_weight, log_power and scale are the card's."""
         return {}
 
     def extra_repr(self) -> str:
