@@ -3,7 +3,7 @@
     python examples/drop_in.py
 
 Forty per cent of the training labels of scikit-learn's digits are wrong. The script trains the same network twice
-and prints the accuracy on clean test data for cross-entropy and for a robust loss.
+and prints the accuracy on clean test data for cross-entropy and for the learned loss.
 """
 
 import torch
@@ -41,5 +41,5 @@ def train(criterion: nn.Module) -> float:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     before = train(nn.CrossEntropyLoss())
-    after = train(arl.create_loss("gce"))  # the one line that changes
-    print(f"cross-entropy {100 * before:.1f} %, robust loss {100 * after:.1f} % on clean test data")
+    after = train(arl.create_loss("arl"))  # the one line that changes
+    print(f"cross-entropy {100 * before:.1f} %, learned loss {100 * after:.1f} % on clean test data")

@@ -8,6 +8,7 @@ from autorobustloss.cli.config_file import expand
 from autorobustloss.cli.main import main
 from autorobustloss.cli.options import split_list
 from autorobustloss.errors import ConfigError
+from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.zoo import load_card
 
 TINY = ["--models=linear", "--epochs=2", "--train-size=200", "--valid-size=100", "--workers=1", "--quiet"]
@@ -177,3 +178,27 @@ def test_losses_list_show_plot_export(tmp_path, capsys):
     assert run("losses", "plot", f"ce,gce,{mae}", "--out", picture, capsys=capsys)[0] == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert run("losses", "plot", "ce", "--out", tmp_path / "losses.xyz", capsys=capsys)[0] == 2
+
+
+def test_losses_show_draws_the_pull(capsys):
+    code, out, _ = run("losses", "show", "ce", capsys=capsys)
+    assert code == 0
+    pull = next(line for line in out.splitlines() if "pull at the label" in line).split("label")[1].strip()
+    push = next(line for line in out.splitlines() if "push at a wrong class" in line).split("class")[1].strip()
+    assert pull == "".join(sorted(pull, reverse=True))  # cross-entropy pulls with 1 - p and pushes with p
+    assert push == pull[::-1]
+    theta = list(CanonicalForm((-1.0, 3.0), (0.0,), 0.0).theta())
+    _, out, _ = run("losses", "show", f"taylor(theta={theta})", capsys=capsys)
+    assert "·" in next(line for line in out.splitlines() if "pull" in line)  # it turns at 1/3
+
+
+def test_losses_show_compares_several(capsys):
+    code, out, _ = run("losses", "show", "ce,mae", "--classes=4", capsys=capsys)
+    assert code == 0
+    header, rule, *rows = out.strip().splitlines()
+    assert header == "| at 4 classes | ce | mae |"
+    assert rule.count("---") == 3
+    assert any(row.startswith("| max gradient | 0.75 | 0.25 |") for row in rows)
+    code, out, _ = run("losses", "show", "ce,mae", "--json", capsys=capsys)
+    assert [entry["loss"] for entry in json.loads(out)] == ["ce", "mae"]
+    assert run("losses", "show", ",", capsys=capsys)[0] == 2

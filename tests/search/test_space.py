@@ -76,6 +76,13 @@ def test_start_at_generalised_cross_entropy():
         Space().start("gce")
 
 
+def test_start_at_coordinates():
+    assert Space("canonical").start("-1,0,0.5,0,0,2").tolist() == [-1.0, 0.0, 0.5, 0.0, 0.0, 2.0]
+    for wrong in ("-1,0", "-1,0,0,0,0,x", "-1,0,0,0,0,nan"):
+        with pytest.raises(ConfigError, match="start"):
+            Space("canonical").start(wrong)
+
+
 def test_refusals():
     with pytest.raises(UnknownNameError, match="canonical"):
         Space("canonica")

@@ -130,7 +130,8 @@ def add_parser(commands: Any) -> None:
         "--start",
         default=SearchConfig.start,
         metavar="NAME",
-        help="mean of the first generation: mae, sce, gce or zero (default: %(default)s)",
+        help="mean of the first generation: mae, sce, gce, zero, or coordinates joined by commas "
+        "(default: %(default)s)",
     )
     search.add_argument(
         "--sigma",

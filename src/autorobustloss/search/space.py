@@ -72,13 +72,15 @@ class Space:
         return MethodSpec.of("taylor", theta=theta, log_weight=log_weight, scale=self.scale, **options)
 
     def start(self, name: str) -> np.ndarray:
-        """Return the mean of the first generation: "zero", or the point of a known loss, "mae", "sce" or "gce".
+        """Return the mean of the first generation: "zero", a known loss ("mae", "sce", "gce"), or given coordinates.
 
         "mae": ℓ falls with slope 1 in ŷ at the label. "sce": that and one unit of the log term (needs
         "canonical+log"); with the default unit each gives half of the start gradient at ten classes. "gce": one
         unit of the log term with power 0.7 alone (needs "canonical+power"). Under a scale rule only the direction of
-        a point matters.
+        a point matters. Coordinates are numbers joined by commas, as many as the space has dimensions.
         """
+        if "," in name:
+            return self._coordinates(name)
         point = np.zeros(self.dimension)
         if name == "zero":
             return point
@@ -98,6 +100,17 @@ class Space:
             point[0] = -1.0  # a0, the constant part of d₁
         if name == "sce" and log is not None:
             point[log] = 1.0
+        return point
+
+    def _coordinates(self, text: str) -> np.ndarray:
+        try:
+            point = np.array([float(part) for part in text.split(",")])
+        except ValueError:
+            raise ConfigError(f"got start {text!r}, expected a name or numbers joined by commas") from None
+        if len(point) != self.dimension or not np.isfinite(point).all():
+            raise ConfigError(
+                f"got start {text!r}, expected {self.dimension} finite numbers in the space {self.name!r}"
+            )
         return point
 
 
