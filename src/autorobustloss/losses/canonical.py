@@ -20,6 +20,9 @@ from autorobustloss.errors import ConfigError
 SIGNIFICANT_DIGITS = 12
 """Canonical coefficients that agree to so many digits of the largest one count as equal."""
 
+TINY_POWER = 1e-9
+"""A log power below it is the logarithm, to the precision of float32, and would divide by nearly nothing."""
+
 
 @lru_cache(maxsize=64)
 def exponents(order: int) -> tuple[tuple[int, int], ...]:
@@ -138,6 +141,8 @@ class CanonicalForm:
             object.__setattr__(self, name, as_floats([getattr(self, name)], name)[0])
         if not 0 <= self.log_power <= 1:
             raise ConfigError(f"got log_power={self.log_power}, expected 0 (the logarithm) to 1 (linear)")
+        if self.log_power < TINY_POWER:
+            object.__setattr__(self, "log_power", 0.0)
         if not self.a or len(self.b) != len(self.a) - 1:
             raise ConfigError(
                 f"got {len(self.a)} coefficients a and {len(self.b)} coefficients b, expected β−1 and β−2 for order β"
