@@ -52,8 +52,8 @@ def scale_factor(scale: Scale, form: CanonicalForm, num_classes: int) -> float:
     "geometric": the geometric mean of the two.
     "0.3max", …: so many times what the rule gives.
 
-    Raises ConfigError if the rule has no positive factor for this loss: "init" and "geometric" need a loss that pulls
-    towards the label at uniform predictions, "max" one that has a gradient at all.
+    Raises ConfigError for a rule and a loss that does not pull towards the label at uniform predictions of C classes,
+    and so would learn to avoid it. A loss may pull at ten classes and not at two.
 
     >>> mae = CanonicalForm(a=(-1.0,), b=(), k=0.0)
     >>> [scale_factor(rule, mae, 10) for rule in (None, "init", "max")]
@@ -62,10 +62,11 @@ def scale_factor(scale: Scale, form: CanonicalForm, num_classes: int) -> float:
     if not isinstance(scale, str):
         return 1.0 if scale is None else scale
     multiple, rule = split_rule(scale)
+    problem = f"it does not pull towards the label at uniform predictions of {num_classes} classes"
+    bracket = _positive(form.bracket(num_classes), scale, problem)
     factors = []
     if rule in ("init", "geometric"):
-        problem = f"it does not pull towards the label at uniform predictions of {num_classes} classes"
-        factors.append(num_classes**2 / _positive(form.bracket(num_classes), scale, problem))
+        factors.append(num_classes**2 / bracket)
     if rule in ("max", "geometric"):
         factors.append(1 / _positive(max_gradient(form, num_classes), scale, "it has no gradient"))
     # Roots first: the product of two factors can exceed the range of a float where their mean does not.

@@ -1,0 +1,77 @@
+"""The learned losses that ship: they load, they are sound at any number of classes, and say where they come from."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import autorobustloss as arl
+from autorobustloss.cli import options as flags
+from autorobustloss.cli import search
+from autorobustloss.cli.config_file import expand
+from autorobustloss.cli.main import main
+from autorobustloss.errors import ConfigError
+from autorobustloss.losses.analysis import screen
+from autorobustloss.zoo import card_names, load_card
+
+NAMES = ["arl", "arl-ar-a40", "arl-ar-s80", "arl-dr-a40", "arl-dr-s80"]
+SEARCHES = Path(__file__).parents[2] / "searches"
+
+
+def test_these_ship():
+    assert card_names() == NAMES
+    assert set(NAMES) <= set(arl.list_losses())
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [("arl", 2), ("arl", 3), *((name, classes) for name in NAMES for classes in (10, 26, 100))],
+)
+def test_a_drop_in_for_cross_entropy(name, classes):
+    criterion = arl.create_loss(name)
+    assert screen(criterion, [classes]).ok
+    generator = torch.Generator().manual_seed(0)
+    logits = (5 * torch.randn(16, classes, generator=generator)).requires_grad_()
+    labels = torch.randint(classes, (16,), generator=generator)
+    criterion(logits, labels).backward()
+    assert torch.isfinite(logits.grad).all()
+    uniform = torch.zeros(1, classes, requires_grad=True)
+    criterion(uniform, torch.tensor([0])).backward()
+    assert uniform.grad[0, 0] < 0 < uniform.grad[0, 1]
+
+
+def test_a_loss_that_would_avoid_the_label_says_so():
+    """Its minimum is at a probability of 0.3, which two classes start above."""
+    with pytest.raises(ConfigError, match="does not pull towards the label at uniform predictions of 2 classes"):
+        arl.create_loss("arl-dr-s80")(torch.zeros(1, 2), torch.tensor([0]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_tells_where_it_comes_from_and_how_it_was_tested(name, capsys):
+    card = load_card(name)
+    assert card.name == name
+    assert {"search", "generations", "fitness", "versions", "date", "hardware"} <= card.provenance.keys()
+    assert {"found_on", "when_not"} <= card.provenance.keys()
+    assert {"tested_on", "average_rank", "accuracy"} <= card.measured.keys()
+    searched = {task["dataset"]["name"].split("[")[0] for task in card.provenance["search"]["tasks"]}
+    assert searched <= {"mnist", "cifar10"}, "the other data sets are for testing only"
+    assert main(["losses", "show", name]) == 0
+    shown = capsys.readouterr().out
+    assert card.canonical().order == 4
+    for text in ("pull at the label", "found on", "when not", "average rank"):
+        assert text in shown
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_is_of_the_search_that_is_written_down(name, real_dir):
+    parser = argparse.ArgumentParser()
+    search.add_parser(parser.add_subparsers())
+    options = parser.parse_args(
+        expand(["search", "--config", str(SEARCHES / f"{name}.toml"), "--data-dir", str(real_dir)])
+    )
+    config = search.read_config(options, flags.read_datasets(options))
+    found = load_card(name).provenance["search"]
+    assert json.loads(json.dumps(config.to_dict())) == found | {"seed": config.seed}
