@@ -240,6 +240,12 @@ def test_labels_to_be_ignored_are_declined():
         together("mlp2", LOSSES, replace(DIGITS, y_train=labels))
 
 
+def test_a_log_term_with_a_power_is_refused():
+    power = TaylorLoss([0.0] * 5, 1.0, log_power=0.5).coefficients(10)
+    with pytest.raises(CohortError, match="only the loop trains"):
+        fit_cohort(network("linear"), [power], DIGITS, PROTOCOL, seed=0)
+
+
 def test_bad_arguments_are_the_loop_s_errors():
     with pytest.raises(ConfigError, match="empty training split"):
         together("mlp2", LOSSES, replace(DIGITS, x_train=DIGITS.x_train[:0], y_train=DIGITS.y_train[:0]))

@@ -221,9 +221,8 @@ def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> 
         tasks = _matching(tasks, split_list(options.only))
     for name, dataset in datasets.items():
         own = [task for task in tasks if task.dataset.name == name]
-        check_task_parts(
-            dataset, specs[name], {t.model: t for t in own}, {t.noise: t for t in own}, options.allow_hopeless
-        )
+        own_models, own_noises = dict.fromkeys(t.model for t in own), dict.fromkeys(t.noise for t in own)
+        check_task_parts(dataset, specs[name], own_models, own_noises, options.allow_hopeless)
     return tasks
 
 

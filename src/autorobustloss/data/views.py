@@ -26,7 +26,7 @@ def merge_classes(dataset: Dataset, k: int) -> Dataset:
     Raises ConfigError unless 2 <= k < the number of classes.
     """
     if not 2 <= k < dataset.num_classes:
-        raise ConfigError(f"{dataset.name}[merge={k}]: got {k}, expected 2 to {dataset.num_classes - 1} classes")
+        raise ConfigError(f"{_name(dataset, 'merge', k)}: got {k}, expected 2 to {dataset.num_classes - 1} classes")
 
     def fold(labels: Tensor | None) -> Tensor | None:
         return None if labels is None else torch.where(labels < 0, labels, labels % k)
@@ -54,7 +54,7 @@ def split_classes(dataset: Dataset, k: int) -> Dataset:
     """
     from sklearn.cluster import KMeans
 
-    what, C = f"{dataset.name}[split={k}]", dataset.num_classes
+    what, C = _name(dataset, "split", k), dataset.num_classes
     if not C < k <= 100 * C:
         raise ConfigError(f"{what}: got {k}, expected {C + 1} to {100 * C} classes")
     if not dataset.clean_labels or dataset.x_valid is not None:
@@ -75,7 +75,7 @@ def split_classes(dataset: Dataset, k: int) -> Dataset:
         first += parts
     return replace(
         dataset,
-        name=_name(dataset, "split", k),
+        name=what,
         fingerprint=_fingerprint(dataset, "split", k),
         y_train=y_train,
         y_test=y_test,
@@ -96,7 +96,7 @@ def principal_components(dataset: Dataset, n: int) -> Dataset:
     values = int(np.prod(dataset.input_shape))
     most = min(values - 1, len(dataset.x_train))
     if n > most:
-        raise ConfigError(f"{dataset.name}[components={n}]: got {n}, expected 1 to {most} components")
+        raise ConfigError(f"{_name(dataset, 'components', n)}: got {n}, expected 1 to {most} components")
     pca = PCA(n, svd_solver="covariance_eigh").fit(_sample(dataset.x_train, FITTED_ON))
 
     def project(x: Tensor) -> Tensor:

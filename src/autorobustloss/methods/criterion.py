@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses import create_loss
+from autorobustloss.losses import TaylorLoss, create_loss
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.zoo import Card
 
@@ -58,8 +58,8 @@ def card_method(card: Card) -> MethodSpec:
     >>> card_method(Card.from_loss(TaylorLoss([0, 0, 0, 0, -1], scale="init"), name="a-mae")).name
     'taylor'
     """
-    power = {"log_power": card.log_power} if card.log_power else {}
-    return MethodSpec.of("taylor", theta=card.theta, log_weight=card.log_weight, scale=card.scale, **power)
+    loss = TaylorLoss(card.theta, card.log_weight, card.scale, log_power=card.log_power)
+    return MethodSpec.of("taylor", **loss.hyperparameters())
 
 
 def create_criterion(spec: MethodSpec, num_classes: int, device: torch.device | str = "cpu") -> nn.Module:
