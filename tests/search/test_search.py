@@ -9,6 +9,8 @@ from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs import Job, Result, SerialExecutor, Store, Task
 from autorobustloss.losses import create_loss
+from autorobustloss.losses.canonical import CanonicalForm
+from autorobustloss.methods import MethodSpec
 from autorobustloss.search import SearchConfig, Space, run_search
 from autorobustloss.search.search import generation_seeds, race_sizes, tasks_of
 from autorobustloss.training import History, Protocol
@@ -170,6 +172,35 @@ def test_who_diverges_in_a_race_is_counted():
     assert outcome.generations[0].diverged == 1
 
 
+def test_rivals_are_ranked_with_but_never_win():
+    """Rivals that take every place but the first leave the order of the candidates as it is."""
+    told = {}
+
+    class Watched(SearchConfig):
+        def strategy(self):
+            inner = super().strategy()
+
+            class Strategy:
+                ask, mean, converged = inner.ask, inner.mean, inner.converged
+
+                def tell(self, points, fitness):
+                    told[len(rivals)] = fitness
+
+            return Strategy()
+
+    best = MethodSpec.of("taylor", theta=CanonicalForm((0.0,) * 3, (0.0,) * 2, 1.0).theta())
+    for rivals in ((), (best,)):
+        executor = FakeExecutor()
+        config = Watched(TASKS, population=6, generations=1, fitness="rank", rivals=rivals)
+        outcome = search(config, executor)
+        trained = [job for job in executor.jobs if job.method == best]
+        assert {job.task for job in trained} == (set(TASKS) if rivals else set())
+        assert outcome.generations[0].trained == config.jobs_per_generation == (6 + len(rivals)) * 2
+        assert outcome.winner.method != best
+    assert len(told[0]) == len(told[1]) == 6
+    assert told[1] == [value - 1 for value in told[0]], "the rival is the best of all, so every rank is one more"
+
+
 def test_finalists_meet_fresh_draws():
     generations = {generation_seeds(0, g) for g in range(1, 100)}
     assert not generations & {generation_seeds(0, -1 - i) for i in range(10)}
@@ -185,6 +216,8 @@ def test_finalists_meet_fresh_draws():
         ({"tasks_per_generation": 3}, "tasks_per_generation=3"),
         ({"fitness": "acuracy"}, "did you mean 'accuracy'"),
         ({"start": "here"}, "start 'here'"),
+        ({"rivals": (MethodSpec.of("ce"),)}, "expected fitness='rank' and no race"),
+        ({"rivals": (MethodSpec.of("ce"),), "fitness": "rank", "race": 0.5}, "expected fitness='rank' and no race"),
     ],
 )
 def test_refusals(changes, message):

@@ -179,7 +179,7 @@ def learn(target: Target, scale: Scale, options: argparse.Namespace) -> MethodSp
     with (
         flags.make_executor(options, datasets) as executor,
         RunFolder(out, settings, options.store) as folder,
-        JobProgress(config.evaluations * config.jobs_per_candidate, target.name, options.quiet) as progress,
+        JobProgress(config.generations * config.jobs_per_generation, target.name, options.quiet) as progress,
     ):
         counts = {name: dataset.num_classes for name, dataset in datasets.items()}
         outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config))

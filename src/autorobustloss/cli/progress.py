@@ -88,7 +88,7 @@ class SearchProgress(Reporter):
     def __init__(self, progress: JobProgress, config: SearchConfig) -> None:
         self.progress = progress
         self.generations = config.generations
-        self.planned = config.population * config.jobs_per_candidate
+        self.planned = config.jobs_per_generation
         self._rejected = self._diverged = 0
         self._best = 0.0
 

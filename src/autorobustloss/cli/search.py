@@ -147,6 +147,13 @@ def add_parser(commands: Any) -> None:
         help="mean over tasks of the accuracy, of its log odds, or of the rank (default: %(default)s)",
     )
     search.add_argument(
+        "--rivals",
+        default="",
+        metavar="METHODS",
+        help="methods trained beside every generation, on its tasks and noise, for the fitness rank to rank "
+        "candidates among (default: none)",
+    )
+    search.add_argument(
         "--finalists-seeds",
         type=int,
         default=SearchConfig.finalists_seeds,
@@ -187,7 +194,7 @@ def run(options: argparse.Namespace) -> int:
         "compare_seeds": options.compare_seeds,
     }
     ending = (len(competitors) + 1) * len(config.tasks) * options.compare_seeds
-    total = config.evaluations * config.jobs_per_candidate + ending
+    total = config.generations * config.jobs_per_generation + ending
     with (
         flags.make_executor(options, datasets, cohort=options.cohort) as executor,
         RunFolder(options.out or flags.default_folder(settings, "search"), settings, options.store) as folder,
@@ -228,6 +235,7 @@ def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) ->
         sigma=options.sigma,
         start=options.start,
         fitness=options.fitness,
+        rivals=tuple(flags.read_named_methods(options.rivals).values()) if options.rivals else (),
         tasks_per_generation=options.tasks_per_generation,
         race=options.race,
         finalists_seeds=options.finalists_seeds,

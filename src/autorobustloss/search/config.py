@@ -7,6 +7,7 @@ from typing import Any
 
 from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.jobs.job import Task
+from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.fitness import FITNESS
 from autorobustloss.search.space import Space
 from autorobustloss.search.strategy import LEARNING_RATE_ADAPTATION_FROM, Strategy
@@ -22,6 +23,8 @@ class SearchConfig:
         others are decided: they rank behind. So list cheap tasks first.
     population, generations, sigma, start: CMA-ES (see `Strategy`, `Space.start`).
     fitness: "accuracy" (the paper's), "odds" or "rank".
+    rivals: methods trained beside each generation, on its tasks and noise; the fitness "rank" then ranks candidates
+        among them too: what counts is to beat what there is, and a task where all candidates are poor costs them all.
     finalists_seeds: fresh noise draws and initial weights on which the distribution's mean and the best candidate
         are scored again at the end; the better one is the learned loss.
     """
@@ -33,6 +36,7 @@ class SearchConfig:
     sigma: float = 0.5
     start: str = "mae"
     fitness: str = "accuracy"
+    rivals: tuple[MethodSpec, ...] = ()
     tasks_per_generation: int = 0
     race: float = 1.0
     finalists_seeds: int = 2
@@ -43,6 +47,11 @@ class SearchConfig:
             raise ConfigError("got no tasks, expected at least one data set, model and noise to search on")
         if self.fitness not in FITNESS:
             raise unknown_name("fitness", self.fitness, FITNESS)
+        if self.rivals and (self.fitness != "rank" or self.race < 1):
+            raise ConfigError(
+                f"got rivals with fitness={self.fitness!r} and race={self.race}, expected fitness='rank' and no race: "
+                "rivals are there to be ranked with, on every task"
+            )
         for name in ("generations", "finalists_seeds"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"got {name}={getattr(self, name)}, expected at least 1")
@@ -61,9 +70,9 @@ class SearchConfig:
         return self.population * self.generations
 
     @property
-    def jobs_per_candidate(self) -> int:
-        """Return how many networks are trained to score one candidate."""
-        return self.tasks_per_generation or len(self.tasks)
+    def jobs_per_generation(self) -> int:
+        """Return how many networks are trained in a generation, unless some candidates are rejected or raced away."""
+        return (self.population + len(self.rivals)) * (self.tasks_per_generation or len(self.tasks))
 
     @property
     def adapt_learning_rate(self) -> bool:
@@ -77,4 +86,4 @@ class SearchConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""
-        return asdict(self)
+        return {**asdict(self), "rivals": [rival.label for rival in self.rivals]}
