@@ -26,14 +26,14 @@ class Coefficients(NamedTuple):
     The loss of a sample is Σ_k G(ŷ_k) + H(ŷ_label) − log_weight · log_q ŷ_label + offset, where
     G(ŷ) = others₀ ŷ² + others₁ ŷ³ + …, H(ŷ) = label₀ ŷ + label₁ ŷ² + …, and log_q ŷ = (ŷ^q − 1)/q with q = log_power,
     the logarithm at q = 0. The entries are floats (the fast path), or 0-d tensors, which `torch.vmap` may batch over
-    candidates and autograd may differentiate; log_power is a float always.
+    candidates and autograd may differentiate.
     """
 
     others: tuple[Any, ...]
     label: tuple[Any, ...]
     log_weight: Any
     offset: Any
-    log_power: float = 0.0
+    log_power: Any = 0.0
 
 
 def coefficients(
@@ -105,8 +105,11 @@ def hard_loss(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
     return _value(log_p.exp(), log_p.gather(1, target.unsqueeze(1)), target, c)
 
 
-def _log_q(log_p: Tensor, q: float) -> Tensor:
+def _log_q(log_p: Tensor, q: Any) -> Tensor:
     """Return (ŷ^q − 1)/q from log ŷ; log ŷ itself at q = 0."""
+    if isinstance(q, Tensor):  # candidates of a cohort, some of which may have no power
+        divisor = torch.where(q == 0, 1.0, q)
+        return torch.where(q == 0, log_p, torch.expm1(divisor * log_p) / divisor)
     return torch.expm1(q * log_p) / q if q else log_p
 
 

@@ -64,9 +64,9 @@ def fit_cohort(
     losses: `TaylorLoss(…).coefficients(num_classes)` of each candidate.
     traces: what earlier cohorts of the same architecture, shape of data and protocol left here, and where this one
         leaves its own; tracing takes as long as some hundred steps of a small network.
-    Raises ConfigError where `fit` does; CohortError for training labels to be ignored (negative ones), for a loss whose
-    log term has a power, and for a network that cannot be stacked: one that draws random numbers as it is trained
-    (dropout), whose control flow depends on its values, or with layers that `vmap` does not know.
+    Raises ConfigError where `fit` does; CohortError for training labels to be ignored (negative ones), and for a
+    network that cannot be stacked: one that draws random numbers as it is trained (dropout), whose control flow depends
+    on its values, or with layers that `vmap` does not know.
 
     >>> from autorobustloss.data import DataSpec, load_dataset, make_splits
     >>> from autorobustloss.losses import TaylorLoss
@@ -82,8 +82,6 @@ def fit_cohort(
         raise ConfigError("got an empty training split, expected at least one sample")
     if splits.y_train.min() < 0:
         raise CohortError("got training samples without a label, which only the loop leaves out")
-    if any(c.log_power for c in losses):
-        raise CohortError("got a loss whose log term has a power, which only the loop trains")
     targets = labelled_splits(splits, evaluate)
     cohort = _Cohort(network, losses, splits, protocol, seed, {} if traces is None else traces)
     histories = [History() for _ in losses]
@@ -292,16 +290,21 @@ class _Stack:
         self.size = len(losses)
         self.others, self.label = max(len(c.others) for c in losses), max(len(c.label) for c in losses)
         self.has_log = any(c.log_weight for c in losses)
-        self.form = self.size, self.others, self.label, self.has_log
-        rows = [
-            [*_padded(c.others, self.others), *_padded(c.label, self.label), c.log_weight, c.offset] for c in losses
-        ]
+        self.has_power = any(c.log_power for c in losses)
+        self.form = self.size, self.others, self.label, self.has_log, self.has_power
+        rows = [[*_padded(c.others, self.others), *_padded(c.label, self.label), *c[2:]] for c in losses]
         self.stacked = list(torch.tensor(rows, dtype=like.dtype, device=like.device).T.contiguous())
 
     def coefficients(self, c: list[Tensor]) -> Coefficients:
         """Return one candidate's coefficients from its numbers."""
-        others, label, (log_weight, offset) = c[: self.others], c[self.others : -2], c[-2:]
-        return Coefficients(tuple(others), tuple(label), log_weight if self.has_log else 0.0, offset)
+        others, label, (log_weight, offset, log_power) = c[: self.others], c[self.others : -3], c[-3:]
+        return Coefficients(
+            tuple(others),
+            tuple(label),
+            log_weight if self.has_log else 0.0,
+            offset,
+            log_power if self.has_power else 0.0,
+        )
 
 
 def _padded(values: tuple[float, ...], length: int) -> tuple[float, ...]:
