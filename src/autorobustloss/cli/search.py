@@ -83,63 +83,25 @@ def add_parser(commands: Any) -> None:
     )
     flags.add_protocol_flags(parser)
     search = parser.add_argument_group("search")
-    search.add_argument(
-        "--generations",
-        type=int,
-        default=SearchConfig.generations,
-        metavar="N",
-        help="CMA-ES generations (default: %(default)s)",
-    )
-    search.add_argument(
-        "--population",
-        type=int,
-        default=SearchConfig.population,
-        metavar="N",
-        help="candidates of a generation (default: %(default)s)",
-    )
-    search.add_argument(
-        "--space",
-        default=Space.name,
-        metavar="NAME",
-        help="paper (12 numbers at order 4), canonical (6), canonical+log (7), or canonical+power (8) "
-        "(default: %(default)s)",
-    )
-    search.add_argument(
-        "--log-unit",
-        type=float,
-        default=Space.log_unit,
-        metavar="X",
-        help="unit of the log coordinate of canonical+log: a small one searches finely where the weight of the log "
-        "term is small (default: %(default)s)",
-    )
-    search.add_argument(
-        "--order",
-        type=int,
-        default=Space.order,
-        metavar="N",
-        help="order of the polynomial, the paper compares 2 to 5 (default: %(default)s)",
-    )
-    search.add_argument(
-        "--scale",
-        default=Space.scale,
-        metavar="RULE",
-        help="of every candidate: max (never steeper than cross-entropy's steepest), init (start as steep as "
-        "cross-entropy), geometric (between the two), a multiple such as 0.3max, none (default: %(default)s)",
-    )
-    search.add_argument(
-        "--start",
-        default=SearchConfig.start,
-        metavar="NAME",
-        help="mean of the first generation: mae, sce, gce, zero, or coordinates joined by commas "
-        "(default: %(default)s)",
-    )
-    search.add_argument(
-        "--sigma",
-        type=float,
-        default=SearchConfig.sigma,
-        metavar="X",
-        help="step size of the first generation (default: %(default)s)",
-    )
+    for flag, kind, default, metavar, text in (
+        ("generations", int, SearchConfig.generations, "N", "CMA-ES generations"),
+        ("population", int, SearchConfig.population, "N", "candidates of a generation"),
+        ("space", str, Space.name, "NAME", "paper (12 numbers at order 4), canonical (6), canonical+log (7), "
+         "or canonical+power (8)"),
+        ("log-unit", float, Space.log_unit, "X", "unit of the log coordinate of canonical+log: a small one searches "
+         "finely where the weight of the log term is small"),
+        ("order", int, Space.order, "N", "order of the polynomial, the paper compares 2 to 5"),
+        ("scale", str, Space.scale, "RULE", "of every candidate: max (never steeper than cross-entropy's steepest), "
+         "init (start as steep as cross-entropy), geometric (between the two), a multiple such as 0.3max, none"),
+        ("start", str, SearchConfig.start, "NAME", "mean of the first generation: mae, sce, gce, zero, or coordinates "
+         "joined by commas"),
+        ("sigma", float, SearchConfig.sigma, "X", "step size of the first generation"),
+        ("finalists-seeds", int, SearchConfig.finalists_seeds, "N", "fresh noise draws on which the finalists are "
+         "scored again"),
+    ):  # fmt: skip
+        search.add_argument(
+            f"--{flag}", type=kind, default=default, metavar=metavar, help=f"{text} (default: %(default)s)"
+        )
     search.add_argument(
         "--fitness",
         choices=sorted(FITNESS),
@@ -152,13 +114,6 @@ def add_parser(commands: Any) -> None:
         metavar="METHODS",
         help="methods trained beside every generation, on its tasks and noise, for the fitness rank to rank "
         "candidates among (default: none)",
-    )
-    search.add_argument(
-        "--finalists-seeds",
-        type=int,
-        default=SearchConfig.finalists_seeds,
-        metavar="N",
-        help="fresh noise draws on which the finalists are scored again (default: %(default)s)",
     )
     search.add_argument(
         "--cohort",
