@@ -1,9 +1,11 @@
 """Put the losses that our searches found on the shelf: cards with their provenance and how they were tested.
 
-    python searches/ship.py --runs runs --evidence runs/held-out
+    python searches/ship.py --runs runs                            # before the benchmark, which takes the cards
+    python searches/ship.py --runs runs --evidence runs/held-out   # after it
 
-For each loss of searches/cards.toml, runs/NAME/loss.json is taken as the search left it; what the loss is for and the
-accuracies on held-out data (table-published.json of the benchmark's run folder) are added to it.
+For each loss of searches/cards.toml, runs/NAME/loss.json is taken as the search left it, but for its scale where that
+was chosen afterwards; what the loss is for and the accuracies on held-out data (table-published.json of the
+benchmark's run folder) are added to it.
 """
 
 from __future__ import annotations
@@ -54,12 +56,19 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the searches' folders are"
     )
-    parser.add_argument("--evidence", type=Path, required=True, metavar="DIR", help="run folder of the benchmark")
+    parser.add_argument("--evidence", type=Path, metavar="DIR", help="run folder of the benchmark")
     options = parser.parse_args()
-    table = json.loads((options.evidence / "table-published.json").read_text(encoding="utf-8"))
+    table = options.evidence and json.loads((options.evidence / "table-published.json").read_text(encoding="utf-8"))
     for name, texts in tomllib.loads((HERE / "cards.toml").read_text(encoding="utf-8")).items():
         found = load_card(options.runs / name / "loss.json")
-        card: Card = replace(found, name=name, provenance={**texts, **found.provenance}, measured=measured(table, name))
+        scale = texts.pop("scale", found.scale)
+        card: Card = replace(
+            found,
+            name=name,
+            scale=scale,
+            provenance={**texts, **found.provenance},
+            measured=measured(table, name) if table else {},
+        )
         CARDS.mkdir(exist_ok=True)
         card.save(CARDS / f"{name}.json")
         print(CARDS / f"{name}.json")

@@ -16,7 +16,7 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.losses.analysis import screen
 from autorobustloss.zoo import card_names, load_card
 
-NAMES = ["arl", "arl-ar-a40", "arl-ar-s80", "arl-dr-a40", "arl-dr-s80"]
+NAMES = ["arl", "arl-ar-a40", "arl-ar-s80", "arl-dr-a40", "arl-dr-s80", "arl-mild"]
 SEARCHES = Path(__file__).parents[2] / "searches"
 
 
@@ -27,7 +27,10 @@ def test_these_ship():
 
 @pytest.mark.parametrize(
     ("name", "classes"),
-    [("arl", 2), ("arl", 3), *((name, classes) for name in NAMES for classes in (10, 26, 100))],
+    [
+        *((name, classes) for name in ("arl", "arl-mild") for classes in (2, 3)),
+        *((name, classes) for name in NAMES for classes in (10, 26, 100)),
+    ],
 )
 def test_a_drop_in_for_cross_entropy(name, classes):
     criterion = arl.create_loss(name)
