@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from autorobustloss.cli import search
 from autorobustloss.cli.config_file import expand
 from autorobustloss.cli.main import main
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.analysis import screen
+from autorobustloss.losses.analysis import screen, soft_targets
 from autorobustloss.zoo import card_names, load_card
 
 NAMES = ["arl", "arl-ar-a40", "arl-ar-s80", "arl-dr-a40", "arl-dr-s80", "arl-mild"]
@@ -65,6 +67,15 @@ def test_the_card_tells_where_it_comes_from_and_how_it_was_tested(name, capsys):
     assert card.canonical().order == 4
     for text in ("pull at the label", "found on", "when not", "average rank"):
         assert text in shown
+
+
+@pytest.mark.parametrize(("variant", "target"), [("soft", 0.9), ("certain", 1.0)])
+def test_variants_for_the_ablation_are_least_where_they_should(variant, target, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ablate.py", "arl-dr-s80", "--out", str(tmp_path)])
+    runpy.run_path(str(SEARCHES / "ablate.py"), run_name="__main__")
+    loss = arl.TaylorLoss.from_card(tmp_path / f"arl-dr-s80-{variant}" / "loss.json")
+    assert soft_targets(arl.create_loss("arl-dr-s80"), 10)[0] < 0.3
+    assert soft_targets(loss, 10)[0] == pytest.approx(target, abs=1e-3)
 
 
 @pytest.mark.data
