@@ -27,6 +27,7 @@ def ours() -> dict[str, LossFunction]:
     return {
         "taylor": TaylorLoss(theta, scale="max"),
         "taylor + log": TaylorLoss(theta, log_weight=0.2, scale="max"),
+        "arl": create_loss("arl"),
     }
 
 

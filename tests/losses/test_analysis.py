@@ -1,6 +1,7 @@
 """The analysis of losses: known curves, minima, gradients and gaps, and the screen."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -198,6 +199,9 @@ class TestScreen:
 
     @given(values=st.lists(st.floats(-5, 5), min_size=7, max_size=7))
     @example(values=[0.0, -1.0919300508115876e-257, 0.0, 0.0, 0.0, 0.0, 0.0])
+    @example(values=[-sys.float_info.min, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    @example(values=[0.0, -sys.float_info.min, 0.0, 0.0, 0.0, 0.0, 0.0])
+    @example(values=[-1e-292, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
     def test_what_passes_can_be_trained_at_every_scale(self, values):
         form = CanonicalForm.from_vector(values)
         if not screen(form, [3, 10]).ok:

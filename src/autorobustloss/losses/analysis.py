@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.canonical import CanonicalForm
+from autorobustloss.losses.scale import SMALLEST
 from autorobustloss.losses.taylor import TaylorLoss
 from autorobustloss.seeding import numpy_generator
 
@@ -185,7 +186,7 @@ def screen(candidate: TaylorLoss | CanonicalForm | Iterable[float], class_counts
     if form.log_weight < 0:
         return Verdict(False, f"the log weight {form.log_weight:g} is negative: the loss has no lower bound")
     for num_classes in class_counts:
-        if not form.bracket(num_classes) > 0:
+        if not form.bracket(num_classes) > 2 * num_classes**2 * SMALLEST:  # so that its gradient is above, too
             return Verdict(False, f"does not pull towards the label at the start, for {num_classes} classes")
         growth, limit = stiffness(form, num_classes), STIFFNESS * stiffness(MAE, num_classes)
         if not growth <= limit:

@@ -17,6 +17,8 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.losses.canonical import CanonicalForm
 
 SCALE_RULES = ("init", "max", "geometric")
+SMALLEST = 1e-300
+"""A gradient below it has no inverse to speak of: the factor would be beyond the range of a float."""
 
 Scale = str | float | None
 
@@ -89,6 +91,6 @@ def max_gradient(form: CanonicalForm, num_classes: int) -> float:
 
 
 def _positive(value: float, rule: str, problem: str) -> float:
-    if sys.float_info.min <= value <= sys.float_info.max:
+    if SMALLEST <= value <= sys.float_info.max:
         return value
     raise ConfigError(f"this loss has no scale {rule!r}: {problem}; try scale=None, a positive number, or another loss")
