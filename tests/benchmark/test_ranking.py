@@ -123,6 +123,13 @@ def test_wilcoxon_holm_steps_down_over_scipys_p_values():
     assert np.diag(adjusted) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("tasks", [2, 5, 8, 13, 14])
+def test_wilcoxon_with_ties_and_zeros_is_scipy_s(tasks):
+    scores = np.random.default_rng(tasks).integers(0, 4, size=(tasks, 2)) / 4.0
+    expected = stats.wilcoxon(scores[:, 0] - scores[:, 1], zero_method="zsplit").pvalue
+    assert wilcoxon_holm(scores)[0, 1] == pytest.approx(expected, rel=1e-12)
+
+
 def test_wilcoxon_of_equal_methods_is_one():
     scores = np.random.default_rng(0).normal(size=(6, 2))
     assert wilcoxon_holm(np.column_stack([scores[:, 0], scores]))[0, 1] == 1.0

@@ -7,6 +7,8 @@ the paper's tables follow. Scores are "higher is better"; rank 1 is the best, ti
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from autorobustloss.errors import ConfigError
 
 Floats = NDArray[np.float64]
+
+EXACT_UP_TO = 13
+"""Up to so many tasks the signed-rank test goes through all assignments of signs, with ties and zeros too."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,17 @@ def _tied(table: Floats) -> float:
 
 
 def _wilcoxon(differences: Floats) -> float:
+    """Return the p-value of SciPy's test, but up to 13 tasks without the seconds it takes there for ties and zeros."""
     if not differences.any():
         return 1.0
-    return float(scipy.stats.wilcoxon(differences, zero_method="zsplit").pvalue)
+    if len(differences) > EXACT_UP_TO:
+        return float(scipy.stats.wilcoxon(differences, zero_method="zsplit").pvalue)
+    ranks, signs = scipy.stats.rankdata(np.abs(differences)), np.sign(differences)
+    sums = _all_signs(len(ranks)) @ (ranks * np.abs(signs))  # every outcome under the null hypothesis
+    return float(min(1.0, 2 * np.mean(sums >= abs(signs @ ranks) - 1e-9)))
+
+
+@functools.lru_cache(maxsize=1)
+def _all_signs(n: int) -> Floats:
+    """Return all 2ⁿ assignments of signs, (2ⁿ, n)."""
+    return np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
