@@ -173,7 +173,7 @@ def test_who_diverges_in_a_race_is_counted():
 
 
 def test_rivals_are_ranked_with_but_never_win():
-    """Rivals that take every place but the first leave the order of the candidates as it is."""
+    """A rival that beats all candidates costs each of them a rank and changes nothing else."""
     told = {}
 
     class Watched(SearchConfig):

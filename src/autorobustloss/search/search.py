@@ -109,10 +109,10 @@ def run_search(
         tasks = tasks_of(config, number)
         accepted = [not _rejected(m, tasks, class_counts) for m in methods]
         draws = generation_seeds(config.seed, number)
-        field = [*methods, *config.rivals], [*accepted, *(True for _ in config.rivals)]
-        expected = sum(race_sizes(field[1].count(True), len(tasks), config.race))
+        field, trainable = [*methods, *config.rivals], [*accepted, *(True for _ in config.rivals)]
+        expected = sum(race_sizes(trainable.count(True), len(tasks), config.race))
         reporter.on_generation_start(number, expected, accepted.count(False))
-        scores, trained = _race(*field, tasks, draws, config.race, store, executor, reporter)
+        scores, trained = _race(field, trainable, tasks, draws, config.race, store, executor, reporter)
         strategy.tell(points, by_stage(scores, FITNESS[config.fitness])[: len(points)])
         scores = scores[: len(points)]
         accuracies = mean_accuracy(scores)
