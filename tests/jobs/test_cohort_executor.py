@@ -23,8 +23,14 @@ from autorobustloss.training import Protocol
 
 TASK = Task(DataSpec("digits", 300, 100, 100), "sym:0.4", "mlp2(hidden=32)", Protocol(lr=0.1, epochs=6, batch_size=100))
 POPULATION = [
-    Job(TASK, MethodSpec.of("taylor", theta=(0, 0, a, 0, -1), log_weight=w, scale="init"), evaluate=("valid_clean",))
-    for a, w in ((0.0, 0.0), (-0.5, 0.1), (0.5, 0.5), (-0.2, 1.0), (-1.0, 0.0))
+    Job(TASK, MethodSpec.of("taylor", theta=(0, 0, a, 0, -1), scale="init", **log), evaluate=("valid_clean",))
+    for a, log in (
+        (0.0, {}),
+        (-0.5, {"log_weight": 0.1}),
+        (0.5, {"log_weight": 0.5, "log_power": 0.7}),
+        (-0.2, {"log_weight": 1.0}),
+        (-1.0, {}),
+    )
 ]
 BROKEN = replace(POPULATION[0], method=MethodSpec.of("taylor", theta=(0, 0, 0, 0, 1), scale="init"))
 

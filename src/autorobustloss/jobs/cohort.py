@@ -34,6 +34,8 @@ Unit: TypeAlias = tuple[Job, ...]
 """What an executor hands out at a time: one job, or several that are trained at once."""
 
 ANY_TAYLOR = MethodSpec("taylor")
+TAYLOR_OPTIONS = {"theta", "log_weight", "log_power", "scale"}
+"""What may differ within a cohort."""
 
 
 def one_by_one(jobs: Sequence[Job]) -> list[Unit]:
@@ -54,7 +56,7 @@ def by_cohort(jobs: Sequence[Job], parts: int = 1) -> list[Unit]:
     """
     groups: dict[Job | int, list[Job]] = {}
     for number, job in enumerate(jobs):
-        alike = job.method.name == "taylor" and job.method.options.keys() <= {"theta", "log_weight", "scale"}
+        alike = job.method.name == "taylor" and job.method.options.keys() <= TAYLOR_OPTIONS
         groups.setdefault(replace(job, method=ANY_TAYLOR) if alike else number, []).append(job)
     units: list[Unit] = []
     for group in groups.values():

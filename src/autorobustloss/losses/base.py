@@ -57,6 +57,10 @@ class RobustLoss(nn.Module):
         """Return the loss of each row: logits (M, C), labels (M,) in [0, C) -> (M,)."""
         raise NotImplementedError
 
+    def hard_mean(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean of `hard` over the rows; for a loss that is cheaper to average than its rows are."""
+        return mean_of(self.hard(logits, labels))
+
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
         raise UnsupportedArgumentError(
@@ -67,26 +71,35 @@ class RobustLoss(nn.Module):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
         check_shapes(input, target)
+        if torch.is_autocast_enabled(input.device.type):
+            with torch.autocast(device_type=input.device.type, enabled=False):
+                return self._reduced(input, target)
+        return self._reduced(input, target)
+
+    def _reduced(self, input: Tensor, target: Tensor) -> Tensor:
         soft = torch.is_floating_point(target)
-        classes = input.shape[0] if input.ndim == 1 else input.shape[1]
-        if self.weight is not None and self.weight.shape[0] != classes:
-            raise LossInputError(f"got {self.weight.shape[0]} class weights for {classes} classes")
-        dense = target.shape if not soft else (input.shape[:1] + input.shape[2:] if input.ndim > 1 else ())
         logits = flatten(input)
-        with torch.autocast(device_type=input.device.type, enabled=False):
-            logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-            total_weight: Tensor | None = None
-            if soft:
-                values = self._soft_values(logits, flatten(target).to(logits.dtype))
+        if self.weight is not None and self.weight.shape[0] != logits.shape[1]:
+            raise LossInputError(f"got {self.weight.shape[0]} class weights for {logits.shape[1]} classes")
+        logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        if soft:
+            values, total_weight = self._soft_values(logits, flatten(target).to(logits.dtype)), None
+        else:
+            labels = target.reshape(-1).long()
+            if self.weight is None and all_count(labels, logits.shape[1], self.ignore_index):
+                if self.reduction == "mean":
+                    return self.hard_mean(logits, labels)
+                values, total_weight = self.hard(logits, labels), None
             else:
-                values, total_weight = self._hard_values(logits, target.reshape(-1))
-            if self.reduction == "none":
-                return values.reshape(dense)
-            if self.reduction == "sum":
-                return values.sum()
-            if total_weight is None:
-                return values.sum() / max(values.shape[0], 1)
-            return values.sum() / total_weight.clamp_min(torch.finfo(values.dtype).tiny)
+                values, total_weight = self._masked_values(logits, labels)
+        if self.reduction == "none":
+            dense = target.shape if not soft else (input.shape[:1] + input.shape[2:] if input.ndim > 1 else ())
+            return values.reshape(dense)
+        if self.reduction == "sum":
+            return values.sum()
+        if total_weight is None:
+            return mean_of(values)
+        return values.sum() / total_weight.clamp_min(torch.finfo(values.dtype).tiny)
 
     def _soft_values(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         values = self.soft(logits, probabilities)
@@ -94,11 +107,8 @@ class RobustLoss(nn.Module):
             return values
         return values * (probabilities @ self.weight.to(logits))
 
-    def _hard_values(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return weighted per-sample losses, zero where ignored, and the sum of the weights (None: all count 1)."""
-        labels = labels.long()
-        if self.weight is None and all_count(labels, logits.shape[1], self.ignore_index):
-            return self.hard(logits, labels), None
+    def _masked_values(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weighted per-sample losses, zero where ignored, and the sum of the weights."""
         kept = labels != self.ignore_index
         check_labels(labels, kept, logits.shape[1])
         safe = torch.where(kept, labels, torch.zeros_like(labels))
@@ -123,6 +133,11 @@ class RobustLoss(nn.Module):
         return {}
 
 
+def mean_of(rows: Tensor) -> Tensor:
+    """Return the mean of the rows' losses, 0 of no rows."""
+    return rows.mean() if len(rows) else rows.sum()
+
+
 def flatten(values: Tensor) -> Tensor:
     """Bring (C,), (N, C) or (N, C, d1, …) to (M, C), classes last."""
     if values.ndim == 1:
@@ -134,6 +149,9 @@ def flatten(values: Tensor) -> Tensor:
 
 def check_shapes(input: Tensor, target: Tensor) -> None:
     """Raise LossInputError unless input and target fit together as in `CrossEntropyLoss`."""
+    usual = input.ndim == 2 and target.dtype == torch.int64 and target.shape == input.shape[:1]
+    if usual and input.shape[1] > 1 and torch.is_floating_point(input):
+        return
     if not torch.is_floating_point(input):
         raise LossInputError(f"got input of {input.dtype}, expected floating-point logits")
     if input.ndim == 0:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, partial
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.errors import LossInputError
+from autorobustloss.losses.base import mean_of
 from autorobustloss.losses.canonical import expand
 
 BLOCK = 1 << 17
@@ -94,15 +96,19 @@ def soft_loss(
     return value.sum(1)
 
 
-def hard_loss(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
-    """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
-    if _is_constant(c) and not torch.compiler.is_compiling():
-        wanted = (torch.is_grad_enabled() and input.requires_grad) or torch._C._are_functorch_transforms_active()
-        return _ClosedForm.apply(input, target, c, 1 / max(len(input), 1) if wanted else 0.0)[0]
+def hard_loss(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = False) -> Tensor:
+    """Return the loss of each row for class indices, or their mean: (M, C), (M,) -> (M,) or ().
+
+    Asking for the mean here takes half the time of taking it afterwards, where the batch is small.
+    """
     if _is_constant(c) and not torch._C._are_functorch_transforms_active():
-        return _Traced.apply(input, target, c)
-    log_p = F.log_softmax(input, dim=1)
-    return _value(log_p.exp(), log_p.gather(1, target.unsqueeze(1)), target, c)
+        if not torch.compiler.is_compiling():
+            return _ClosedForm.apply(input, target, c, mean)
+        rows = _Traced.apply(input, target, c)
+    else:
+        log_p = F.log_softmax(input, dim=1)
+        rows = _value(log_p.exp(), log_p.gather(1, target.unsqueeze(1)), target, c)
+    return mean_of(rows) if mean else rows
 
 
 def _log_q(log_p: Tensor, q: Any) -> Tensor:
@@ -177,135 +183,124 @@ class _Traced(torch.autograd.Function):
 class _ClosedForm(torch.autograd.Function):
     """`hard_loss` with constant coefficients: value and gradient in closed form, in one sweep over the logits.
 
-    With d_k the slope of the loss in ŷ_k, ∂L/∂z_k = ŷ_k (d_k − Σ_i ŷ_i d_i). Returns `share` times the gradient too
-    (nothing for a share of 0), for the backward pass only: 1/M of it is what the mean over rows asks for.
+    With d_k the slope of the loss in ŷ_k, ∂L/∂z_k = ŷ_k (d_k − Σ_i ŷ_i d_i). The forward pass keeps the gradient of
+    what it returns, if anybody will ask for it, so under the mean the backward pass has nothing left to do.
+
+    In the older style, for `setup_context` takes as long as ten operations on a small batch; no `vmap` reaches it.
     """
 
     @staticmethod
-    def forward(input: Tensor, target: Tensor, c: Coefficients, share: float) -> tuple[Tensor, Tensor]:
-        at_label = target.unsqueeze(1)
-        if share:
-            sums, p_label, gradient = _sweep(input, at_label, c, share)
-        else:
-            sums, p_label, gradient = *_sweep_for_value(input, at_label, c), input.new_empty(0)
-        value = _powers(p_label, c.label).add_(c.offset).squeeze(1)
-        for weight, sum_ in sums:
-            value.add_(sum_, alpha=weight)
-        if c.log_weight:
-            log_p_label = _log_p_label(input, p_label, at_label).squeeze(1)
-            value.sub_(_log_q(log_p_label, c.log_power), alpha=c.log_weight)
-        return value, gradient
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        input, target, ctx.c, ctx.share = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(input, target, output[1])
+    def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients, mean: bool) -> Tensor:
+        share = 1 / max(len(input), 1) if mean else 1.0
+        constants = _constants(c, share, input.dtype, input.device)
+        gradient = torch.empty_like(input) if ctx.needs_input_grad[0] else None
+        values = [_block(z, y, place, constants) for z, y, place in _blocks(input, target, gradient)]
+        value = torch.cat(values) if len(values) > 1 else values[0]
+        ctx.c, ctx.share, ctx.mean = c, share, mean
+        ctx.save_for_backward(input, target, gradient)
         ctx.save_for_forward(input, target)
+        return mean_of(value) if mean else value
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         input, target, gradient = ctx.saved_tensors
         if torch.is_grad_enabled():  # double backward
-            return _gradient(input, target, ctx.c) * grad.unsqueeze(1), None, None, None
-        if _is_constantly(ctx.share, grad):
+            gradient = ctx.share * _gradient(input, target, ctx.c)
+        elif _is_one(grad):
             return gradient, None, None, None
-        return gradient * (grad / ctx.share).unsqueeze(1), None, None, None
+        return gradient * grad.unsqueeze(-1), None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> tuple[Tensor, None]:
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
         input, target = ctx.saved_tensors
-        return (_gradient(input, target, ctx.c) * tangent).sum(1), None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], input: Tensor, target: Tensor, c: Coefficients, share: float) -> Any:
-        input, target = (
-            t.movedim(dim, 0) if dim is not None else t.expand(info.batch_size, *t.shape)
-            for t, dim in zip((input, target), in_dims)
-        )
-        value, gradient = _ClosedForm.apply(input.flatten(0, 1), target.flatten(), c, share)
-        if not share:
-            return (value.view_as(target), gradient), (0, None)
-        return (value.view_as(target), gradient.view_as(input)), (0, 0)
+        rows = (_gradient(input, target, ctx.c) * tangent).sum(1)
+        return mean_of(rows) if ctx.mean else rows
 
 
-# `Function.apply` asks for this signature at every call; working it out anew costs as much as a small batch.
-_ClosedForm.forward.__signature__ = inspect.signature(_ClosedForm.forward)  # type: ignore[attr-defined]
+class _Constants(NamedTuple):
+    """What a sweep multiplies with, for a share of the gradient.
+
+    Numbers that meet a tensor are tensors themselves: PyTorch takes twice as long over a float.
+    """
+
+    others: tuple[float, ...]
+    slopes: tuple[float, ...]
+    label: tuple[Tensor, ...]
+    offset: Tensor
+    log_weight: float
+    log_slope: float
+    log_power: float
+    share_of_value: float
+    rest: tuple[float, ...]
 
 
-WeightedSums = list[tuple[float, Tensor]]
-"""Pairs (w, s) with s of shape (M,); the loss of a row takes Σ w s."""
+@lru_cache(maxsize=1024)
+def _constants(c: Coefficients, share: float, dtype: torch.dtype, device: torch.device) -> _Constants:
+    """Return the constants of `_block`.
 
-
-def _sweep_for_value(input: Tensor, at_label: Tensor, c: Coefficients) -> tuple[WeightedSums, Tensor]:
-    """Return Σ_k G(ŷ_k) as weighted sums, and ŷ_label, (M, 1)."""
-    p_label = input.new_empty(at_label.shape)
-    total = input.new_empty(len(input))
-    for z_, at_, p_label_, total_ in _blocks(input, at_label, p_label, total):
-        p = torch.softmax(z_, dim=1)
-        torch.gather(p, 1, at_, out=p_label_)
-        if c.others:
-            torch.sum(_weighted_powers(_products(p, len(c.others) + 1), c.others), dim=1, out=total_)
-    return [(1.0, total)] if c.others else [], p_label
-
-
-def _sweep(input: Tensor, at_label: Tensor, c: Coefficients, share: float) -> tuple[WeightedSums, Tensor, Tensor]:
-    """Return Σ_k G(ŷ_k) as weighted sums, ŷ_label, (M, 1), and `share` times the gradient of each row, (M, C).
-
-    Σ_k G(ŷ_k) takes no polynomial of its own: Σ_k ŷ_k G′(ŷ_k), which the gradient needs, is one linear combination of
-    the power sums Σ_k ŷ_kⁿ, so one of them (the third where there is one) follows from it and the others.
+    others, slopes: the coefficients of G(ŷ), from ŷ² on, and those of share · ŷ G′(ŷ).
+    label: pairs, the coefficients of H(ŷ) and of share · ŷ H′(ŷ), from ŷ on, each of shape (2, 1).
+    share_of_value, rest: G(ŷ) is the one times share · ŷ G′(ŷ), which the gradient needs anyway, and a polynomial with
+        the coefficients `rest`, from ŷ² on, that spares a term (the third power where there is one).
     """
     slopes, label_slopes, log_weight = _slopes(c)
-    slopes, label_slopes = [share * v for v in slopes], [share * v for v in label_slopes]
-    highest = len(slopes) + 1
-    spared = min(highest, 3)
-    taken = [n for n in range(2, highest + 1) if n != spared]
-    p_label, gradient = input.new_empty(at_label.shape), torch.empty_like(input)
-    sums = input.new_empty(1 + len(taken), len(input))
-    for z_, at_, p_label_, gradient_, *sums_ in _blocks(input, at_label, p_label, gradient, *sums):
-        p = torch.softmax(z_, dim=1, out=gradient_)
-        torch.gather(p, 1, at_, out=p_label_)
-        pull = _powers(p_label_, label_slopes)
-        if c.log_power:
-            pull.sub_(p_label_**c.log_power, alpha=share * log_weight)
-        elif log_weight:
-            pull -= share * log_weight
-        if slopes:
-            powers = _products(p, highest)
-            terms = _weighted_powers(powers, slopes)
-            torch.sum(terms, dim=1, out=sums_[0])
-            for n, sum_ in zip(taken, sums_[1:]):
-                _write_power_sum(n, powers, sum_)
-            torch.addcmul(terms, p, pull + sums_[0].unsqueeze(1), value=-1, out=gradient_)
-        else:
-            p *= -pull
-        gradient_.scatter_add_(1, at_, pull)
-    weights = [1 / (share * spared), *(c.others[n - 2] * (1 - n / spared) for n in taken)] if slopes else []
-    return list(zip(weights, sums)), p_label, gradient
+    spared = min(len(slopes) + 1, 3)
+    as_tensor = partial(torch.tensor, dtype=dtype, device=device)
+    return _Constants(
+        others=c.others,
+        slopes=tuple(share * v for v in slopes),
+        label=tuple(as_tensor([[v], [share * w]]) for v, w in zip(c.label, label_slopes)),
+        offset=as_tensor(c.offset),
+        log_weight=log_weight,
+        log_slope=share * log_weight,
+        log_power=c.log_power,
+        share_of_value=1 / (share * spared),
+        rest=tuple(v * (1 - n / spared) for n, v in enumerate(c.others, 2)),
+    )
 
 
-def _write_power_sum(n: int, powers: dict[int, Tensor], out: Tensor) -> None:
-    if n == 2:
-        torch.sum(powers[2], dim=1, out=out)
+def _block(input: Tensor, target: Tensor, gradient: Tensor | None, c: _Constants) -> Tensor:
+    """Return the loss of each row, and write the share of its gradient, (M, C), if there is a place for it."""
+    at_label = target.unsqueeze(1)
+    p = torch.softmax(input, dim=1, out=gradient)
+    p_label = p.gather(1, at_label).T
+    value, pull = _powers(p_label, c.label) if c.label else p_label.new_zeros(2, p_label.shape[1])
+    value.add_(c.offset)
+    if c.log_weight:
+        value.sub_(_log_q(_log_p_label(input, p_label, at_label), c.log_power), alpha=c.log_weight)
+    if gradient is None:
+        return value.add_(_weighted_powers(_products(p, len(c.others) + 1), c.others).sum(1)) if c.others else value
+    if c.log_power:
+        pull.sub_(p_label.squeeze(0) ** c.log_power, alpha=c.log_slope)
+    elif c.log_slope:
+        pull -= c.log_slope
+    if c.slopes:
+        powers = _products(p, len(c.slopes) + 1)
+        terms = _weighted_powers(powers, c.slopes)
+        sums = terms.sum(1)
+        value.add_(sums, alpha=c.share_of_value)
+        if len(c.rest) > 1:
+            value.add_(_weighted_powers(powers, c.rest).sum(1))
+        torch.addcmul(terms, p, (pull + sums).unsqueeze(1), value=-1, out=gradient)
     else:
-        torch.linalg.vecdot(powers[n // 2], powers[n - n // 2], out=out)
+        gradient *= -pull.unsqueeze(1)
+    gradient.scatter_add_(1, at_label, pull.unsqueeze(1))
+    return value
 
 
 def _log_p_label(input: Tensor, p_label: Tensor, at_label: Tensor) -> Tensor:
-    """Return log ŷ_label, (M, 1), from ŷ_label, or from the logits where that is about to lose its digits."""
-    log_p = p_label.log()
-    if input.device.type != "cpu" or (len(p_label) and p_label.amin() < UNDERFLOW):  # off the CPU a look costs more
-        exact = input.gather(1, at_label) - input.logsumexp(1, keepdim=True)
-        log_p = torch.where(p_label < UNDERFLOW, exact, log_p)
+    """Return log ŷ_label, (M,), from ŷ_label, (1, M), or from the logits where that is about to lose its digits."""
+    log_p = p_label.squeeze(0).log()
+    if input.device.type != "cpu" or (len(input) and p_label.amin().item() < UNDERFLOW):  # elsewhere a look costs more
+        exact = input.gather(1, at_label).squeeze(1) - input.logsumexp(1)
+        log_p = torch.where(p_label.squeeze(0) < UNDERFLOW, exact, log_p)
     return log_p
 
 
-def _is_constantly(share: float, grad: Tensor) -> bool:
-    """Return whether every row's gradient is `share`, as far as a look at it is cheap; the mean over rows is so."""
+def _is_one(grad: Tensor) -> bool:
+    """Return whether the gradient of a mean is 1, as it mostly is, if a look at it costs nothing."""
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(grad) or torch._C._functorch.is_legacy_batchedtensor(grad)
-    if wrapped or grad.device.type != "cpu" or not len(grad) or any(grad.stride()):
-        return False
-    return abs(grad[0].item() - share) <= torch.finfo(grad.dtype).eps * share
+    return not (grad.ndim or wrapped) and grad.device.type == "cpu" and grad.item() == 1
 
 
 def _slopes(c: Coefficients) -> tuple[list[float], list[float], float]:
@@ -342,13 +337,13 @@ def _products(x: Tensor, degree: int) -> dict[int, Tensor]:
     return powers
 
 
-def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Split tensors by rows into blocks that fit a CPU's cache; a GPU takes all rows at once."""
-    rows, columns = tensors[0].shape
+def _blocks(input: Tensor, *others: Tensor | None) -> Iterable[tuple[Any, ...]]:
+    """Split tensors (and what is None) by rows into blocks that fit a CPU's cache; a GPU takes all rows at once."""
+    rows, columns = input.shape
     step = max(BLOCK * torch.get_num_threads() // columns, 1)
-    if rows <= step or tensors[0].device.type != "cpu":
-        return iter([tensors])
-    return zip(*(t.split(step) for t in tensors))
+    if rows <= step or input.device.type != "cpu":
+        return [(input, *others)]
+    return zip(*(repeat(None) if t is None else t.split(step) for t in (input, *others)))
 
 
 def _is_constant(c: Coefficients) -> bool:

@@ -104,6 +104,10 @@ class TaylorLoss(RobustLoss):
         """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
         return functional.hard_loss(logits, labels, self.coefficients(logits.shape[1]))
 
+    def hard_mean(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean over the rows of `hard`: (M, C), (M,) -> ()."""
+        return functional.hard_loss(logits, labels, self.coefficients(logits.shape[1]), mean=True)
+
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
         classes = operator.index(logits.shape[1])
