@@ -24,7 +24,7 @@ from autorobustloss.losses.analysis import soft_targets
 from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.zoo import Card, load_card
 
-SCALES = ("0.2max", "0.4max", "0.6max", "0.8max", "init", "geometric")
+SCALES = ("0.2max", "0.4max", "0.6max", "0.8max", "0.35geometric", "0.5geometric", "geometric", "init")
 CLASSES = 10
 """At so many classes a variant is soft or certain."""
 

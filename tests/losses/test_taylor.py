@@ -113,6 +113,15 @@ class TestAgainstIndependentNumbers:
         torch.testing.assert_close([6 * v for v in got], list(wanted))
         assert ours.canonical().bracket(6) == pytest.approx((1 / 6) ** (q - 1))
 
+    @pytest.mark.parametrize("q", [1e-9, 1e-3, 0.049, 0.051, 0.3, 1.0])
+    def test_every_power_keeps_its_digits(self, q):
+        """Near q = 0 and near ŷ = 1, where ŷ^q − 1 cancels, and where ŷ underflows, against double precision."""
+        margins = torch.tensor([-80.0, -20.0, -3.0, 0.0, 3.0, 9.0, 20.0])
+        logits, labels = torch.stack([margins, torch.zeros_like(margins)], dim=1), torch.zeros(7, dtype=torch.long)
+        rows = TaylorLoss([0.0] * 12, 1.0, 2.0, log_power=q, reduction="none")(logits, labels)
+        log_p = F.log_softmax(logits.double(), dim=1)[:, 0]
+        torch.testing.assert_close(rows.double(), -torch.expm1(q * log_p) / q, rtol=2e-6, atol=3e-6)
+
     @given(
         seed=st.integers(0, 10**6),
         classes=st.integers(2, 12),

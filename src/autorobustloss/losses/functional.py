@@ -22,6 +22,10 @@ UNDERFLOW = 1e-30
 """Below it a probability in float32 is about to lose its digits, so its logarithm is taken from the logits."""
 
 
+NEAR_LOG = 0.05
+"""Up to this power q, (ŷ^q − 1)/q is worked out from the logarithm; above it ŷ^q has digits enough."""
+
+
 class Coefficients(NamedTuple):
     """A class-wise separable polynomial loss for hard labels.
 
@@ -240,17 +244,19 @@ def _constants(c: Coefficients, share: float, dtype: torch.dtype, device: torch.
 
     others, slopes: the coefficients of G(ŷ), from ŷ² on, and those of share · ŷ G′(ŷ).
     label: pairs, the coefficients of H(ŷ) and of share · ŷ H′(ŷ), from ŷ on, each of shape (2, 1).
+    offset: with what is constant in log_weight · log_q ŷ, but for a q so near 0 that digits would be lost.
     share_of_value, rest: G(ŷ) is the one times share · ŷ G′(ŷ), which the gradient needs anyway, and a polynomial with
         the coefficients `rest`, from ŷ² on, that spares a term (the third power where there is one).
     """
     slopes, label_slopes, log_weight = _slopes(c)
     spared = min(len(slopes) + 1, 3)
+    ahead = c.log_weight / c.log_power if c.log_power > NEAR_LOG else 0.0
     as_tensor = partial(torch.tensor, dtype=dtype, device=device)
     return _Constants(
         others=c.others,
         slopes=tuple(share * v for v in slopes),
         label=tuple(as_tensor([[v], [share * w]]) for v, w in zip(c.label, label_slopes)),
-        offset=as_tensor(c.offset),
+        offset=as_tensor(c.offset + ahead),
         log_weight=log_weight,
         log_slope=share * log_weight,
         log_power=c.log_power,
@@ -266,12 +272,15 @@ def _block(input: Tensor, target: Tensor, gradient: Tensor | None, c: _Constants
     p_label = p.gather(1, at_label).T
     value, pull = _powers(p_label, c.label) if c.label else p_label.new_zeros(2, p_label.shape[1])
     value.add_(c.offset)
-    if c.log_weight:
+    power = p_label.squeeze(0) ** c.log_power if c.log_power else None
+    if power is not None and c.log_power > NEAR_LOG:
+        value.sub_(power, alpha=c.log_weight / c.log_power)
+    elif c.log_weight:
         value.sub_(_log_q(_log_p_label(input, p_label, at_label), c.log_power), alpha=c.log_weight)
     if gradient is None:
         return value.add_(_weighted_powers(_products(p, len(c.others) + 1), c.others).sum(1)) if c.others else value
-    if c.log_power:
-        pull.sub_(p_label.squeeze(0) ** c.log_power, alpha=c.log_slope)
+    if power is not None:
+        pull.sub_(power, alpha=c.log_slope)
     elif c.log_slope:
         pull -= c.log_slope
     if c.slopes:
