@@ -285,11 +285,11 @@ def _block(input: Tensor, target: Tensor, gradient: Tensor | None, c: _Constants
         pull -= c.log_slope
     if c.slopes:
         powers = _products(p, len(c.slopes) + 1)
+        if len(c.rest) > 1:
+            value.add_(_weighted_powers(powers, c.rest).sum(1))
         terms = _weighted_powers(powers, c.slopes)
         sums = terms.sum(1)
         value.add_(sums, alpha=c.share_of_value)
-        if len(c.rest) > 1:
-            value.add_(_weighted_powers(powers, c.rest).sum(1))
         torch.addcmul(terms, p, (pull + sums).unsqueeze(1), value=-1, out=gradient)
     else:
         gradient *= -pull.unsqueeze(1)
