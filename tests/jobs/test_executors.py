@@ -6,9 +6,11 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.context import SpawnProcess
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, WorkerError
 from autorobustloss.jobs import Job, ProcessExecutor, SerialExecutor, Store, Task, evaluate, executor_for
 from autorobustloss.jobs.sharing import SharedDatasets
+from autorobustloss.jobs.worker import Worker
 from autorobustloss.methods import MethodSpec
 from autorobustloss.training import History, Protocol
 
@@ -152,6 +155,32 @@ def test_workers_are_started_as_they_are_needed_and_stay(run, monkeypatch):
     assert torch.get_num_threads() == threads
     if hasattr(signal, "pthread_sigmask"):
         assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@posix
+def test_an_interrupt_waits_until_the_worker_has_all_it_needs(monkeypatch):
+    """A worker that is started half complains; any thread of this process may be the one that takes the signal."""
+    started = []
+
+    def start(process):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        started.append(process)
+
+    monkeypatch.setattr(SpawnProcess, "start", start)
+    done = threading.Event()
+    bystander = threading.Thread(target=done.wait)
+    bystander.start()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Worker(evaluate)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+        done.set()
+        bystander.join()
+    assert len(started) == 1
 
 
 @posix

@@ -139,15 +139,28 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Hold back Ctrl-C; a child that starts meanwhile never gets it, not even before it can ignore it."""
+    """Hold back Ctrl-C; a child that starts meanwhile never gets it, not even before it can ignore it.
+
+    The child inherits the blocked signal. In this process another thread, one of a library's, may take the signal all
+    the same and have Python interrupt this one, so Python is told to wait as well: half of what a child needs to start
+    makes it complain.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()  # if it started with the first child, it would lift the mask
+    held: list[int] = []
+    handler = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
+    if handler is not None:
+        signal.signal(signal.SIGINT, lambda number, _: held.append(number))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if held:
+            signal.raise_signal(signal.SIGINT)
