@@ -21,7 +21,6 @@ BLOCK = 1 << 17
 UNDERFLOW = 1e-30
 """Below it a probability in float32 is about to lose its digits, so its logarithm is taken from the logits."""
 
-
 NEAR_LOG = 0.05
 """Up to this power q, (ŷ^q − 1)/q is worked out from the logarithm; above it ŷ^q has digits enough."""
 
@@ -103,7 +102,7 @@ def soft_loss(
 def hard_loss(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = False) -> Tensor:
     """Return the loss of each row for class indices, or their mean: (M, C), (M,) -> (M,) or ().
 
-    Asking for the mean here takes half the time of taking it afterwards, where the batch is small.
+    Asked for the mean, the forward pass keeps its gradient ready, which averaging the rows afterwards would scale anew.
     """
     if _is_constant(c) and not torch._C._are_functorch_transforms_active():
         if not torch.compiler.is_compiling():
@@ -234,6 +233,7 @@ class _Constants(NamedTuple):
     log_weight: float
     log_slope: float
     log_power: float
+    power_weight: float
     share_of_value: float
     rest: tuple[float, ...]
 
@@ -244,22 +244,24 @@ def _constants(c: Coefficients, share: float, dtype: torch.dtype, device: torch.
 
     others, slopes: the coefficients of G(ŷ), from ŷ² on, and those of share · ŷ G′(ŷ).
     label: pairs, the coefficients of H(ŷ) and of share · ŷ H′(ŷ), from ŷ on, each of shape (2, 1).
-    offset: with what is constant in log_weight · log_q ŷ, but for a q so near 0 that digits would be lost.
+    power_weight: log_weight/q, of which log_weight · log_q ŷ is (ŷ^q − 1) times; the constant is in the offset. It is 0
+        for a q so near 0 that digits would be lost.
     share_of_value, rest: G(ŷ) is the one times share · ŷ G′(ŷ), which the gradient needs anyway, and a polynomial with
         the coefficients `rest`, from ŷ² on, that spares a term (the third power where there is one).
     """
     slopes, label_slopes, log_weight = _slopes(c)
     spared = min(len(slopes) + 1, 3)
-    ahead = c.log_weight / c.log_power if c.log_power > NEAR_LOG else 0.0
+    power_weight = log_weight / c.log_power if c.log_power > NEAR_LOG else 0.0
     as_tensor = partial(torch.tensor, dtype=dtype, device=device)
     return _Constants(
         others=c.others,
         slopes=tuple(share * v for v in slopes),
         label=tuple(as_tensor([[v], [share * w]]) for v, w in zip(c.label, label_slopes)),
-        offset=as_tensor(c.offset + ahead),
+        offset=as_tensor(c.offset + power_weight),
         log_weight=log_weight,
         log_slope=share * log_weight,
         log_power=c.log_power,
+        power_weight=power_weight,
         share_of_value=1 / (share * spared),
         rest=tuple(v * (1 - n / spared) for n, v in enumerate(c.others, 2)),
     )
@@ -273,8 +275,8 @@ def _block(input: Tensor, target: Tensor, gradient: Tensor | None, c: _Constants
     value, pull = _powers(p_label, c.label) if c.label else p_label.new_zeros(2, p_label.shape[1])
     value.add_(c.offset)
     power = p_label.squeeze(0) ** c.log_power if c.log_power else None
-    if power is not None and c.log_power > NEAR_LOG:
-        value.sub_(power, alpha=c.log_weight / c.log_power)
+    if c.power_weight:
+        value.sub_(power, alpha=c.power_weight)
     elif c.log_weight:
         value.sub_(_log_q(_log_p_label(input, p_label, at_label), c.log_power), alpha=c.log_weight)
     if gradient is None:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autorobustloss.losses.base import all_count, check_shapes
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, one_hot, within
 from autorobustloss.losses.registry import LOSSES
 
@@ -33,19 +32,13 @@ class CrossEntropy(PublishedLoss):
     tensor(2.3026)
     """
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return the reduced loss, by PyTorch's fused kernel where nothing is ignored or weighted."""
-        check_shapes(input, target)
-        hard = not torch.is_floating_point(target)
-        if hard and self.weight is None and all_count(target, input.shape[min(input.ndim - 1, 1)], self.ignore_index):
-            with torch.autocast(device_type=input.device.type, enabled=False):
-                logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
-                return F.cross_entropy(logits, target.long(), reduction=self.reduction)
-        return super().forward(input, target)
-
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return −log p_y: logits (M, C), labels (M,) -> (M,)."""
         return F.cross_entropy(logits, labels, reduction="none")
+
+    def hard_mean(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean of `hard`, by PyTorch's fused kernel."""
+        return F.cross_entropy(logits, labels)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return −Σ_c t_c·log p_c: (M, C), (M, C) -> (M,)."""
