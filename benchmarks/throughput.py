@@ -133,12 +133,12 @@ def plain_cnn(ours: nn.Module) -> textbook.CNN4:
     """Return the textbook's CNN with the weights of our `cnn4` for 28x28: the same function, other layouts."""
     plain, w = textbook.CNN4(), ours.state_dict()
     weights = {
-        "conv1.weight": w["body.0.first.weight"].view(16, 1, 5, 5),
-        "conv2.weight": w["body.0.second.weight"].view(32, 2, 2, 16).permute(0, 3, 1, 2),
-        "fc1.weight": w["body.1.weight"].view(64, 49, 32).permute(0, 2, 1).reshape(64, -1),
+        "conv1.weight": w["body.1.weight"].view(16, 1, 5, 5),
+        "conv2.weight": w["body.4.weight"].view(32, 2, 2, 16).permute(0, 3, 1, 2),
+        "fc1.weight": w["body.7.weight"].view(64, 49, 32).permute(0, 2, 1).reshape(64, -1),
         "fc2.weight": w["head.weight"],
     }
-    names = {"conv1": "body.0.first", "conv2": "body.0.second", "fc1": "body.1", "fc2": "head"}
+    names = {"conv1": "body.1", "conv2": "body.4", "fc1": "body.7", "fc2": "head"}
     plain.load_state_dict(weights | {f"{mine}.bias": w[f"{theirs}.bias"] for mine, theirs in names.items()})
     return plain
 

@@ -9,7 +9,6 @@ from torch import nn
 
 from autorobustloss.errors import ConfigError, UnknownNameError
 from autorobustloss.models import MODELS, build_model, create_model, list_models
-from autorobustloss.models.cnn4 import Convolutions
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 16, 16)]
 ANY_SHAPE = {"linear", "mlp2", "mlp3"}
@@ -69,13 +68,14 @@ def test_global_random_state_is_left_alone():
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 8, 8), (2, 5, 7), (1, 3, 1)], ids=str)
 def test_cnn4_is_two_convolutions(shape):
-    layers = Convolutions(shape, 6, 5).double()
+    layers = create_model("cnn4", shape, 10, channels=(6, 5)).body[:7].double()
+    one, two = layers[1], layers[4]
     depth, height, width = shape
     x = torch.randn(3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     padded = F.pad(x, (0, -width % 4, 0, -height % 4))
-    first = F.conv2d(padded, layers.first.weight.view(6, depth, 5, 5), layers.first.bias, stride=2, padding=2)
-    second = layers.second.weight.view(5, 2, 2, 6).permute(0, 3, 1, 2)
-    expected = F.conv2d(first.relu(), second, layers.second.bias, stride=2).relu().permute(0, 2, 3, 1).flatten(1)
+    first = F.conv2d(padded, one.weight.view(6, depth, 5, 5), one.bias, stride=2, padding=2)
+    second = two.weight.view(5, 2, 2, 6).permute(0, 3, 1, 2)
+    expected = F.conv2d(first.relu(), second, two.bias, stride=2).relu().permute(0, 2, 3, 1).flatten(1)
     actual = layers(x)
     torch.testing.assert_close(actual, expected)
     parameters = list(layers.parameters())

@@ -153,6 +153,12 @@ def add_run_flags(parser: argparse.ArgumentParser, out: bool = True, seed: bool 
         default="auto",
         help="where networks train (default: %(default)s: a GPU when there is one)",
     )
+    group.add_argument(
+        "--exact",
+        action="store_true",
+        help="leave out what is faster and agrees to rounding only (the compiled loss): on a CPU the same command then "
+        "ends at the same numbers to the last bit on other machines, too, given the same PyTorch",
+    )
     if seed:
         group.add_argument(
             "--seed", type=int, default=0, metavar="N", help="everything random follows from it (default: 0)"
@@ -311,7 +317,10 @@ def make_executor(
     workers = options.workers
     if workers is None and jobs is not None and device == "cpu":
         workers = max(1, min(usable_cores(), jobs))
-    return executor_for(datasets, workers, device, cohort == "on" or (cohort == "auto" and device == "cuda"))
+    cohorts = cohort == "on" or (cohort == "auto" and device == "cuda")
+    if options.exact and cohorts:
+        raise ConfigError("got --exact and --cohort on, which is exact to rounding only; leave out one of them")
+    return executor_for(datasets, workers, device, cohorts, options.exact)
 
 
 def default_folder(settings: Mapping[str, Any], what: str) -> Path:

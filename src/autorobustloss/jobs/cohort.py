@@ -73,9 +73,15 @@ def run_unit(run: Callable[[Job], Result], unit: Unit) -> Iterator[Result]:
 class CohortTrainer(Trainer):
     """A trainer that also takes units of several jobs; it keeps what it has traced for later ones."""
 
-    def __init__(self, datasets: Mapping[str, Dataset], device: str = "cpu", cache_bytes: int = CACHE_BYTES) -> None:
-        """As for `Trainer`."""
-        super().__init__(datasets, device, cache_bytes)
+    def __init__(
+        self,
+        datasets: Mapping[str, Dataset],
+        device: str = "cpu",
+        cache_bytes: int = CACHE_BYTES,
+        exact: bool = False,
+    ) -> None:
+        """As for `Trainer`; exact holds for the jobs that stay alone."""
+        super().__init__(datasets, device, cache_bytes, exact)
         self._traces: defaultdict[Task, Traces] = defaultdict(dict)
         self._declined: set[Task] = set()
 

@@ -1,8 +1,9 @@
 """Who runs the jobs: this process, or a pool of others.
 
 An executor takes jobs and yields each with its result as it finishes, in any order. It keeps no results; `evaluate`
-looks up and stores. Because a job is a pure function of its spec, who ran it, and where, changes no number. Only
-cohorts do, by rounding, where they are asked for (see `jobs.cohort`).
+looks up and stores. Because a job is a pure function of its spec, who ran it, and where, changes no number, up to
+rounding: cohorts round otherwise than jobs alone (see `jobs.cohort`), the compiled loss otherwise than PyTorch's
+operations. `exact` leaves the compiled loss out.
 """
 
 from __future__ import annotations
@@ -58,10 +59,15 @@ class Executor(ABC):
 class SerialExecutor(Executor):
     """Runs the jobs one after another in this process."""
 
-    def __init__(self, datasets: Mapping[str, Dataset], device: str = "cpu", cohorts: bool = False) -> None:
-        """`datasets`: by the name that the jobs use; device: "cpu" or "cuda"; cohorts: train like jobs at once."""
+    def __init__(
+        self, datasets: Mapping[str, Dataset], device: str = "cpu", cohorts: bool = False, exact: bool = False
+    ) -> None:
+        """`datasets`: by the name that the jobs use; device: "cpu" or "cuda"; cohorts: train like jobs at once.
+
+        exact: the same numbers to the last bit wherever PyTorch gives the same, see `jobs.run.run_job`.
+        """
         self.cohorts = cohorts
-        self.run: Callable[[Job], Result] = (CohortTrainer if cohorts else Trainer)(datasets, device)
+        self.run: Callable[[Job], Result] = (CohortTrainer if cohorts else Trainer)(datasets, device, exact=exact)
 
     def map(self, jobs: Sequence[Job], failures: Failures | None = None) -> Results:
         """Yield every job with its result, in order; a cohort when its first job's turn comes."""
@@ -91,17 +97,23 @@ class ProcessExecutor(Executor):
     """
 
     def __init__(
-        self, datasets: Mapping[str, Dataset], workers: int | None = None, device: str = "cpu", cohorts: bool = False
+        self,
+        datasets: Mapping[str, Dataset],
+        workers: int | None = None,
+        device: str = "cpu",
+        cohorts: bool = False,
+        exact: bool = False,
     ) -> None:
         """`datasets`: by the name that the jobs use, shared with the workers; workers: None for one per core.
 
-        cohorts: train like jobs at once.
+        cohorts, exact: as for `SerialExecutor`.
         """
         if workers is not None and workers < 1:
             raise ConfigError(f"got {workers} workers, expected at least 1")
         self.workers = usable_cores() if workers is None else workers
         self.cohorts = cohorts
-        self.run: Callable[[Job], Result] = (CohortTrainer if cohorts else Trainer)(share(datasets), device)
+        trainer = CohortTrainer if cohorts else Trainer
+        self.run: Callable[[Job], Result] = trainer(share(datasets), device, exact=exact)
         self._pool: list[Worker] = []
         self._seconds: dict[tuple[Task, str], float] = {}
 
@@ -197,15 +209,19 @@ def usable_cores() -> int:
 
 
 def executor_for(
-    datasets: Mapping[str, Dataset], workers: int | None = None, device: str = "cpu", cohorts: bool = False
+    datasets: Mapping[str, Dataset],
+    workers: int | None = None,
+    device: str = "cpu",
+    cohorts: bool = False,
+    exact: bool = False,
 ) -> Executor:
     """Return the executor for so many workers: this process for one, a pool for more.
 
     workers: None for one per usable core, or for one on a GPU. cohorts: train jobs that differ in their Taylor loss
-        only at once (see `jobs.cohort`).
+        only at once (see `jobs.cohort`). exact: see `jobs.run.run_job`.
     """
     if workers is None:
         workers = 1 if device == "cuda" else usable_cores()
     if workers == 1:
-        return SerialExecutor(datasets, device, cohorts)
-    return ProcessExecutor(datasets, workers, device, cohorts)
+        return SerialExecutor(datasets, device, cohorts, exact)
+    return ProcessExecutor(datasets, workers, device, cohorts, exact)

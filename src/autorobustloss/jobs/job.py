@@ -19,7 +19,8 @@ from autorobustloss.training.protocol import Protocol
 TRAINING_VERSION = 2
 """Raised whenever the same spec would train to other numbers, so that stored results are never mixed.
 
-A changed default of a field of `Job`, `Task`, `DataSpec` or `Protocol` is such a change, a new field is not.
+What agrees to rounding is no such change: who runs a job may choose (see `jobs.executors`), and processors differ by as
+much. A changed default of a field of `Job`, `Task`, `DataSpec` or `Protocol` is such a change, a new field is not.
 """
 
 EVALUATIONS = ("valid_clean", "valid_noisy", "test")

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from torch.utils import deterministic
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
+from autorobustloss.losses import kernel
 from autorobustloss.methods import run_method
 from autorobustloss.noise import NoiseSpec, empirical_matrix, transition_matrix
 from autorobustloss.seeding import derive_seed
@@ -33,15 +34,19 @@ if TYPE_CHECKING:
 CACHE_BYTES = 1 << 30
 
 
-def run_job(job: Job, dataset: Dataset, device: str = "cpu", cache: SplitsCache | None = None) -> Result:
+def run_job(
+    job: Job, dataset: Dataset, device: str = "cpu", cache: SplitsCache | None = None, exact: bool = False
+) -> Result:
     """Train and score one network: the same job on the same data gives the same numbers, whatever ran before.
 
     On the CPU the numbers are the same to the last bit in every process of a machine, because one thread does it all.
+    exact: they are so on every machine on which PyTorch gives the same; without it they agree to rounding, because the
+        compiled loss (`losses.kernel`) is not the same, or not there, everywhere.
     cache: splits of earlier jobs; it changes the time, not the numbers.
 
     Raises DataError if the data set is not the one that the job was written for (`DataSpec.fingerprint`).
     """
-    with reproducible(job.seed, device):
+    with reproducible(job.seed, device), kernel.left_out() if exact else nullcontext():
         splits = (SplitsCache(0) if cache is None else cache).get(job, dataset, device)
         start = time.perf_counter()
         history = run_method(
@@ -76,15 +81,25 @@ def make_result(
 class Trainer:
     """`run_job` with the data sets at hand: what an executor calls for each job, in whatever process."""
 
-    def __init__(self, datasets: Mapping[str, Dataset], device: str = "cpu", cache_bytes: int = CACHE_BYTES) -> None:
-        """`datasets`: by the name in the jobs' specs; device: "cpu" or "cuda"; cache_bytes: see `SplitsCache`."""
+    def __init__(
+        self,
+        datasets: Mapping[str, Dataset],
+        device: str = "cpu",
+        cache_bytes: int = CACHE_BYTES,
+        exact: bool = False,
+    ) -> None:
+        """`datasets`: by the name in the jobs' specs; device: "cpu" or "cuda"; exact: see `run_job`.
+
+        cache_bytes: see `SplitsCache`.
+        """
         self.datasets = datasets
         self.device = device
+        self.exact = exact
         self.cache = SplitsCache(cache_bytes)
 
     def __call__(self, job: Job) -> Result:
         """Run a job; ConfigError when its data set was not handed over."""
-        return run_job(job, self.dataset(job), self.device, self.cache)
+        return run_job(job, self.dataset(job), self.device, self.cache, self.exact)
 
     def dataset(self, job: Job) -> Dataset:
         """Return the data set of a job; ConfigError when it was not handed over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -76,6 +77,15 @@ class RobustLoss(nn.Module):
                 return self._reduced(input, target)
         return self._reduced(input, target)
 
+    def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the reduced loss and its gradient in `input`, for training loops that need no graph.
+
+        >>> from autorobustloss.losses import create_loss
+        >>> create_loss("mae").value_and_gradient(torch.zeros(1, 2), torch.tensor([0]))
+        (tensor(0.5000), tensor([[-0.2500,  0.2500]]))
+        """
+        return value_and_gradient(self, input, target)
+
     def _reduced(self, input: Tensor, target: Tensor) -> Tensor:
         soft = torch.is_floating_point(target)
         logits = flatten(input)
@@ -131,6 +141,16 @@ class RobustLoss(nn.Module):
     def hyperparameters(self) -> dict[str, Any]:
         """Return the hyper-parameters by name, as `create_loss` takes them."""
         return {}
+
+
+def value_and_gradient(
+    criterion: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return a scalar loss of logits and its gradient in them, without a graph."""
+    leaf = input.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = criterion(leaf, target)
+    return loss.detach(), torch.autograd.grad(loss, leaf)[0]
 
 
 def mean_of(rows: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.errors import LossInputError
+from autorobustloss.losses import kernel
 from autorobustloss.losses.base import mean_of
 from autorobustloss.losses.canonical import expand
 
@@ -106,12 +107,21 @@ def hard_loss(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = Fa
     """
     if _is_constant(c) and not torch._C._are_functorch_transforms_active():
         if not torch.compiler.is_compiling():
-            return _ClosedForm.apply(input, target, c, mean)
+            return _ClosedForm.apply(input, target, c, mean, None)
         rows = _Traced.apply(input, target, c)
     else:
         log_p = F.log_softmax(input, dim=1)
         rows = _value(log_p.exp(), log_p.gather(1, target.unsqueeze(1)), target, c)
     return mean_of(rows) if mean else rows
+
+
+def swept_loss(
+    input: Tensor, target: Tensor, coefficients: Callable[[int], Coefficients], *, mean: bool, ignored: int
+) -> Tensor | None:
+    """Return `hard_loss` by the kernel, or None where that does not apply (see `kernel.sweep`)."""
+    gradient = input.requires_grad and torch.is_grad_enabled()
+    swept = kernel.sweep(input, target, coefficients, mean=mean, gradient=gradient, ignored=ignored)
+    return None if swept is None else _ClosedForm.apply(input, target, coefficients(input.shape[1]), mean, swept)
 
 
 def _log_q(log_p: Tensor, q: Any) -> Tensor:
@@ -186,6 +196,8 @@ class _Traced(torch.autograd.Function):
 class _ClosedForm(torch.autograd.Function):
     """`hard_loss` with constant coefficients: value and gradient in closed form, in one sweep over the logits.
 
+    swept: what `kernel.sweep` returned, if that did it before.
+
     With d_k the slope of the loss in ŷ_k, ∂L/∂z_k = ŷ_k (d_k − Σ_i ŷ_i d_i). The forward pass keeps the gradient of
     what it returns, if anybody will ask for it, so under the mean the backward pass has nothing left to do.
 
@@ -193,31 +205,39 @@ class _ClosedForm(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients, mean: bool) -> Tensor:
+    def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients, mean: bool, swept: Any) -> Tensor:
         share = 1 / max(len(input), 1) if mean else 1.0
-        constants = _constants(c, share, input.dtype, input.device)
-        gradient = torch.empty_like(input) if ctx.needs_input_grad[0] else None
-        values = [_block(z, y, place, constants) for z, y, place in _blocks(input, target, gradient)]
-        value = torch.cat(values) if len(values) > 1 else values[0]
+        value, gradient = swept or _sweep(input, target, c, mean, share, ctx.needs_input_grad[0])
         ctx.c, ctx.share, ctx.mean = c, share, mean
         ctx.save_for_backward(input, target, gradient)
         ctx.save_for_forward(input, target)
-        return mean_of(value) if mean else value
+        return value
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         input, target, gradient = ctx.saved_tensors
         if torch.is_grad_enabled():  # double backward
             gradient = ctx.share * _gradient(input, target, ctx.c)
         elif _is_one(grad):
-            return gradient, None, None, None
-        return gradient * grad.unsqueeze(-1), None, None, None
+            return gradient, None, None, None, None
+        return gradient * grad.unsqueeze(-1), None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
         input, target = ctx.saved_tensors
         rows = (_gradient(input, target, ctx.c) * tangent).sum(1)
         return mean_of(rows) if ctx.mean else rows
+
+
+def _sweep(
+    input: Tensor, target: Tensor, c: Coefficients, mean: bool, share: float, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return what `kernel.sweep` does, by PyTorch's operations."""
+    constants = _constants(c, share, input.dtype, input.device)
+    place = torch.empty_like(input) if gradient else None
+    values = [_block(z, y, part, constants) for z, y, part in _blocks(input, target, place)]
+    value = torch.cat(values) if len(values) > 1 else values[0]
+    return mean_of(value) if mean else value, place
 
 
 class _Constants(NamedTuple):
@@ -311,7 +331,7 @@ def _log_p_label(input: Tensor, p_label: Tensor, at_label: Tensor) -> Tensor:
 def _is_one(grad: Tensor) -> bool:
     """Return whether the gradient of a mean is 1, as it mostly is, if a look at it costs nothing."""
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(grad) or torch._C._functorch.is_legacy_batchedtensor(grad)
-    return not (grad.ndim or wrapped) and grad.device.type == "cpu" and grad.item() == 1
+    return not (grad.ndim or wrapped) and grad.is_cpu and grad.item() == 1
 
 
 def _slopes(c: Coefficients) -> tuple[list[float], list[float], float]:

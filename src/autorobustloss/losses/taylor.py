@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from autorobustloss.losses import formula, functional
+from autorobustloss.losses import formula, functional, kernel
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.canonical import CanonicalForm, as_floats, expand_exactly, order_of, rounded
 from autorobustloss.losses.functional import Coefficients
@@ -99,6 +99,26 @@ class TaylorLoss(RobustLoss):
     def code(self) -> str:
         """Return the loss as a Python module that needs only PyTorch."""
         return formula.as_code(self)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
+        if not torch.compiler.is_compiling() and self.weight is None:
+            mean = self.reduction == "mean"
+            loss = functional.swept_loss(input, target, self.coefficients, mean=mean, ignored=self.ignore_index)
+            if loss is not None:
+                return loss.sum() if self.reduction == "sum" else loss
+        return super().forward(input, target)
+
+    def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss and its gradient in `input`, for training loops that need no graph."""
+        if self.reduction == "mean" and self.weight is None:
+            logits = input if input.dtype is torch.float32 else input.float()
+            c, ignored = self.coefficients, self.ignore_index
+            swept = kernel.sweep(logits, target, c, mean=True, gradient=True, ignored=ignored)
+            if swept is not None:
+                value, gradient = swept
+                return value, gradient if logits is input else gradient.to(input.dtype)
+        return super().value_and_gradient(input, target)
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""

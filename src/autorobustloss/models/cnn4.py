@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autorobustloss.models.network import Network, image_shape
+from autorobustloss.models.network import Network, Rows, image_shape
 from autorobustloss.models.registry import MODELS
 
 KERNEL = 5
@@ -18,44 +18,49 @@ def cnn4(
 ) -> Network:
     """Build a 4-layer CNN: 5x5 and 2x2 convolutions, both with stride 2, and two linear layers; ReLU between them.
 
-    Every layer is a matrix product, see `Convolutions`: on one CPU core a step takes half the time of the same
-    network made of nn.Conv2d at 28x28, and a third at 8x8.
+    Every layer is a matrix product. The first convolution, with padding 2, multiplies all its windows, which `Windows`
+    gathers from the image, four neighbouring ones in a row: its output, read as rows of four times the length, is what
+    the second one multiplies. Convolution kernels for few channels are far from a processor's peak, those of matrix
+    products are not. On one CPU core a step takes half the time of the same network made of nn.Conv2d at 28x28, and a
+    third at 8x8.
+
+    Shapes of the weights: (channels₁, C·5·5); (channels₂, 2·2·channels₁) and (hidden, ⌈H/4⌉·⌈W/4⌉·channels₂), with columns
+    ordered (position, channel); the head's.
     """
-    shape = image_shape("cnn4", input_shape)
-    convolutions = Convolutions(shape, *channels)
-    body = nn.Sequential(convolutions, nn.Linear(convolutions.out_features, hidden), nn.ReLU(inplace=True))
+    depth, height, width = image_shape("cnn4", input_shape)
+    first, second = channels
+    features = -(-height // 4) * -(-width // 4) * second
+    body = nn.Sequential(
+        Windows((depth, height, width)),
+        nn.Linear(depth * KERNEL**2, first),
+        nn.ReLU(inplace=True),
+        Rows(4 * first),
+        nn.Linear(4 * first, second),
+        nn.ReLU(inplace=True),
+        Rows(features),
+        nn.Linear(features, hidden),
+        nn.ReLU(inplace=True),
+    )
     return Network(body, nn.Linear(hidden, num_classes))
 
 
-class Convolutions(nn.Module):
-    """Two convolutions with ReLU, 5x5 with stride 2 and padding 2, then 2x2 with stride 2, as two matrix products.
+class Windows(nn.Module):
+    """All 5x5 windows of an image at stride 2 and padding 2: (N, C, H, W) to (N · windows, C·5·5).
 
-    Maps (N, C, H, W) to (N, ⌈H/4⌉·⌈W/4⌉·second), positions first, channels last; pixels beyond the border are 0.
-
-    The first convolution gathers all its windows from the image (which needs no gradient, so nothing has to be
-    scattered back), four neighbouring windows in a row: its output, read as rows of four times the length, is what
-    the second one multiplies. Convolution kernels for few channels are far from a processor's peak, those of matrix
-    products are not.
-
-    Shapes of the weights: `first` (first, C·5·5), `second` (second, 2·2·first), rows ordered (position, channel).
+    Pixels beyond the border are 0. The image needs no gradient, so nothing has to be scattered back.
     """
 
-    windows: Tensor
+    indices: Tensor
 
-    def __init__(self, input_shape: tuple[int, int, int], first: int, second: int) -> None:
+    def __init__(self, input_shape: tuple[int, int, int]) -> None:
         super().__init__()
-        depth, height, width = input_shape
-        self.first = nn.Linear(depth * KERNEL**2, first)
-        self.second = nn.Linear(4 * first, second)
-        self.out_features = -(-height // 4) * -(-width // 4) * second
-        self.register_buffer("windows", window_indices(depth, height, width), persistent=False)
+        self.length = input_shape[0] * KERNEL**2
+        self.register_buffer("indices", window_indices(*input_shape), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the activations of the second convolution, flattened."""
+        """Return the windows, image by image, in the order of `window_indices`."""
         with_zero = F.pad(x.flatten(1), (0, 1))
-        windows = with_zero.index_select(1, self.windows).view(-1, self.first.in_features)
-        once = F.relu(self.first(windows), inplace=True).view(-1, self.second.in_features)
-        return F.relu(self.second(once), inplace=True).view(len(x), self.out_features)
+        return with_zero.index_select(1, self.indices).view(-1, self.length)
 
 
 def window_indices(depth: int, height: int, width: int) -> Tensor:

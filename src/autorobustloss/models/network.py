@@ -32,6 +32,18 @@ class Network(nn.Module):
         return self.head(self.features(x))
 
 
+class Rows(nn.Module):
+    """Reads a tensor as rows of a given length: (…) to (M, length)."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length = length
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the rows."""
+        return x.view(-1, self.length)
+
+
 def image_shape(model: str, input_shape: tuple[int, ...], smallest: int = 1) -> tuple[int, int, int]:
     """Return (C, H, W), or raise ConfigError for tables and for images too small for a network."""
     if len(input_shape) != 3:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.seeding import derive_seed, torch_generator
-from autorobustloss.training.evaluation import accuracies, autocast, labelled_splits
+from autorobustloss.training.backprop import create_backprop
+from autorobustloss.training.evaluation import accuracies, labelled_splits
 from autorobustloss.training.history import SPLITS, History
 from autorobustloss.training.objective import Objective
 from autorobustloss.training.optimisers import clip_norm_, create_optimiser, learning_rate, momentum
@@ -69,7 +70,9 @@ def fit(
     objective.networks.to(device)
     history = History()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derive_seed("dropout", seed))
+        torch.random.default_generator.manual_seed(derive_seed("dropout", seed))  # torch.manual_seed: a millisecond
+        if device.type == "cuda":
+            torch.cuda.manual_seed(derive_seed("dropout", seed))
         run = _Run(objective, splits, protocol, seed)
         for epoch in range(1, protocol.epochs + 1):
             loss, accuracy, norm = run.epoch(epoch)
@@ -99,37 +102,45 @@ class _Run:
     def __init__(self, objective: Objective, splits: Splits, protocol: Protocol, seed: int) -> None:
         self.objective, self.splits, self.protocol = objective, splits, protocol
         self.parameters = [p for p in objective.networks.parameters() if p.requires_grad]
+        self.backprop = create_backprop(objective, self.parameters, protocol.precision)
         self.optimiser = create_optimiser(self.parameters, protocol)
         self.smoothing = create_smoothing(objective.networks, protocol)
         self.shown = self.smoothing[-1].shown if self.smoothing else nullcontext
         self.orders, self.crops = torch_generator("order", seed), torch_generator("augment", seed)
         self.augment = augmentation(protocol)
         self.steps = 0
+        self._places: dict[int, Tensor] = {}
 
     def epoch(self, epoch: int) -> tuple[float, float, float]:
         """Train for an epoch; return its mean loss, its accuracy, and the norm of the weights after it."""
         self.objective.networks.train()
-        x_train, y_train = self.splits.x_train, self.splits.y_train
+        y_train = self.splits.y_train
         rate, mass = learning_rate(self.protocol, epoch), momentum(self.protocol, epoch)
         order = torch.randperm(len(y_train), generator=self.orders).to(y_train.device)
         losses, outputs, labels = [], [], []
         for index in batches(order, self.protocol.batch_size):
-            x, y = x_train.index_select(0, index), y_train.index_select(0, index)
+            x, y = self._images(index), y_train.index_select(0, index)
             if self.augment is not None:
                 x = self.augment(x, self.crops)
-            with autocast(self.protocol.precision, x.device):
-                loss, logits = self.objective.loss(x, y, epoch)
-            gradients = torch.autograd.grad(loss, self.parameters)
+            loss, logits, gradients = self.backprop(x, y, epoch)
             if self.protocol.clip_norm:
                 clip_norm_(gradients, self.protocol.clip_norm)
             self.optimiser.step(gradients, rate, mass)
             self.steps += 1
             for smooth in self.smoothing:
                 smooth.update(self.steps)
-            losses.append(loss.detach())
-            outputs.append(logits.detach())
+            losses.append(loss)
+            outputs.append(logits)
             labels.append(y)
         return _summary(losses, outputs, labels, self.parameters)
+
+    def _images(self, index: Tensor) -> Tensor:
+        """Return the training images of a batch, in memory that the next batch of the same size takes over."""
+        place = self._places.get(len(index))
+        if place is None:
+            x_train = self.splits.x_train
+            place = self._places[len(index)] = x_train.new_empty(len(index), *x_train.shape[1:])
+        return torch.index_select(self.splits.x_train, 0, index, out=place)
 
     def finish(self) -> None:
         """Leave the evaluated weights in the networks."""

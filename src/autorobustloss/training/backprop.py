@@ -1,0 +1,149 @@
+"""What a step needs of the networks: the loss of a batch, its logits, and the gradients of the weights.
+
+`Autograd` takes any objective. `Chain` takes one network of linear layers and ReLUs under one loss, as perceptrons and
+`cnn4` are, and differentiates it by hand, into memory that it keeps: for a small network on a CPU, calls and fresh
+memory are a large part of what autograd takes. Both return the same numbers to the last bit, because both multiply the
+same matrices in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+
+from autorobustloss.losses.base import RobustLoss, value_and_gradient
+from autorobustloss.models.cnn4 import Windows
+from autorobustloss.models.network import Network, Rows
+from autorobustloss.training.evaluation import autocast
+from autorobustloss.training.objective import LossObjective, Objective
+
+Backprop: TypeAlias = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor, Sequence[Tensor]]]
+"""(inputs, labels, epoch) -> loss, logits, gradients in the order of the parameters; these last until the next call."""
+
+threshold_backward_ = torch.ops.aten.threshold_backward.grad_input
+
+
+def create_backprop(objective: Objective, parameters: Sequence[Tensor], precision: str) -> Backprop:
+    """Return the fastest way to the gradients of the parameters, which are all that the objective trains."""
+    if type(objective) is LossObjective and all(p.device.type == "cpu" for p in parameters):
+        layers = linear_layers(objective.network)
+        own = [p for layer in layers for p in (layer.weight, layer.bias)]
+        if len(own) == len(parameters) and all(a is b and a.dtype == torch.float32 for a, b in zip(own, parameters)):
+            return Chain(objective, layers, precision)
+    return Autograd(objective, parameters, precision)
+
+
+def linear_layers(network: nn.Module) -> list[nn.Linear]:
+    """Return the layers of a network that is linear layers with ReLUs between them, none for any other network.
+
+    What the first layer is given may be flattened or be windows of an image; elsewhere a tensor may be read as rows of
+    another length.
+    """
+    if type(network) is not Network or type(network.body) is not nn.Sequential or any(map(_hooked, network.modules())):
+        return []
+    first, *rest = (module for module in (*network.body, network.head) if type(module) is not Rows)
+    layers = [module for module in rest[::2] if type(module) is nn.Linear and module.bias is not None]
+    known = type(first) in (nn.Flatten, Windows) and all(type(module) is nn.ReLU for module in rest[1::2])
+    return layers if known and 2 * len(layers) - 1 == len(rest) else []
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+
+
+class Autograd:
+    """The gradients by PyTorch's autograd."""
+
+    def __init__(self, objective: Objective, parameters: Sequence[Tensor], precision: str) -> None:
+        self.objective, self.parameters, self.precision = objective, parameters, precision
+
+    def __call__(self, x: Tensor, y: Tensor, epoch: int) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+        """Return the loss of a batch in `epoch` (from 1), its logits, and the gradients."""
+        with autocast(self.precision, x.device):
+            loss, logits = self.objective.loss(x, y, epoch)
+        return loss.detach(), logits.detach(), torch.autograd.grad(loss, self.parameters)
+
+
+class Chain:
+    """The gradients of z = Wₙ ReLU(… ReLU(W₁h₁ + b₁) …) + bₙ by hand.
+
+    With hₗ the input of a layer, (rows, in), and gₗ the gradient in its output, (rows, out): ∂L/∂Wₗ = gₗᵀhₗ, ∂L/∂bₗ is
+    the sum of gₗ over the rows, and gₗ₋₁ is gₗWₗ where hₗ > 0, elsewhere 0. In bfloat16 all of these are rounded, as
+    autocast does it.
+    """
+
+    def __init__(self, objective: LossObjective, layers: Sequence[nn.Linear], precision: str) -> None:
+        body = cast(nn.Sequential, objective.network.body)
+        self.enter, self.criterion = body[0], objective.criterion
+        self.precision, self.dtype = precision, getattr(torch, precision)
+        self.parameters = [p.data for layer in layers for p in (layer.weight, layer.bias)]
+        self.gradients = [torch.empty_like(p) for p in self.parameters]
+        # `to` copies where it has something to round, and only there.
+        self.rounded = [p.to(self.dtype) for p in self.parameters]
+        self.weights, self.biases = self.rounded[::2], self.rounded[1::2]
+        self.transposed = [weight.t() for weight in self.weights]
+        self.rounded_gradients = [g.to(self.dtype) for g in self.gradients]
+        self._memory: dict[int, list[_Place]] = {}
+
+    def __call__(self, x: Tensor, y: Tensor, epoch: int) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+        """Return the loss of a batch, its logits, and the gradients."""
+        with torch.no_grad():
+            if self.dtype != torch.float32:
+                torch._foreach_copy_(self.rounded, self.parameters)
+            inputs = self._forward(x)
+            logits = torch.addmm(self.biases[-1], inputs[-1], self.transposed[-1])
+        with autocast(self.precision, x.device):
+            if isinstance(self.criterion, RobustLoss):
+                loss, gradient = self.criterion.value_and_gradient(logits, y)
+            else:
+                loss, gradient = value_and_gradient(self.criterion, logits, y)
+        with torch.no_grad():
+            self._backward(inputs, gradient)
+            if self.dtype != torch.float32:
+                torch._foreach_copy_(self.gradients, self.rounded_gradients)
+        return loss, logits, self.gradients
+
+    def _forward(self, x: Tensor) -> list[Tensor]:
+        """Return the input of every layer."""
+        first = self.enter(x)
+        inputs = [first if self.dtype == torch.float32 else first.to(self.dtype)]
+        for place, weight, bias in zip(self._places(x, inputs[0]), self.transposed, self.biases):
+            torch.addmm(bias, inputs[-1], weight, out=place.output).relu_()
+            inputs.append(place.next_input)
+        return inputs
+
+    def _backward(self, inputs: list[Tensor], gradient: Tensor) -> None:
+        """Write the gradients of the parameters, given that in the logits."""
+        places = self._memory[len(gradient)]
+        for n in reversed(range(len(inputs))):
+            torch.mm(gradient.t(), inputs[n], out=self.rounded_gradients[2 * n])
+            torch.sum(gradient, 0, out=self.rounded_gradients[2 * n + 1])
+            if n:
+                place = places[n - 1]
+                torch.mm(gradient, self.weights[n], out=place.next_input_gradient)
+                gradient = threshold_backward_(place.output_gradient, place.output, 0, grad_input=place.output_gradient)
+
+    def _places(self, x: Tensor, rows: Tensor) -> list[_Place]:
+        """Return the memory of the layers but the last for batches as long as this one."""
+        if len(x) not in self._memory:
+            count, places = len(rows), list[_Place]()
+            for weight, following in pairwise(self.weights):
+                output, gradient = rows.new_empty(2, count, len(weight))
+                shape = (-1, following.shape[1])
+                places.append(_Place(output, output.view(shape), gradient, gradient.view(shape)))
+                count = len(places[-1].next_input)
+            self._memory[len(x)] = places
+        return self._memory[len(x)]
+
+
+class _Place(NamedTuple):
+    """Where a layer's output lies, and its gradient, each as rows of its own length and of the next layer's."""
+
+    output: Tensor
+    next_input: Tensor
+    output_gradient: Tensor
+    next_input_gradient: Tensor
