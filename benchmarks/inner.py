@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autorobustloss.data.splits import Splits
 from autorobustloss.losses import TaylorLoss
+from autorobustloss.losses.base import value_and_gradient
 from autorobustloss.models import build_model
 from autorobustloss.training import LossObjective, Protocol, fit
+from autorobustloss.training.backprop import Chain, create_backprop
+from autorobustloss.training.evaluation import autocast
 from autorobustloss.training.optimisers import SGD
 from benchmarks.floor import FAST_BFLOAT16, SIDE, product, product_flops
 from benchmarks.settings import NETWORKS, Settings, candidates, threads
@@ -21,8 +25,10 @@ from benchmarks.table import Table, percent, share, times, verdict
 from benchmarks.textbook import CNN4
 from benchmarks.timing import Times, side_by_side
 
-SHAPES = {"28×28": (1, 28, 28), "8×8": (1, 8, 8)}
-BATCH, STEPS = 128, 15
+BATCH = 128
+ROUNDS, STEPS = 9, 15
+SUBJECTS = [(name, side, ROUNDS, STEPS) for side in (28, 8) for name in NETWORKS] + [("jocor-net", 28, 3, 2)]
+"""Network, side of its images, rounds of timing, steps of an epoch; few for the network that takes long."""
 TARGETS = {"float32": 0.5, "bfloat16": 1 / 3}
 PHASES = ("batch", "forward", "loss", "backward", "update")
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward")
@@ -47,59 +53,62 @@ def measure(settings: Settings) -> list[Table]:
 def _precision(settings: Settings, precision: str) -> Table:
     rows, notes, data = [], [], {}
     target = TARGETS[precision]
-    for shape_name, shape in SHAPES.items():
-        for network in NETWORKS:
-            name = f"{network} {shape_name}"
-            settings.log(f"inner loop: {name}, {precision}")
-            step = Step(network, shape, precision)
-            timed = _time(settings, step, precision)
-            floor = step.flops / product_flops(256 if settings.quick else SIDE)
-            reached = timed.ratio("floor", "fit", floor * STEPS)
-            possible = timed.ratio("floor", "products", floor)
-            phases = {phase: timed.ratio(phase, "fit", STEPS) for phase in PHASES}
-            rest = 1 - sum(p.median for p in phases.values())
-            met = "yes" if reached.median >= target else "no"
-            parts = [percent(p.median) for p in phases.values()]
-            rows.append([name, share(reached), met, share(possible), *parts, percent(rest)])
-            data[name] = {"share": vars(reached), "bare_products": vars(possible), "flops": step.flops}
-            data[name] |= {phase: p.median for phase, p in phases.items()}
-            if "conv2d" in timed.seconds:
-                slower, bare = timed.ratio("conv2d", "fit", STEPS), timed.ratio("conv2d products", "fit", STEPS)
-                notes.append(
-                    f"{name}: the same network of nn.Conv2d, channels last, takes {times(slower)} our step with "
-                    f"cross-entropy; its bare convolutions and products alone {times(bare)}"
-                )
+    for network, side, rounds, steps in SUBJECTS[:3] if settings.quick else SUBJECTS:
+        name = f"{network} {side}×{side}"
+        settings.log(f"inner loop: {name}, {precision}")
+        step = Step(network, (1, side, side), precision, steps)
+        timed = _time(settings, step, rounds)
+        floor = step.flops / product_flops(256 if settings.quick else SIDE)
+        reached = timed.ratio("floor", "fit", floor * steps)
+        bare = timed.ratio("floor", "products", floor)
+        bound = timed.ratio("floor", "products and update", floor)
+        phases = {phase: timed.ratio(phase, "fit", steps) for phase in PHASES}
+        rest = 1 - sum(p.median for p in phases.values())
+        met = "yes" if reached.median >= target else "no"
+        parts = [percent(p.median) for p in phases.values()]
+        rows.append([name, share(reached), met, share(bare), share(bound), *parts, percent(rest)])
+        data[name] = {"share": vars(reached), "bare_products": vars(bare), "flops": step.flops}
+        data[name] |= {"with_update": vars(bound)} | {phase: p.median for phase, p in phases.items()}
+        if "conv2d" in timed.seconds:
+            slower, least = timed.ratio("conv2d", "fit", steps), timed.ratio("conv2d products", "fit", steps)
+            notes.append(
+                f"{name}: the same network of nn.Conv2d, channels last, takes {times(slower)} our step with "
+                f"cross-entropy; its bare convolutions and products alone {times(least)}"
+            )
     reached_all = all(row[2] == "yes" for row in rows)
     names = ", ".join(row[0] for row in rows if row[2] == "yes") or "none"
     notes = [
         "share: FLOP of the products of a step of 128 ÷ (time of a step in `fit` × rate of the floor); one thread",
-        "bare products: the share if nothing but the step's own matrix products ran, called directly, at their sizes",
-        "batch … rest: share of a step's time; loss is its value and gradient, rest the loop and the engine",
+        "bare products: the share if nothing but the step's own matrix products and convolutions ran, at their sizes; "
+        "with update: these and the optimiser's update, the least that a step can be",
+        "batch … rest: share of a step's time, each part timed alone; loss is its value and gradient; rest: the loop, "
+        "and what the parts take longer one after the other, when each finds the caches full of what the last one used",
         verdict(f"{percent(target)} of the floor", reached_all, f"reached by {names}"),
-        "where it is missed: products this small do not reach the floor even alone (bare products), and the work "
-        "beside them (gather, bias, ReLU, loss, update, calls) moves memory or waits for the interpreter",
+        "where it is missed: small products do not reach the floor even alone (bare products), and what is beside them "
+        "(gather, bias, ReLU, loss, update, calls) moves memory or waits for the interpreter",
         *notes,
     ]
-    columns = ["network", "share of floor", f"≥ {percent(target)}", "bare products", *PHASES, "rest"]
+    columns = ["network", "share of floor", f"≥ {percent(target)}", "bare products", "with update", *PHASES, "rest"]
     return Table(f"Inner loop, {precision}: a step against the floor", columns, rows, notes, data)
 
 
-def _time(settings: Settings, step: Step, precision: str) -> Times:
-    side = 256 if settings.quick else SIDE
-    things: dict[str, Callable[[], object]] = {"floor": product(getattr(torch, precision), side), "fit": step.fit}
-    things |= {"products": step.replay(step.run)} | step.phases()
+def _time(settings: Settings, step: Step, rounds: int) -> Times:
+    side, dtype = 256 if settings.quick else SIDE, getattr(torch, step.protocol.precision)
+    products, phases = step.replay(step.run), step.phases()
+    things: dict[str, Callable[[], object]] = {"floor": product(dtype, side), "fit": step.fit, "products": products}
+    things |= {"products and update": lambda: (products(), phases["update"]())} | phases
     if step.shape[1] == 28 and step.name == "cnn4":
-        conv = Step("conv2d", step.shape, precision)
+        conv = Step("conv2d", step.shape, step.protocol.precision)
         things |= {"conv2d": conv.run, "conv2d products": conv.replay(conv.run)}
-    return side_by_side(things, *((2, 0.001) if settings.quick else (9, 0.05)))
+    return side_by_side(things, *((2, 0.001) if settings.quick else (rounds, 0.05)))
 
 
 class Step:
     """A training step, whole and in parts."""
 
-    def __init__(self, name: str, shape: tuple[int, int, int], precision: str) -> None:
+    def __init__(self, name: str, shape: tuple[int, int, int], precision: str, steps: int = STEPS) -> None:
         draw = torch.Generator().manual_seed(0)
-        count = BATCH * STEPS
+        count = BATCH * steps
         self.x = torch.randn(count, *shape, generator=draw)
         self.y = torch.randint(10, (count,), generator=draw)
         self.index = torch.randperm(count, generator=draw)[:BATCH]
@@ -108,27 +117,24 @@ class Step:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss: nn.Module = nn.CrossEntropyLoss() if name == "conv2d" else TaylorLoss(candidates(1)[0], scale="max")
         self.parameters = list(self.network.parameters())
+        self.objective = LossObjective(self.network, self.loss)
+        self.backprop = create_backprop(self.objective, self.parameters, precision)
         self.update = SGD(self.parameters, self.protocol)
         nothing, labels = self.x[:0], self.y[:0]
         self.splits = Splits(
             self.x, self.y, self.y, nothing, labels, labels, nothing, labels, num_classes=10, noise_rate=None
         )
         with FlopCounterMode(display=False) as counter:
-            self.run()
+            torch.autograd.grad(self.network(self.batch()[0]).sum(), self.parameters)
         self.flops = counter.get_total_flops()
 
     def fit(self) -> None:
         """Train for an epoch as a job does."""
-        fit(LossObjective(self.network, self.loss), self.splits, self.protocol, seed=0, evaluate=())
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.protocol.precision == "bfloat16"):
-            return self.network(x)
+        fit(self.objective, self.splits, self.protocol, seed=0, evaluate=())
 
     def run(self) -> None:
         """Take one step."""
-        x, y = self.batch()
-        gradients = torch.autograd.grad(self.loss(self.forward(x), y), self.parameters)
+        _, _, gradients = self.backprop(*self.batch(), 1)
         self.update.step(gradients, self.protocol.lr, self.protocol.momentum)
 
     def batch(self) -> tuple[Tensor, Tensor]:
@@ -137,17 +143,29 @@ class Step:
     def phases(self) -> dict[str, Callable[[], object]]:
         """Return the parts of a step, each on inputs that are there."""
         x, y = self.batch()
-        graph = self.forward(x)
-        logits = graph.detach().requires_grad_()
-        pull = torch.randn_like(graph)
         gradients = [torch.full_like(p, 1e-3) for p in self.parameters]  # under zeros momentum decays to slow denormals
-        return {
+        parts: dict[str, Callable[[], object]] = {
             "batch": self.batch,
-            "forward": lambda: self.forward(x),
-            "loss": lambda: torch.autograd.grad(self.loss(logits, y), logits),
-            "backward": lambda: torch.autograd.grad(graph, self.parameters, pull, retain_graph=True),
             "update": lambda: self.update.step(gradients, self.protocol.lr, self.protocol.momentum),
         }
+        if isinstance(chain := self.backprop, Chain):
+            inputs, logits = chain.forward(x)
+            _, pull = value_and_gradient(self.loss, logits, y)
+            parts |= {"forward": lambda: chain.forward(x), "backward": lambda: chain.backward(inputs, pull)}
+        else:
+
+            def forward() -> Tensor:
+                with autocast(self.protocol.precision, x.device):
+                    return self.network(x)
+
+            graph = forward()
+            logits = graph.detach()
+            _, pull = value_and_gradient(self.loss, logits, y)
+            parts["forward"] = forward
+            parts["backward"] = lambda: torch.autograd.grad(graph, self.parameters, pull, retain_graph=True)
+        robust = isinstance(self.loss, TaylorLoss)
+        loss = self.loss.value_and_gradient if robust else functools.partial(value_and_gradient, self.loss)
+        return parts | {"loss": lambda: loss(logits, y)}
 
     def replay(self, call: Callable[[], object]) -> Callable[[], None]:
         """Return what runs the matrix products and convolutions of a call again, and nothing else."""

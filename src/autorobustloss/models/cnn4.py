@@ -24,8 +24,8 @@ def cnn4(
     products are not. On one CPU core a step takes half the time of the same network made of nn.Conv2d at 28x28, and a
     third at 8x8.
 
-    Shapes of the weights: (channels₁, C·5·5); (channels₂, 2·2·channels₁) and (hidden, ⌈H/4⌉·⌈W/4⌉·channels₂), with columns
-    ordered (position, channel); the head's.
+    Shapes of the weights: (channels₁, C·5·5); (channels₂, 2·2·channels₁) and (hidden, ⌈H/4⌉·⌈W/4⌉·channels₂), columns
+    in the order (position, channel); the head's.
     """
     depth, height, width = image_shape("cnn4", input_shape)
     first, second = channels

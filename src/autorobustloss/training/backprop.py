@@ -91,33 +91,31 @@ class Chain:
 
     def __call__(self, x: Tensor, y: Tensor, epoch: int) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
         """Return the loss of a batch, its logits, and the gradients."""
-        with torch.no_grad():
-            if self.dtype != torch.float32:
-                torch._foreach_copy_(self.rounded, self.parameters)
-            inputs = self._forward(x)
-            logits = torch.addmm(self.biases[-1], inputs[-1], self.transposed[-1])
+        inputs, logits = self.forward(x)
         with autocast(self.precision, x.device):
             if isinstance(self.criterion, RobustLoss):
                 loss, gradient = self.criterion.value_and_gradient(logits, y)
             else:
                 loss, gradient = value_and_gradient(self.criterion, logits, y)
-        with torch.no_grad():
-            self._backward(inputs, gradient)
-            if self.dtype != torch.float32:
-                torch._foreach_copy_(self.gradients, self.rounded_gradients)
+        self.backward(inputs, gradient)
         return loss, logits, self.gradients
 
-    def _forward(self, x: Tensor) -> list[Tensor]:
-        """Return the input of every layer."""
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the input of every layer, and the logits."""
         first = self.enter(x)
-        inputs = [first if self.dtype == torch.float32 else first.to(self.dtype)]
-        for place, weight, bias in zip(self._places(x, inputs[0]), self.transposed, self.biases):
+        if self.dtype != torch.float32:
+            torch._foreach_copy_(self.rounded, self.parameters)
+            first = first.to(self.dtype)
+        inputs = [first]
+        for place, weight, bias in zip(self._places(x, first), self.transposed, self.biases):
             torch.addmm(bias, inputs[-1], weight, out=place.output).relu_()
             inputs.append(place.next_input)
-        return inputs
+        return inputs, torch.addmm(self.biases[-1], inputs[-1], self.transposed[-1])
 
-    def _backward(self, inputs: list[Tensor], gradient: Tensor) -> None:
-        """Write the gradients of the parameters, given that in the logits."""
+    @torch.no_grad()
+    def backward(self, inputs: list[Tensor], gradient: Tensor) -> None:
+        """Write `gradients`, given that in the logits."""
         places = self._memory[len(gradient)]
         for n in reversed(range(len(inputs))):
             torch.mm(gradient.t(), inputs[n], out=self.rounded_gradients[2 * n])
@@ -126,6 +124,8 @@ class Chain:
                 place = places[n - 1]
                 torch.mm(gradient, self.weights[n], out=place.next_input_gradient)
                 gradient = threshold_backward_(place.output_gradient, place.output, 0, grad_input=place.output_gradient)
+        if self.dtype != torch.float32:
+            torch._foreach_copy_(self.gradients, self.rounded_gradients)
 
     def _places(self, x: Tensor, rows: Tensor) -> list[_Place]:
         """Return the memory of the layers but the last for batches as long as this one."""
