@@ -83,6 +83,7 @@ def test_a_changed_configuration_is_refused_and_loses_nothing(tmp_path, capsys):
         (["search", "--population", "2"], "population"),
         (["search", "--train-size", "100000"], "100000"),
         (["search", "--workers", "0"], "workers"),
+        (["search", "--exact", "--cohort", "on"], "leave out one of them"),
         (["search", "--scale", "initt"], "init"),
         (["train", "--loss", "taylor(theta=[1, 2, 3])"], "3"),
         (["train", "--loss", "nowhere.json"], "nowhere.json"),

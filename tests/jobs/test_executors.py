@@ -279,6 +279,10 @@ def test_executor_for(datasets):
     assert isinstance(executor_for(datasets, 1), SerialExecutor)
     assert isinstance(executor_for(datasets, 3), ProcessExecutor)
     assert isinstance(executor_for(datasets, None, "cuda"), SerialExecutor)
+    for workers in (1, 3):
+        for cohorts in (False, True):
+            assert executor_for(datasets, workers, cohorts=cohorts, exact=True).run.exact
+            assert not executor_for(datasets, workers, cohorts=cohorts).run.exact
 
 
 # Data that are shared

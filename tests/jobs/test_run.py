@@ -13,6 +13,7 @@ from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, DataError
 from autorobustloss.jobs import Job, Task, run_job
 from autorobustloss.jobs.run import SplitsCache, Trainer, known_noise, reproducible
+from autorobustloss.losses import kernel
 from autorobustloss.methods import MethodSpec
 from autorobustloss.training import Protocol
 
@@ -51,6 +52,22 @@ def test_a_result_tells_its_story(digits):
     assert result.device == "cpu"
     assert set(result.versions) == {"python", "torch", "numpy", "autorobustloss"}
     assert result.peak_memory > 50e6
+
+
+def test_exact_jobs_leave_out_the_compiled_loss(digits, monkeypatch):
+    learned = replace(JOB, method=MethodSpec.of("taylor", theta=(0, 0, 0, 0, -1), log_weight=0.5, scale="max"))
+    taken = []
+    sweep = kernel.sweep
+    monkeypatch.setattr(kernel, "sweep", lambda *a, **k: taken.append(sweep(*a, **k) is not None) or sweep(*a, **k))
+    exact = [run_job(learned, digits, exact=True).history, Trainer({"digits": digits}, exact=True)(learned).history]
+    assert taken
+    assert not any(taken)
+    with kernel.left_out():
+        assert exact == [run_job(learned, digits).history] * 2
+    taken.clear()
+    quick = run_job(learned, digits).history
+    assert all(taken) is kernel.available()
+    assert quick.train_loss == pytest.approx(exact[0].train_loss, rel=1e-4)
 
 
 def test_only_what_is_asked_for_is_scored(digits):
