@@ -19,6 +19,7 @@ from autorobustloss.training import LossObjective, Protocol, fit
 from autorobustloss.training.backprop import Chain, create_backprop
 from autorobustloss.training.evaluation import autocast
 from autorobustloss.training.optimisers import SGD
+from benchmarks import precision
 from benchmarks.floor import FAST_BFLOAT16, SIDE, product, product_flops
 from benchmarks.settings import NETWORKS, Settings, candidates, threads
 from benchmarks.table import Table, percent, share, times, verdict
@@ -41,16 +42,16 @@ def measure(settings: Settings) -> list[Table]:
         fast = side_by_side({d: product(getattr(torch, d), side) for d in TARGETS}, 3, 0.05).ratio(
             "float32", "bfloat16"
         )
-        tables = [_precision(settings, "float32")]
+        tables = [_steps(settings, "float32")]
         if fast.median >= FAST_BFLOAT16:
-            tables.append(_precision(settings, "bfloat16"))
+            tables += [_steps(settings, "bfloat16"), precision.measure(settings)]
     if fast.median < FAST_BFLOAT16:
         text = f"bfloat16 products are {times(fast)} as fast as float32 here: this processor has no fast bfloat16"
         tables.append(Table("Inner loop, bfloat16", ["answer"], [[text]], data={"bfloat16_times": vars(fast)}))
     return tables
 
 
-def _precision(settings: Settings, precision: str) -> Table:
+def _steps(settings: Settings, precision: str) -> Table:
     rows, notes, data = [], [], {}
     target = TARGETS[precision]
     for network, side, rounds, steps in SUBJECTS[:3] if settings.quick else SUBJECTS:

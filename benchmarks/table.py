@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from scipy import stats
 
 from benchmarks.timing import Spread
 
@@ -61,6 +64,18 @@ def verdict(target: str, met: bool, got: str) -> str:
 def worst(values: Iterable[tuple[float, str]]) -> tuple[float, str]:
     """Return the largest value and what it belongs to."""
     return max(values, key=lambda pair: pair[0])
+
+
+def agreement(rounds: Sequence[tuple[float, float]]) -> tuple[str, str, str]:
+    """Return both mean accuracies, and whether they differ by more than chance (t-test over rounds, 1 %)."""
+    plain, ours = (statistics.mean(values) for values in zip(*rounds))
+    gaps = [b - a for a, b in rounds]
+    shown = f"{plain:.3f}", f"{ours:.3f}"
+    if len(gaps) < 2:
+        return *shown, ""
+    gap, error = statistics.mean(gaps), statistics.stdev(gaps) / len(gaps) ** 0.5
+    equal = "yes" if abs(gap) <= stats.t.ppf(0.995, len(gaps) - 1) * error else "NO"
+    return *shown, f"{equal} ({gap:+.3f} ± {error:.3f})"
 
 
 def _figures(value: float) -> str:

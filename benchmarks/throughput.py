@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scipy import stats
 from torch import nn
 
 from autorobustloss.data.splits import make_splits, split_indices
@@ -22,7 +21,7 @@ from autorobustloss.models import build_model
 from autorobustloss.training.protocol import Protocol
 from benchmarks import textbook
 from benchmarks.settings import NETWORKS, Settings, candidates, threads
-from benchmarks.table import Table, times, verdict
+from benchmarks.table import Table, agreement, times, verdict
 from benchmarks.timing import Spread
 
 NOISE = "sym:0.4"
@@ -164,7 +163,7 @@ def _table(
     faster["all, 1 thread"] = _ratio(single, seconds["all"])
     faster["all, cohorts"] = _ratio(whole, seconds["all, cohorts"])
     faster["all, our cnn4"] = _ratio(slow, seconds["all"])
-    agreement = {name: _agreement(pairs) for name, pairs in scores.items()}
+    agreement = {name: agreement(pairs) for name, pairs in scores.items()}
     names = {
         "all": whole_name,
         "our cnn4": "cnn4 ¹",
@@ -206,15 +205,3 @@ def _table(
 
 def _ratio(one: Sequence[float], other: Sequence[float]) -> Spread:
     return Spread.of([a / b for a, b in zip(one, other)])
-
-
-def _agreement(rounds: Sequence[tuple[float, float]]) -> tuple[str, str, str]:
-    """Return both mean accuracies, and whether they differ by more than chance (t-test over rounds, 1 %)."""
-    plain, ours = (statistics.mean(values) for values in zip(*rounds))
-    gaps = [b - a for a, b in rounds]
-    shown = f"{plain:.3f}", f"{ours:.3f}"
-    if len(gaps) < 2:
-        return *shown, ""
-    gap, error = statistics.mean(gaps), statistics.stdev(gaps) / len(gaps) ** 0.5
-    equal = "yes" if abs(gap) <= stats.t.ppf(0.995, len(gaps) - 1) * error else "NO"
-    return *shown, f"{equal} ({gap:+.3f} ± {error:.3f})"
