@@ -163,7 +163,7 @@ def _table(
     faster["all, 1 thread"] = _ratio(single, seconds["all"])
     faster["all, cohorts"] = _ratio(whole, seconds["all, cohorts"])
     faster["all, our cnn4"] = _ratio(slow, seconds["all"])
-    agreement = {name: agreement(pairs) for name, pairs in scores.items()}
+    agreed = {name: agreement(pairs) for name, pairs in scores.items()}
     names = {
         "all": whole_name,
         "our cnn4": "cnn4 ¹",
@@ -172,7 +172,7 @@ def _table(
         "all, cohorts": f"{whole_name} ³",
     }
     rows = [
-        [names.get(name, name), times(ratio), *agreement.get(name, ("", "", ""))[:3]] for name, ratio in faster.items()
+        [names.get(name, name), times(ratio), *agreed.get(name, ("", "", ""))[:3]] for name, ratio in faster.items()
     ]
     candidate = statistics.median(seconds["all"]) / sizes.candidates
     start_up = (seconds["start-up"][0] - statistics.median(seconds["mlp2"])) / candidate
@@ -195,7 +195,7 @@ def _table(
     ]
     data = {
         "times_faster": {k: vars(v) for k, v in faster.items()},
-        "accuracy": {k: {"textbook": a, "ours": b} for k, (a, b, *_) in agreement.items()},
+        "accuracy": {k: {"textbook": a, "ours": b} for k, (a, b, *_) in agreed.items()},
         "start_up_in_candidates": start_up,
         "seconds": seconds,
     }

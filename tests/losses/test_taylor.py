@@ -344,6 +344,32 @@ class TestUnderPyTorch:
         loss = TaylorLoss(GOLDEN["thetas"]["theta0"], 0.3, "geometric", log_power=0.6)
         self.agree_compiled(loss, "inductor")
 
+    @pytest.mark.parametrize("probabilities", [False, True])
+    def test_compile_for_any_shape(self, probabilities):
+        torch._dynamo.reset()
+        loss = TaylorLoss(GOLDEN["thetas"]["theta0"], 0.3, "max", log_power=0.6)
+        compiled = torch.compile(loss, fullgraph=True, dynamic=True, backend="aot_eager")
+        for samples, classes in ((4, 3), (6, 3), (5, 7)):
+            logits, target = torch.randn(samples, classes), torch.randint(classes, (samples,))
+            target = torch.softmax(torch.randn(samples, classes), 1) if probabilities else target
+            got, wanted = (value_and_grad(function, logits, target) for function in (compiled, loss))
+            torch.testing.assert_close(got, wanted)
+
+    @pytest.mark.parametrize("arguments", [{}, {"weight": [0.5, 1, 2, 0.1, 3]}, {"reduction": "sum"}])
+    @pytest.mark.parametrize("ignored", [-100, 2])
+    def test_compile_with_ignored_labels(self, arguments, ignored):
+        """Whatever their logits, they reach neither the value nor the gradient."""
+        torch._dynamo.reset()
+        loss = TaylorLoss(GOLDEN["thetas"]["theta0"], 0.3, "max", log_power=0.6, ignore_index=ignored, **arguments)
+        compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+        logits, labels = batch(dtype=torch.float32)
+        labels[1:4] = ignored
+        logits[1], logits[2], logits[3] = math.nan, math.inf, -math.inf
+        for target in (labels, torch.full_like(labels, ignored)):
+            got, wanted = (value_and_grad(function, logits, target) for function in (compiled, loss))
+            torch.testing.assert_close(got, wanted)
+            assert not got[1][target == ignored].any()
+
     @staticmethod
     def agree_compiled(loss, backend):
         torch._dynamo.reset()

@@ -62,6 +62,13 @@ class RobustLoss(nn.Module):
         """Return the mean of `hard` over the rows; for a loss that is cheaper to average than its rows are."""
         return mean_of(self.hard(logits, labels))
 
+    def hard_where(self, kept: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return `hard` of the samples kept, 0 without a gradient of the others, whatever their labels and logits."""
+        safe = torch.where(kept, labels, torch.zeros_like(labels))
+        # An ignored sample may have non-finite logits, which a factor of 0 would not keep out of the gradient.
+        values = self.hard(torch.where(kept.unsqueeze(1), logits, torch.zeros_like(logits)), safe)
+        return values * kept.to(values.dtype)
+
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
         raise UnsupportedArgumentError(
@@ -121,13 +128,12 @@ class RobustLoss(nn.Module):
         """Return weighted per-sample losses, zero where ignored, and the sum of the weights."""
         kept = labels != self.ignore_index
         check_labels(labels, kept, logits.shape[1])
-        safe = torch.where(kept, labels, torch.zeros_like(labels))
-        # An ignored sample may have non-finite logits, which a factor of 0 would not keep out of the gradient.
-        values = self.hard(torch.where(kept.unsqueeze(1), logits, torch.zeros_like(logits)), safe)
+        values = self.hard_where(kept, logits, labels)
         factor = kept.to(values.dtype)
         if self.weight is not None:
-            factor = factor * self.weight.to(values)[safe]
-        return values * factor, factor.sum()
+            weights = self.weight.to(values)[torch.where(kept, labels, torch.zeros_like(labels))]
+            values, factor = values * weights, factor * weights
+        return values, factor.sum()
 
     def extra_repr(self) -> str:
         """Show the hyper-parameters (those a subclass lists in `hyperparameters`) and non-default arguments."""

@@ -25,6 +25,9 @@ UNDERFLOW = 1e-30
 NEAR_LOG = 0.05
 """Up to this power q, (ŷ^q − 1)/q is worked out from the logarithm; above it ŷ^q has digits enough."""
 
+NO_LABEL = -(1 << 62)
+"""A label that nobody gives, to ignore none."""
+
 
 class Coefficients(NamedTuple):
     """A class-wise separable polynomial loss for hard labels.
@@ -108,7 +111,7 @@ def hard_loss(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = Fa
     if _is_constant(c) and not torch._C._are_functorch_transforms_active():
         if not torch.compiler.is_compiling():
             return _ClosedForm.apply(input, target, c, mean, None)
-        rows = _Traced.apply(input, target, c)
+        rows = _Traced.apply(input, target, c, NO_LABEL)
     else:
         log_p = F.log_softmax(input, dim=1)
         rows = _value(log_p.exp(), log_p.gather(1, target.unsqueeze(1)), target, c)
@@ -122,6 +125,11 @@ def swept_loss(
     gradient = input.requires_grad and torch.is_grad_enabled()
     swept = kernel.sweep(input, target, coefficients, mean=mean, gradient=gradient, ignored=ignored)
     return None if swept is None else _ClosedForm.apply(input, target, coefficients(input.shape[1]), mean, swept)
+
+
+def traced_loss(input: Tensor, target: Tensor, c: Coefficients, ignored: int) -> Tensor:
+    """Return `hard_loss` of each row, 0 where the label is `ignored`; c are numbers. For `torch.compile`, no `vmap`."""
+    return _Traced.apply(input, target, c, ignored)
 
 
 def _log_q(log_p: Tensor, q: Any) -> Tensor:
@@ -160,37 +168,44 @@ class _Traced(torch.autograd.Function):
     With u_k = exp(z_k − max z) and s = Σ u, the power sums Σ_k ŷ_kⁿ = Σ u_kⁿ / sⁿ come from the very sweep that sums
     the exponentials, and with them the value and Σ_k ŷ_k G′(ŷ_k). So the backward pass is one sweep as well.
 
+    A row whose label is `ignored` gives 0, and no gradient, by a choice at the end of either pass: chosen before, for
+    each logit, it would cost more, and keep the compiler from finding the maximum in the same loop over the rows.
+
     In the older style, without `setup_context`, because older tracers take no other: no `vmap` reaches it.
     """
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
+    def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients, ignored: int) -> Tensor:
+        kept = target != ignored
         largest = input.amax(1, keepdim=True)
         u = (input - largest).exp()
-        total = u.sum(1, keepdim=True)
-        log_p_label = input.gather(1, target.unsqueeze(1)) - largest - total.log()
+        inverse = 1 / u.sum(1, keepdim=True)
+        log_p_label = input.gather(1, torch.where(kept, target, 0).unsqueeze(1)) - largest + inverse.log()
         p_label = log_p_label.exp()
-        value = _powers(p_label, c.label) - c.log_weight * _log_q(log_p_label, c.log_power) + c.offset
-        slope = torch.zeros_like(value)
-        power, inverse = u, 1 / total
+        _, label_slopes, log_weight = _slopes(c)
+        value, pull = _powers(p_label, c.label) + c.offset, _powers(p_label, label_slopes)
+        if log_weight:
+            value = value - log_weight * _log_q(log_p_label, c.log_power)
+            pull = pull - log_weight * (p_label**c.log_power if c.log_power else 1.0)
+        power, slope = u, pull
         for n, coefficient in enumerate(c.others, 2):
             power = power * u
             power_sum = power.sum(1, keepdim=True) * inverse**n
             value = value + coefficient * power_sum
             slope = slope + n * coefficient * power_sum
-        ctx.c = c
-        ctx.save_for_backward(input, target, largest, inverse, slope, p_label)
-        return value.squeeze(1)
+        ctx.c, ctx.ignored = c, ignored
+        ctx.save_for_backward(input, target, largest, inverse, slope, pull)
+        return torch.where(kept, value.squeeze(1), 0.0)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        input, target, largest, inverse, slope, p_label = ctx.saved_tensors
-        slopes, label_slopes, log_weight = _slopes(ctx.c)
-        pull = _powers(p_label, label_slopes) - log_weight * (p_label**ctx.c.log_power if ctx.c.log_power else 1.0)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        input, target, largest, inverse, slope, pull = ctx.saved_tensors
+        at_label = target.unsqueeze(1)
         p = (input - largest).exp() * inverse
-        is_label = torch.arange(input.shape[1], device=input.device) == target.unsqueeze(1)
-        result = p * (_powers(p, slopes) - (slope + pull)) + torch.where(is_label, pull, 0.0)
-        return result * grad.unsqueeze(1), None, None
+        # A CPU compares int32 in vectors of as many numbers as float32, int64 in half as many.
+        is_label = torch.arange(input.shape[1], device=input.device, dtype=torch.int32) == at_label.int()
+        result = p * (_powers(p, _slopes(ctx.c)[0]) - slope) + torch.where(is_label, pull, 0.0)
+        return torch.where(at_label != ctx.ignored, result * grad.unsqueeze(1), 0.0), None, None, None
 
 
 class _ClosedForm(torch.autograd.Function):

@@ -20,6 +20,9 @@ from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.scale import Scale, check_scale, scale_factor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Numbers = tuple[tuple[float, ...], float, float, Scale]
+"""θ, log weight, log power, scale: all that a loss is."""
+
 Expansion = tuple[tuple[tuple[float, ...], ...], float]
 
 
@@ -73,6 +76,8 @@ class TaylorLoss(RobustLoss):
         form = CanonicalForm.from_theta(theta, log_weight, log_power)
         self.theta, self.log_weight, self.log_power = theta, log_weight, form.log_power
         self.order = order_of(len(theta))
+        # In one tuple, because a compiler with dynamic shapes takes a number of a module's own for a variable.
+        self._numbers = theta, log_weight, form.log_power, self.scale
 
     @classmethod
     def from_card(cls, path: str | PathLike[str], **arguments: Any) -> TaylorLoss:
@@ -128,16 +133,22 @@ class TaylorLoss(RobustLoss):
         """Return the mean over the rows of `hard`: (M, C), (M,) -> ()."""
         return functional.hard_loss(logits, labels, self.coefficients(logits.shape[1]), mean=True)
 
+    def hard_where(self, kept: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each row, 0 where it is not kept: (M,), (M, C), (M,) -> (M,)."""
+        if torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active():
+            return functional.traced_loss(logits, labels, self.coefficients(logits.shape[1]), self.ignore_index)
+        return super().hard_where(kept, logits, labels)
+
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
         classes = operator.index(logits.shape[1])
-        c, log_weight = _expansion(self.theta, self.log_weight, self.log_power, self.scale, classes)
+        c, log_weight = _expansion(self._numbers, classes)
         return functional.soft_loss(logits, probabilities, c, log_weight, self.log_power)
 
     def coefficients(self, num_classes: int) -> Coefficients:
         """Return the constants of `functional.hard_loss` for C classes, scale included."""
         # `index` makes the number of classes a constant where `torch.compile` would keep it symbolic.
-        return _coefficients(self.theta, self.log_weight, self.log_power, self.scale, operator.index(num_classes))
+        return _coefficients(self._numbers, operator.index(num_classes))
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return theta, log_weight, scale and, unless it is 0, log_power, as `create_loss("taylor", …)` takes them."""
@@ -167,23 +178,18 @@ def _constant(function: Function) -> Function:
 
 
 @_constant
-def _coefficients(
-    theta: tuple[float, ...], log_weight: float, log_power: float, scale: Scale, num_classes: int
-) -> Coefficients:
-    return _cached_coefficients(theta, log_weight, log_power, scale, num_classes)
+def _coefficients(numbers: Numbers, num_classes: int) -> Coefficients:
+    return _cached_coefficients(numbers, num_classes)
 
 
 @_constant
-def _expansion(
-    theta: tuple[float, ...], log_weight: float, log_power: float, scale: Scale, num_classes: int
-) -> Expansion:
-    return _cached_expansion(theta, log_weight, log_power, scale, num_classes)
+def _expansion(numbers: Numbers, num_classes: int) -> Expansion:
+    return _cached_expansion(numbers, num_classes)
 
 
 @lru_cache(maxsize=1024)
-def _cached_coefficients(
-    theta: tuple[float, ...], log_weight: float, log_power: float, scale: Scale, num_classes: int
-) -> Coefficients:
+def _cached_coefficients(numbers: Numbers, num_classes: int) -> Coefficients:
+    theta, log_weight, log_power, scale = numbers
     factor = Fraction(scale_factor(scale, _canonical(theta, log_weight, log_power), num_classes))
     exact = functional.coefficients(expand_exactly(theta), num_classes, Fraction(log_weight), factor)
     others, label = ([rounded(v) for v in group] for group in exact[:2])
@@ -192,10 +198,9 @@ def _cached_coefficients(
 
 
 @lru_cache(maxsize=1024)
-def _cached_expansion(
-    theta: tuple[float, ...], log_weight: float, log_power: float, scale: Scale, num_classes: int
-) -> Expansion:
+def _cached_expansion(numbers: Numbers, num_classes: int) -> Expansion:
     """Return c[i][j] for soft targets, without the zeros of j > β − i, and the log weight, both scaled."""
+    theta, log_weight, log_power, scale = numbers
     factor = Fraction(scale_factor(scale, _canonical(theta, log_weight, log_power), num_classes)) / num_classes
     rows = expand_exactly(theta)
     c = tuple(tuple(rounded(v * factor) for v in row[: len(rows) - max(i, 1)]) for i, row in enumerate(rows))
