@@ -12,7 +12,7 @@ from autorobustloss.data import load_dataset, make_splits
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, DataError
 from autorobustloss.jobs import Job, Task, run_job
-from autorobustloss.jobs.run import SplitsCache, Trainer, known_noise, reproducible
+from autorobustloss.jobs.run import SplitsCache, Trainer, denormals_flushed, known_noise, reproducible
 from autorobustloss.losses import kernel
 from autorobustloss.methods import MethodSpec
 from autorobustloss.training import Protocol
@@ -38,6 +38,7 @@ def state() -> dict[str, object]:
         "benchmark": torch.backends.cudnn.benchmark,
         "device": torch.get_default_device(),
         "grad": torch.is_grad_enabled(),
+        "denormals": float(torch.full((1,), 1e-40) * 1.0) > 0,
         "random": torch.random.get_rng_state().tolist(),
     }
 
@@ -68,6 +69,20 @@ def test_exact_jobs_leave_out_the_compiled_loss(digits, monkeypatch):
     quick = run_job(learned, digits).history
     assert all(taken) is kernel.available()
     assert quick.train_loss == pytest.approx(exact[0].train_loss, rel=1e-4)
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor cannot flush denormal numbers")
+@pytest.mark.parametrize("before", [False, True])
+def test_denormal_numbers_are_flushed_for_a_while(before):
+    tiny = torch.full((8, 8), 1e-40)
+    torch.set_flush_denormal(before)
+    try:
+        with denormals_flushed():
+            assert (tiny * 1.0 == 0).all()
+            assert (tiny @ torch.ones(8, 8) == 0).all()
+        assert bool((tiny * 1.0 == 0).all()) is before
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_only_what_is_asked_for_is_scored(digits):

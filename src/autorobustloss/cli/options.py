@@ -156,8 +156,8 @@ def add_run_flags(parser: argparse.ArgumentParser, out: bool = True, seed: bool 
     group.add_argument(
         "--exact",
         action="store_true",
-        help="leave out what is faster and agrees to rounding only (the compiled loss): on a CPU the same command then "
-        "ends at the same numbers to the last bit on other machines, too, given the same PyTorch",
+        help="leave out what is faster and agrees to rounding only (the compiled loss, tiny numbers taken for 0): on a "
+        "CPU the same command then ends at the same numbers to the last bit on other machines, given the same PyTorch",
     )
     if seed:
         group.add_argument(

@@ -20,7 +20,7 @@ from torch import nn
 from autorobustloss.errors import ARLError
 from autorobustloss.jobs.job import Job, Task
 from autorobustloss.jobs.result import Result
-from autorobustloss.jobs.run import CACHE_BYTES, Trainer, make_result, reproducible
+from autorobustloss.jobs.run import CACHE_BYTES, Trainer, denormals_flushed, make_result, reproducible
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.methods.criterion import create_criterion
 from autorobustloss.methods.spec import MethodSpec
@@ -110,7 +110,7 @@ class CohortTrainer(Trainer):
 
     def _train(self, unit: Unit) -> list[Result]:
         first = unit[0]
-        with reproducible(first.seed, self.device):
+        with reproducible(first.seed, self.device), denormals_flushed():
             network, splits = self._prepare(first)
             start = time.perf_counter()
             criteria = [create_criterion(job.method, splits.num_classes) for job in unit]
