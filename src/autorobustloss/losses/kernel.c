@@ -118,14 +118,14 @@ INLINE float row(const float *z, int64_t classes, int64_t y, const Loss *c, floa
     float value = sum(second + third + fourth) + c->offset;
     float slope = sum(second * 2.0f + third * 3.0f + fourth * 4.0f);
 
-    float log_p = z[y] - shift - logf(total), p_label = expf(log_p), at_label = 0.0f, pull = 0.0f;
+    float p_label = (gradient ? gradient[y] : expf(z[y] - shift)) * inverse, at_label = 0.0f, pull = 0.0f;
     for (int n = LABEL; n--;) {
         at_label = (at_label + c->label[n]) * p_label;
         pull = (pull + (float)(n + 1) * c->label[n]) * p_label;
     }
     value += at_label;
     if (c->log_weight != 0.0f) {
-        float q = c->log_power, power = q > 0.0f ? expf(q * log_p) : 1.0f;
+        float q = c->log_power, log_p = z[y] - shift - logf(total), power = q > 0.0f ? expf(q * log_p) : 1.0f;
         value -= c->log_weight * (q > NEAR_LOG ? (power - 1.0f) / q : q > 0.0f ? expm1f(q * log_p) / q : log_p);
         pull -= c->log_weight * power;
     }
@@ -151,7 +151,8 @@ int taylor_loss(const float *logits, const int64_t *labels, int64_t rows, int64_
     for (int64_t i = 0; i < rows; i++) {
         int64_t y = labels[i];
         if (y < 0 || y >= classes || y == ignored) return 1;
-        float v = row(logits + i * classes, classes, y, loss, share, (rows - i) * classes, gradient ? gradient + i * classes : 0);
+        float v = row(logits + i * classes, classes, y, loss, share, (rows - i) * classes,
+                      gradient ? gradient + i * classes : 0);
         if (mean)
             sum_of_rows += v;
         else

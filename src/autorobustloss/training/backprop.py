@@ -9,6 +9,7 @@ same matrices in the same order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias, cast
 
@@ -47,8 +48,9 @@ def linear_layers(network: nn.Module) -> list[nn.Linear]:
         return []
     first, *rest = (module for module in (*network.body, network.head) if type(module) is not Rows)
     layers = [module for module in rest[::2] if type(module) is nn.Linear and module.bias is not None]
-    known = type(first) in (nn.Flatten, Windows) and all(type(module) is nn.ReLU for module in rest[1::2])
-    return layers if known and 2 * len(layers) - 1 == len(rest) else []
+    flattens = type(first) is nn.Flatten and (first.start_dim, first.end_dim) == (1, -1)
+    between = all(type(module) is nn.ReLU for module in rest[1::2])
+    return layers if (flattens or type(first) is Windows) and between and 2 * len(layers) - 1 == len(rest) else []
 
 
 def _hooked(module: nn.Module) -> bool:
@@ -77,8 +79,10 @@ class Chain:
     """
 
     def __init__(self, objective: LossObjective, layers: Sequence[nn.Linear], precision: str) -> None:
-        body = cast(nn.Sequential, objective.network.body)
-        self.enter, self.criterion = body[0], objective.criterion
+        first = cast(nn.Sequential, objective.network.body)[0]
+        # A module's own call takes longer than flattening does.
+        self.enter = partial(torch.flatten, start_dim=1) if type(first) is nn.Flatten else first
+        self.criterion = objective.criterion
         self.precision, self.dtype = precision, getattr(torch, precision)
         self.parameters = [p.data for layer in layers for p in (layer.weight, layer.bias)]
         self.gradients = [torch.empty_like(p) for p in self.parameters]
