@@ -119,8 +119,8 @@ def add_parser(commands: Any) -> None:
         "--cohort",
         choices=("auto", "on", "off"),
         default="auto",
-        help="train all candidates of a task at once: faster on a GPU, and for small networks on a CPU; the numbers "
-        "are then the same to rounding, not to the last bit (default: %(default)s: on a GPU)",
+        help="train all candidates of a task at once: faster on a GPU, slower on a CPU; the numbers are then the same "
+        "to rounding, not to the last bit (default: %(default)s: on a GPU)",
     )
     ending = parser.add_argument_group("comparison at the end, on the test split")
     ending.add_argument(
