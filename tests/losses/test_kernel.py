@@ -217,6 +217,7 @@ class Follows(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_whoever_follows_the_operations_sees_them(calls):
     loss, (logits, labels) = create_loss("arl"), batch(4, 3)
     with Follows() as followed:
