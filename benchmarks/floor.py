@@ -21,9 +21,12 @@ FAST_BFLOAT16 = 1.5
 """How many times faster than float32 bfloat16 products must be to be called fast."""
 
 
-def product(dtype: torch.dtype = torch.float32, side: int = SIDE, device: str = "cpu") -> Callable[[], object]:
-    """Return what multiplies two square matrices."""
+def product(
+    dtype: torch.dtype = torch.float32, side: int = SIDE, device: str = "cpu", size: float = 1.0
+) -> Callable[[], object]:
+    """Return what multiplies two square matrices, the first of numbers of a given size."""
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    a *= size
     out = torch.empty_like(a)
     return lambda: torch.mm(a, b, out=out)
 
@@ -40,6 +43,7 @@ def measure(settings: Settings) -> list[Table]:
     things = {
         "float32": product(torch.float32, side),
         "bfloat16": product(torch.bfloat16, side),
+        "denormal": product(torch.float32, side, size=1e-40),
         "copy": lambda: target.copy_(source),
     }
     with threads(1):
@@ -54,12 +58,18 @@ def measure(settings: Settings) -> list[Table]:
             f"{product_flops(side) / timed['bfloat16'].median / 1e9:.0f} GFLOP/s",
             times(fast),
         ],
+        ["the same, one factor denormal (below 10⁻³⁸)", "", times(timed.ratio("denormal", "float32"))],
         ["copy, 1 thread, read + write", f"{copied / 1e9:.1f} GB/s", f"{rate / copied * 4:.0f} FLOP a number"],
     ]
     notes = [f"square matrices of side {side}; the machine's speed may drift, so each section measures its floor again"]
     if fast.median < FAST_BFLOAT16:
         notes.append("this processor has no fast bfloat16")
-    data = {"float32": rate, "bfloat16_times": vars(fast), "copy_bytes_per_second": copied}
+    data = {
+        "float32": rate,
+        "bfloat16_times": vars(fast),
+        "denormal_times": vars(timed.ratio("denormal", "float32")),
+        "copy_bytes_per_second": copied,
+    }
     if not settings.quick and settings.workers > 1:
         settings.log("floor: all cores at once")
         together = all_cores(settings.workers)

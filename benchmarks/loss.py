@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autorobustloss.losses import TaylorLoss, create_loss, list_losses
+from autorobustloss.losses import TaylorLoss, create_loss, kernel, list_losses
 from benchmarks.settings import Settings, candidates, threads
 from benchmarks.table import Table, times, verdict, worst
 from benchmarks.timing import Spread, side_by_side
@@ -18,6 +18,7 @@ SIZES = {2: 128, 10: 128, 100: 128, 1000: 4096, 32000: 128}
 """Classes, and samples in a batch: small batches for few classes, 4 million numbers for many."""
 
 COMPILED, EAGER = 1.1, 1.6
+UNCOMPILED = "arl, without the kernel"
 COMPILED_AT = (10, 100, 1000, 32000)
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -29,6 +30,16 @@ def ours() -> dict[str, LossFunction]:
         "taylor + log": TaylorLoss(theta, log_weight=0.2, scale="max"),
         "arl": create_loss("arl"),
     }
+
+
+def by_pytorch(loss: LossFunction) -> LossFunction:
+    """Return a loss as it is where the installation found no C compiler."""
+
+    def without_kernel(input: Tensor, target: Tensor) -> Tensor:
+        with kernel.left_out():
+            return loss(input, target)
+
+    return without_kernel
 
 
 def normalised() -> dict[str, LossFunction]:
@@ -46,7 +57,7 @@ def measure(settings: Settings) -> list[Table]:
     with threads(1):
         for classes, samples in sizes.items():
             settings.log(f"loss: {samples} × {classes}")
-            losses = {"ce": F.cross_entropy, **ours(), **normalised()}
+            losses = {"ce": F.cross_entropy, **ours(), UNCOMPILED: by_pytorch(create_loss("arl")), **normalised()}
             eager[classes] = _ratios(settings, losses, samples, classes)
             if classes in COMPILED_AT and not settings.quick and not compiler:
                 settings.log(f"loss: {samples} × {classes}, compiled")
@@ -97,10 +108,14 @@ def _table(
     for name in ours():
         if compiled:
             rows.append([f"{name}, compiled", *(times(compiled[c][name]) if c in compiled else "" for c in sizes)])
+    kernel_notes = [f"{UNCOMPILED}: by PyTorch's operations, as where the installation finds no C compiler"]
+    if not kernel.available():
+        kernel_notes.append("this installation has no kernel: no C compiler was found, and all rows are without it")
     slowest = worst((eager[c][name].median, f"{name}, C = {c}") for c in sizes for name in ours())
     notes = [
         "value and gradient of a batch (N×C), as a multiple of F.cross_entropy's time in the same mode; one thread",
-        "compiled: in a compiled function, cross-entropy too",
+        "compiled: by torch.compile, in a compiled function, cross-entropy too",
+        *kernel_notes,
         verdict(f"eager ≤ {EAGER:g}×", slowest[0] <= EAGER, f"worst {slowest[0]:.2f}×, {slowest[1]}"),
     ]
     if compiled:

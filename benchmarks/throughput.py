@@ -61,6 +61,7 @@ def measure(settings: Settings) -> list[Table]:
         tempfile.TemporaryDirectory() as folder,
         _executor(settings) as pool,
         _executor(settings, cohorts=True) as cohorts,
+        _executor(settings, exact=True) as exact,
         Store(Path(folder) / "store") as store,
     ):
 
@@ -73,6 +74,7 @@ def measure(settings: Settings) -> list[Table]:
         timed("start-up", ("mlp2",), seed=-1)  # starts the workers; each draws the splits, as once in a generation
         timed("warm-up", NETWORKS, seed=-2)
         timed("warm-up", NETWORKS, seed=-3, by=cohorts)
+        timed("warm-up", NETWORKS, seed=-4, by=exact)
         for round_ in range(sizes.rounds):
             settings.log(f"textbook: round {round_ + 1} of {sizes.rounds}")
             for network in NETWORKS:
@@ -84,14 +86,15 @@ def measure(settings: Settings) -> list[Table]:
             yardstick.train("our cnn4", seed=round_, seconds=seconds.setdefault("textbook our cnn4", []))
             timed("all", NETWORKS, seed=200 + round_)
             timed("all, cohorts", NETWORKS, seed=400 + round_, by=cohorts)
+            timed("all, exact", NETWORKS, seed=600 + round_, by=exact)
     return [_table(settings, sizes, seconds, scores)]
 
 
-def _executor(settings: Settings, cohorts: bool = False) -> Executor:
+def _executor(settings: Settings, cohorts: bool = False, exact: bool = False) -> Executor:
     datasets = {settings.mnist.name: settings.mnist}
     if settings.quick:
-        return SerialExecutor(datasets, cohorts=cohorts)
-    return ProcessExecutor(datasets, settings.workers, cohorts=cohorts)
+        return SerialExecutor(datasets, cohorts=cohorts, exact=exact)
+    return ProcessExecutor(datasets, settings.workers, cohorts=cohorts, exact=exact)
 
 
 class Yardstick:
@@ -162,6 +165,7 @@ def _table(
     single = [sum(parts) for parts in zip(*(seconds[f"textbook {n}, 1 thread"] for n in NETWORKS))]
     faster["all, 1 thread"] = _ratio(single, seconds["all"])
     faster["all, cohorts"] = _ratio(whole, seconds["all, cohorts"])
+    faster["all, exact"] = _ratio(whole, seconds["all, exact"])
     faster["all, our cnn4"] = _ratio(slow, seconds["all"])
     agreed = {name: agreement(pairs) for name, pairs in scores.items()}
     names = {
@@ -170,6 +174,7 @@ def _table(
         "all, our cnn4": f"{whole_name} ¹",
         "all, 1 thread": f"{whole_name} ²",
         "all, cohorts": f"{whole_name} ³",
+        "all, exact": f"{whole_name} ⁴",
     }
     rows = [
         [names.get(name, name), times(ratio), *agreed.get(name, ("", "", ""))[:3]] for name, ratio in faster.items()
@@ -185,6 +190,7 @@ def _table(
         "¹ the textbook loop with our cnn4 (convolutions as matrix products) in place of nn.Conv2d",
         "² the textbook loop with one thread: small networks gain little by a second, and lose on a busy machine",
         "³ ours with --cohort on: the candidates of a network trained at once, half of them by each process",
+        "⁴ ours with --exact: without the compiled loss, and with denormal numbers for what they are",
         f"start-up of the pool, once a run: as long as {start_up:.0f} candidates of this size, each on "
         f"{len(NETWORKS)} networks",
         verdict(f"{TARGET:g}× on {whole_name}", got >= TARGET, f"{got:.1f}×")
