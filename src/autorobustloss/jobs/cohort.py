@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from torch import nn
 from autorobustloss.errors import ARLError
 from autorobustloss.jobs.job import Job, Task
 from autorobustloss.jobs.result import Result
-from autorobustloss.jobs.run import CACHE_BYTES, Trainer, denormals_flushed, make_result, reproducible
+from autorobustloss.jobs.run import Trainer, denormals_flushed, make_result, reproducible
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.methods.criterion import create_criterion
 from autorobustloss.methods.spec import MethodSpec
@@ -28,7 +28,7 @@ from autorobustloss.models import build_model
 from autorobustloss.training.cohort import CohortError, Traces, bytes_per_candidate, cohort_size, fit_cohort
 
 if TYPE_CHECKING:
-    from autorobustloss.data import Dataset, Splits
+    from autorobustloss.data import Splits
 
 Unit: TypeAlias = tuple[Job, ...]
 """What an executor hands out at a time: one job, or several that are trained at once."""
@@ -73,15 +73,9 @@ def run_unit(run: Callable[[Job], Result], unit: Unit) -> Iterator[Result]:
 class CohortTrainer(Trainer):
     """A trainer that also takes units of several jobs; it keeps what it has traced for later ones."""
 
-    def __init__(
-        self,
-        datasets: Mapping[str, Dataset],
-        device: str = "cpu",
-        cache_bytes: int = CACHE_BYTES,
-        exact: bool = False,
-    ) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         """As for `Trainer`; exact holds for the jobs that stay alone."""
-        super().__init__(datasets, device, cache_bytes, exact)
+        super().__init__(*arguments, **options)
         self._traces: defaultdict[Task, Traces] = defaultdict(dict)
         self._declined: set[Task] = set()
 
