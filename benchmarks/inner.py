@@ -44,11 +44,11 @@ def measure(settings: Settings) -> list[Table]:
         )
         tables = [_steps(settings, "float32")]
         if fast.median >= FAST_BFLOAT16:
-            tables += [_steps(settings, "bfloat16"), precision.measure(settings)]
+            tables.append(_steps(settings, "bfloat16"))
     if fast.median < FAST_BFLOAT16:
         text = f"bfloat16 products are {times(fast)} as fast as float32 here: this processor has no fast bfloat16"
         tables.append(Table("Inner loop, bfloat16", ["answer"], [[text]], data={"bfloat16_times": vars(fast)}))
-    return tables
+    return [*tables, precision.measure(settings, bfloat16=fast.median >= FAST_BFLOAT16)]
 
 
 def _steps(settings: Settings, precision: str) -> Table:

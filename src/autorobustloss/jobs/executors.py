@@ -3,7 +3,7 @@
 An executor takes jobs and yields each with its result as it finishes, in any order. It keeps no results; `evaluate`
 looks up and stores. Because a job is a pure function of its spec, who ran it, and where, changes no number, up to
 rounding: cohorts round otherwise than jobs alone (see `jobs.cohort`), the compiled loss otherwise than PyTorch's
-operations. `exact` leaves the compiled loss out.
+operations. `exact` leaves the compiled loss out, and takes denormal numbers for what they are.
 """
 
 from __future__ import annotations

@@ -205,8 +205,8 @@ def reproducible(seed: int = 0, device: str = "cpu") -> Iterator[None]:
 def denormals_flushed() -> Iterator[None]:
     """Take numbers too small for full precision, below 10⁻³⁸, for 0 for a while, in this thread.
 
-    The gradients of confident networks under losses like MAE are full of them, and a processor takes up to a hundred
-    times as long over each.
+    The gradients of confident networks under losses like MAE are full of them, and a processor takes a hundred times as
+    long over each, or longer.
     """
     before = float(torch.full((1,), 1e-40) * 1.0) == 0.0  # PyTorch sets it, but does not tell what was set
     torch.set_flush_denormal(True)
