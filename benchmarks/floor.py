@@ -58,7 +58,7 @@ def measure(settings: Settings) -> list[Table]:
             f"{product_flops(side) / timed['bfloat16'].median / 1e9:.0f} GFLOP/s",
             times(fast),
         ],
-        ["the same, one factor denormal (below 10⁻³⁸)", "", times(timed.ratio("denormal", "float32"))],
+        ["float32 product, one factor denormal (below 10⁻³⁸)", "", times(timed.ratio("denormal", "float32"))],
         ["copy, 1 thread, read + write", f"{copied / 1e9:.1f} GB/s", f"{rate / copied * 4:.0f} FLOP a number"],
     ]
     notes = [f"square matrices of side {side}; the machine's speed may drift, so each section measures its floor again"]
