@@ -35,7 +35,7 @@ class KernelHook(BuildHookInterface):
 
 def compile_kernel(source: Path) -> list[Path]:
     """Return the libraries made from a source, none where that fails: PyTorch does what they would do."""
-    variants = {"libkernel.so": []}
+    variants: dict[str, list[str]] = {"libkernel.so": []}
     if platform.machine().lower() in ("x86_64", "amd64"):
         variants["libkernel-avx2.so"] = ["-mavx2", "-mfma"]
         variants["libkernel-avx512.so"] = ["-mavx512f", "-mavx512dq", "-mfma", "-mprefer-vector-width=512"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -164,9 +163,7 @@ class Step:
             _, pull = value_and_gradient(self.loss, logits, y)
             parts["forward"] = forward
             parts["backward"] = lambda: torch.autograd.grad(graph, self.parameters, pull, retain_graph=True)
-        robust = isinstance(self.loss, TaylorLoss)
-        loss = self.loss.value_and_gradient if robust else functools.partial(value_and_gradient, self.loss)
-        return parts | {"loss": lambda: loss(logits, y)}
+        return parts | {"loss": lambda: value_and_gradient(self.loss, logits, y)}
 
     def replay(self, call: Callable[[], object]) -> Callable[[], None]:
         """Return what runs the matrix products and convolutions of a call again, and nothing else."""

@@ -91,7 +91,7 @@ class RobustLoss(nn.Module):
         >>> create_loss("mae").value_and_gradient(torch.zeros(1, 2), torch.tensor([0]))
         (tensor(0.5000), tensor([[-0.2500,  0.2500]]))
         """
-        return value_and_gradient(self, input, target)
+        return _by_autograd(self, input, target)
 
     def _reduced(self, input: Tensor, target: Tensor) -> Tensor:
         soft = torch.is_floating_point(target)
@@ -152,7 +152,13 @@ class RobustLoss(nn.Module):
 def value_and_gradient(
     criterion: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return a scalar loss of logits and its gradient in them, without a graph."""
+    """Return a scalar loss of logits and its gradient in them, without a graph, by the loss's own way if it has one."""
+    if isinstance(criterion, RobustLoss):
+        return criterion.value_and_gradient(input, target)
+    return _by_autograd(criterion, input, target)
+
+
+def _by_autograd(criterion: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     leaf = input.detach().requires_grad_()
     with torch.enable_grad():
         loss = criterion(leaf, target)

@@ -1,4 +1,5 @@
-/* The Taylor loss of rows of float32 logits, value and gradient, in one sweep. See kernel.py for the formula.
+/* The Taylor loss of rows of float32 logits, value and gradient, in one sweep. The formula is that of
+   functional.py's `Coefficients`.
 
    By the vector types of GCC and Clang, as many numbers at a time as the processor holds that this is compiled for. */
 

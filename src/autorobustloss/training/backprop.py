@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from autorobustloss.losses.base import RobustLoss, value_and_gradient
+from autorobustloss.losses.base import value_and_gradient
 from autorobustloss.models.cnn4 import Windows
 from autorobustloss.models.network import Network, Rows
 from autorobustloss.training.evaluation import autocast
@@ -97,10 +97,7 @@ class Chain:
         """Return the loss of a batch, its logits, and the gradients."""
         inputs, logits = self.forward(x)
         with autocast(self.precision, x.device):
-            if isinstance(self.criterion, RobustLoss):
-                loss, gradient = self.criterion.value_and_gradient(logits, y)
-            else:
-                loss, gradient = value_and_gradient(self.criterion, logits, y)
+            loss, gradient = value_and_gradient(self.criterion, logits, y)
         self.backward(inputs, gradient)
         return loss, logits, self.gradients
 
