@@ -24,6 +24,17 @@ def resolve_data_dir(data_dir: Path | str | None = None) -> Path:
     return Path(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data").expanduser()
 
 
+def is_own(name: str) -> bool:
+    """Return whether a name stands for data of the user's own: a path, or a file or folder in the data directory.
+
+    The others are the registered ones, benchmarks whose labels are known to be right: bundled, or torchvision's.
+
+    >>> is_own("digits[merge=3]"), is_own("./digits.npz"), is_own("survey")
+    (False, True, True)
+    """
+    return DataName.parse(name).base not in DATASETS
+
+
 def load_dataset(
     name: str,
     data_dir: Path | str | None = None,

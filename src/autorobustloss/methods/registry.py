@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from autorobustloss.methods.criterion import create_criterion
+from autorobustloss.methods.criterion import create_criterion, penalty_of
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
 from autorobustloss.registry import Registry
@@ -59,5 +59,14 @@ METHODS: Registry[Procedure] = Registry("method")
 
 
 def plain_loss(spec: MethodSpec) -> Procedure:
-    """Return the procedure that minimises one loss in the standard loop."""
-    return lambda setting: setting.fit(LossObjective(setting.network(), setting.criterion(spec)))
+    """Return the procedure that minimises one loss in the standard loop.
+
+    `l1` among the hyper-parameters, which any loss may have, puts that penalty in place of the protocol's weight decay.
+    """
+    l1 = penalty_of(spec)
+
+    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+        protocol = setting.protocol.but(l1=l1, weight_decay=0.0) if l1 else setting.protocol
+        return setting.fit(LossObjective(setting.network(), setting.criterion(spec)), protocol)
+
+    return run
