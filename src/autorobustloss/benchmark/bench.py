@@ -74,7 +74,7 @@ class BenchConfig:
         return list({job.key: job for job in jobs}.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as plain JSON types; `values`: what authors have other than the defaults, by data."""
+        """Return the configuration as plain JSON types, and authors' values other than the defaults, by data set."""
         settings: dict[str, Any] = plain(self)
         del settings["classes"]
         values: dict[str, dict[str, str]] = {}

@@ -88,7 +88,7 @@ class Experiment:
         return list({job.key: job for job in jobs}.values())
 
     def pinned(self, datasets: Mapping[str, Dataset]) -> Experiment:
-        """Return the experiment on these data: tasks tied to their content (see `bench.pin`), authors' values for them."""
+        """Return the experiment on these data: tasks tied to their content (see `bench.pin`), at authors' values."""
         classes = {name: dataset.num_classes for name, dataset in datasets.items()}
         entries = []
         for entry in self.entries:
@@ -358,5 +358,5 @@ def _differs(scale: Scale, protocol: Protocol) -> tuple[str, ...]:
         if scale.seeds > 1
         else "one draw of split, noise and weights, so no standard error",
         "learned losses are ours: the paper's coefficients and its scale normalisation are not published",
-        "hyper-parameters of competitors are their authors' for the number of classes; the paper does not state its own",
+        "hyper-parameters of competitors are their authors' for the number of classes; the paper states none",
     )

@@ -185,7 +185,10 @@ def tabulate(
         cost=_cost(entries, methods, results),
         notes=(
             *absent,
-            *(f"{called[m]} trains as {called[first]} does, and is counted once in ranks" for m, first in twins.items()),
+            *(
+                f"{called[m]} trains as {called[first]} does, and is counted once in ranks"
+                for m, first in twins.items()
+            ),
             *filter(None, [values_note(entries, called)]),
             *_remarks(blocks, tasks),
         ),

@@ -55,7 +55,9 @@ AUTHORS: Mapping[str, Published] = {
         {"alpha": 1, "beta": 1, PENALTY: 1e-6},
     ),
     # Wang et al. 2025.
-    "jal_ce": Published({"alpha": 1, "beta": 1, "a": 30, PENALTY: 5e-5}, {"alpha": 5, "beta": 1, "a": 20, PENALTY: 5e-6}),
+    "jal_ce": Published(
+        {"alpha": 1, "beta": 1, "a": 30, PENALTY: 5e-5}, {"alpha": 5, "beta": 1, "a": 20, PENALTY: 5e-6}
+    ),
     # Wang et al. 2024; for many classes they choose α by the true rate, this is the one of 40 % symmetric noise.
     "ce_eps+mae": Published({"alpha": 0.01, "beta": 5, "m": 1e5}, {"alpha": 0.03, "beta": 1, "m": 1e4}),
     "fl_eps+mae": Published({"alpha": 0.01, "beta": 5, "m": 1e5}, {"alpha": 0.03, "beta": 1, "m": 1e4}),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses import TaylorLoss, create_loss
+from autorobustloss.losses import RobustLoss, TaylorLoss, create_loss
 from autorobustloss.losses.authors import PENALTY
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.zoo import Card
@@ -75,6 +73,11 @@ def penalty_of(spec: MethodSpec) -> float:
     return float(value)
 
 
+def bare_loss(spec: MethodSpec) -> RobustLoss:
+    """Return the loss of a spec by itself, without what any loss may be given beside its own hyper-parameters."""
+    return create_loss(spec.name, **{k: v for k, v in spec.options.items() if k not in ("match_scale", PENALTY)})
+
+
 def create_criterion(spec: MethodSpec, num_classes: int, device: torch.device | str = "cpu") -> nn.Module:
     """Build the loss of a spec on a device.
 
@@ -85,11 +88,9 @@ def create_criterion(spec: MethodSpec, num_classes: int, device: torch.device | 
     >>> criterion.factor == matched(create_loss("gce", q=0.5), 10).factor
     True
     """
-    options: dict[str, Any] = spec.options
-    match_scale = options.pop("match_scale", False)
     penalty_of(spec)
-    options.pop(PENALTY, None)
+    match_scale = spec.options.get("match_scale", False)
     if not isinstance(match_scale, bool):
         raise ConfigError(f"method {spec.label!r}: got match_scale={match_scale!r}, expected True or False")
-    loss = create_loss(spec.name, **options)
+    loss = bare_loss(spec)
     return (matched(loss, num_classes) if match_scale else loss).to(device)

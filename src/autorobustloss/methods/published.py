@@ -31,9 +31,10 @@ def with_published_values(method: MethodSpec, num_classes: int, dataset: str = "
     values = published_values(method.name, num_classes, dataset)
     if not values or values.keys() & options.keys():
         return method
-    penalty = published_penalty(method.name, num_classes, dataset)
+    if penalty := published_penalty(method.name, num_classes, dataset):
+        values[PENALTY] = penalty
     defaults = default_values(method.name)
-    chosen = {key: value for key, value in {**values, PENALTY: penalty}.items() if value != defaults.get(key)}
+    chosen = {key: value for key, value in values.items() if value != defaults[key]}
     return MethodSpec.of(method.name, **{**chosen, **options})
 
 
