@@ -1,7 +1,8 @@
 """Losses published since 2021: asymmetric, active negative, ε-softmax, joint asymmetric, label-distributionally robust.
 
-Where authors choose hyper-parameters by data set, the default is their CIFAR-10 setting (others: `authors`); where they choose by the
-true noise rate, which nobody knows in practice, the default is one of their settings, kept fixed, and says so.
+Where authors choose hyper-parameters by data set, the default is their CIFAR-10 setting (see `authors` for the others);
+where they choose by the true noise rate, which nobody knows in practice, the default is one of their settings, kept
+fixed, and says so.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def _alike(a: MethodSpec, b: MethodSpec) -> bool:
     one, other = _gradients(a), _gradients(b)
     if one is None or other is None or penalty_of(a) != penalty_of(b):
         return False
-    return all(torch.allclose(x, y, rtol=1e-7, atol=1e-12) for x, y in zip(one, other))
+    return all(torch.allclose(x, y, rtol=1e-9, atol=1e-12) for x, y in zip(one, other))
 
 
 @functools.lru_cache(maxsize=1000)
