@@ -91,6 +91,15 @@ def test_noise_is_added_to_own_labels_where_it_is_asked_for_and_said_aloud(noise
         assert "adds 40 % symmetric noise to its right labels, not its noisy ones" in err
 
 
+@pytest.mark.parametrize("form", ["beside", "noisy"])
+def test_a_benchmarks_file_that_comes_with_noisy_labels_is_ones_own(form, folder, capsys):
+    (folder / f"{form}.npz").rename("mnist.npz")
+    code, out, err = run("train", "--dataset=mnist", "--data-dir=.", "--json", *TINY, capsys=capsys)
+    assert code == 0, err
+    assert json.loads(out)[0]["job"]["task"]["noise"] == "given"
+    assert "arl: mnist: labels as they come" in err
+
+
 def test_clean_says_that_own_labels_are_right(folder, capsys):
     code, out, err = run("train", "--dataset=./plain.npz", "--noise=clean", *TINY, capsys=capsys)
     assert code == 0

@@ -224,7 +224,9 @@ def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> 
     tasks = tuple(
         Task(specs[name], noise, model, protocol)
         for name, dataset in datasets.items()
-        for model, noise, protocol in product(models, read_noises(options, name), read_protocols(options, dataset))
+        for model, noise, protocol in product(
+            models, read_noises(options, name, dataset), read_protocols(options, dataset)
+        )
     )
     if options.only:
         tasks = _matching(tasks, split_list(options.only))
@@ -235,11 +237,11 @@ def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> 
     return tasks
 
 
-def read_noises(options: argparse.Namespace, name: str) -> list[str]:
+def read_noises(options: argparse.Namespace, name: str, dataset: Dataset) -> list[str]:
     """Return the noises the flags ask for on a data set; without --noise a user's own labels are taken as they come."""
     text = options.noise
     if text is None:
-        text = "given" if is_own(name) else options.benchmark_noise
+        text = "given" if is_own(name, dataset) else options.benchmark_noise
     noises = [str(NoiseSpec.parse(part)) for part in split_list(text)]
     if not noises:
         raise ConfigError("got no --noise, expected at least one")
@@ -248,8 +250,12 @@ def read_noises(options: argparse.Namespace, name: str) -> list[str]:
 
 def label_notes(tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> list[str]:
     """Return in a sentence each what the labels are that data of the user's own are learnt from."""
-    pairs = dict.fromkeys((task.dataset.name, task.noise) for task in tasks if is_own(task.dataset.name))
-    return [f"{name}: {_labels_in_words(datasets[name], NoiseSpec.parse(noise))}" for name, noise in pairs]
+    pairs = dict.fromkeys((task.dataset.name, task.noise) for task in tasks)
+    return [
+        f"{name}: {_labels_in_words(datasets[name], NoiseSpec.parse(noise))}"
+        for name, noise in pairs
+        if is_own(name, datasets[name])
+    ]
 
 
 def _labels_in_words(dataset: Dataset, noise: NoiseSpec) -> str:
