@@ -193,7 +193,7 @@ def test_the_choice_may_stand_in_a_file(folder, capsys):
 def test_a_method_that_must_be_told_the_noise_is_refused_before_any_training(command, folder, capsys):
     code, out, err = run(*command, "--dataset=./plain.npz", *TINY, capsys=capsys)
     assert code == 2
-    assert "method 'jocor'" in err or "method 'fw'" in err
+    assert "data set './plain.npz': method 'jocor'" in err or "data set './plain.npz': method 'fw'" in err
     assert out == ""
     assert not (folder / "run").exists()
 
@@ -220,13 +220,19 @@ def test_losses_have_their_authors_values_for_the_classes_of_own_data(folder, ca
 def test_methods_to_compare_a_search_with_may_be_of_any_kind(folder, capsys):
     """Procedures have no curve to draw, and a matched loss that of the loss."""
     search = [arg for arg in SEARCH if "compare" not in arg]
-    methods = "ce,fw,gce(match_scale=True),anl_ce"
+    methods = "sce,fw,gce(match_scale=True),anl_ce"
     code, out, err = run(
-        *search, "--dataset=./valid.npz", f"--compare={methods}", "--compare-seeds=1", "--out=run", capsys=capsys
+        *search,
+        "--dataset=./many.npz",
+        "--fitness-on=noisy",
+        f"--compare={methods}",
+        "--compare-seeds=1",
+        "--out=run",
+        capsys=capsys,
     )
     assert code == 0, err
     assert (folder / "run" / "picture.png").exists()
-    assert "fw" in out
+    assert "values: sce alpha=6, beta=0.1; fw outlier_filter=False, checkpoint=loss; gce q=0.7, match_scale=True" in out
 
 
 def test_a_penalty_is_a_flag_too(folder, capsys):

@@ -365,7 +365,10 @@ def check_methods(methods: Iterable[MethodSpec], tasks: Iterable[Task], datasets
         if truth_known(datasets[name], noise):
             known |= {"noise_rate", "noise_matrix"}
         for procedure in informed:
-            procedure.check(known)
+            try:
+                procedure.check(known)
+            except ConfigError as error:
+                raise ConfigError(f"data set {name!r}: {error}") from None
 
 
 def choose_device(name: str) -> str:
