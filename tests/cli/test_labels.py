@@ -232,7 +232,8 @@ def test_methods_to_compare_a_search_with_may_be_of_any_kind(folder, capsys):
     )
     assert code == 0, err
     assert (folder / "run" / "picture.png").exists()
-    assert "values: sce alpha=6, beta=0.1; fw outlier_filter=False, checkpoint=loss; gce q=0.7, match_scale=True" in out
+    assert "values: sce alpha=6, beta=0.1; fw outlier_filter=False, checkpoint=loss; " in out
+    assert "gce(match_scale=True) q=0.7; anl_ce alpha=10, beta=1, p_min=1e-07, l1=5e-07" in out
 
 
 def test_a_penalty_is_a_flag_too(folder, capsys):

@@ -106,6 +106,7 @@ def values_note(entries: Iterable[Entry], names: Mapping[MethodSpec, str]) -> st
     for entry in entries:
         if entry.job.method.name != "taylor":
             shown = values_used(entry.job.method)
+            shown.pop("match_scale", None)  # titles and labels tell
             text = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
             used.setdefault(entry.method, {}).setdefault(entry.task.dataset.name, {})[text] = None
     parts = []
