@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "create_loss": "losses",
     "list_losses": "losses",
+    "published_values": "losses",
     "RobustLoss": "losses",
     "TaylorLoss": "losses",
     "analysis": "losses",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from autorobustloss.losses import TaylorLoss as TaylorLoss
     from autorobustloss.losses import create_loss as create_loss
     from autorobustloss.losses import list_losses as list_losses
+    from autorobustloss.losses import published_values as published_values
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from autorobustloss.benchmark.bench import SWEEP, BenchConfig, load_datasets, pin, run_bench
@@ -84,6 +86,47 @@ def test_pinned_tasks_know_the_content_of_their_data():
     here, absent = pin(TASKS, datasets)
     assert here.dataset.fingerprint == datasets["digits"].fingerprint
     assert absent == TASKS[1]
+
+
+def test_authors_values_are_trained_told_and_written_down(tmp_path):
+    many = Task(DataSpec("digits[split=26]"), "clean", "mlp2")
+    sce = MethodSpec.of("sce")
+    config = BenchConfig((CE, sce), (TASKS[0], many), seeds=1, classes={"digits": 10, "digits[split=26]": 26})
+    outcome = run_bench(config, Store(tmp_path / "s.sqlite"), MadeUp(), notes=["labels: as they come"])
+    assert outcome.tables["published"].notes == (
+        "labels: as they come",
+        "values: sce alpha=0.1, beta=1 (digits), alpha=6, beta=0.1 (digits[split=26])",
+    )
+    assert config.to_dict()["values"] == {"digits[split=26]": {"sce": "sce(alpha=6, beta=0.1)"}}
+    # A benchmark that has the defaults everywhere is written as it has always been.
+    few = BenchConfig((CE, sce), TASKS[:1], seeds=1, classes={"digits": 10})
+    assert few.to_dict() == BenchConfig((CE, sce), TASKS[:1], seeds=1).to_dict()
+    assert not {"classes", "values"} & few.to_dict().keys()
+
+
+def test_one_training_under_two_names_is_ranked_once(tmp_path):
+    methods = (CE, GCE, MethodSpec.of("gce_truncated"), MethodSpec.of("mae"))
+    table = run_bench(BenchConfig(methods, TASKS[:1], seeds=1), Store(tmp_path / "s.sqlite"), MadeUp()).tables[
+        "published"
+    ]
+    for block in table.blocks:
+        assert block.average_ranks[2] is None
+        assert sorted(r for r in block.average_ranks if r is not None) == [1, 2, 3]
+        assert block.cells[2][0].mean is not None
+    assert "gce_truncated trains as gce does, and is counted once in ranks" in table.notes
+
+
+def test_a_task_without_noisy_validation_labels_says_so(tmp_path):
+    class Unlabelled(MadeUp):
+        def map(self, jobs, failures=None):
+            for job, result in super().map(jobs):
+                yield job, replace(result, history=replace(result.history, valid_noisy=[]))
+
+    table = run_bench(BenchConfig((CE,), TASKS[:1], seeds=1), Store(tmp_path / "s.sqlite"), Unlabelled()).tables[
+        "published"
+    ]
+    assert table.block("last").cells[0][0].mean is not None
+    assert "no noisy validation" in table.block("best-noisy-validation").cells[0][0].reason
 
 
 @pytest.mark.parametrize(

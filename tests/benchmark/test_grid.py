@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autorobustloss.benchmark.grid import Grid, matched
+from autorobustloss.benchmark.grid import Grid, counted_once, matched, values_note
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.job import Task
@@ -58,6 +58,49 @@ def test_matching_the_scale_leaves_what_is_matched_already():
     assert matched(matched(GCE)) == matched(GCE)
     shared = keys(Grid((CE, GCE), TASKS)) & keys(Grid((CE, GCE), TASKS, match_scale=True))
     assert shared == keys(Grid((CE,), TASKS))
+
+
+MANY = Task(DataSpec("digits[split=26]"), "clean", "mlp2", Protocol(lr=0.1))
+SCE, ANL = MethodSpec.of("sce"), MethodSpec.of("anl_ce")
+
+
+@pytest.mark.parametrize("match_scale", [False, True])
+def test_methods_have_their_authors_values_for_the_classes_of_each_task(match_scale):
+    classes = {"digits": 10, "digits[split=26]": 26}
+    tasks, methods = (TASKS[0], MANY), (SCE, MethodSpec.of("sce", alpha=2), ANL, GCE)
+    grid = Grid(methods, tasks, seeds=1, match_scale=match_scale, classes=classes)
+    found = {(e.task.dataset.name, e.method): e.job.method.options for e in grid.entries()}
+    matched_ = {"match_scale": True} if match_scale else {}
+    assert found["digits", SCE] == found["digits", GCE] == found["digits[split=26]", GCE] == matched_
+    assert found["digits[split=26]", SCE] == {"alpha": 6, "beta": 0.1, **matched_}
+    assert found["digits[split=26]", methods[1]] == {"alpha": 2, **matched_}
+    assert found["digits", ANL] == {"l1": 5e-5, **matched_}
+    assert found["digits[split=26]", ANL] == {"alpha": 10, "beta": 1, "l1": 5e-7, **matched_}
+
+
+def test_values_that_are_the_defaults_keep_the_keys():
+    methods = (CE, GCE, MAE, SCE, MethodSpec.of("nce+mae"), MethodSpec.of("jocor"), MethodSpec.of("fw"))
+    assert keys(Grid(methods, TASKS, classes={"digits": 10})) == keys(Grid(methods, TASKS))
+
+
+def test_the_values_are_told_and_where_they_differ():
+    grid = Grid((CE, GCE, SCE), (*TASKS, MANY), seeds=2, classes={"digits": 10, "digits[split=26]": 26})
+    note = values_note(grid.entries(), {m: m.label for m in grid.methods})
+    assert note == "values: gce q=0.7; sce alpha=0.1, beta=1 (digits), alpha=6, beta=0.1 (digits[split=26])"
+    assert values_note(Grid((CE,), TASKS).entries(), {CE: "ce"}) == ""
+
+
+def test_rows_that_train_alike_are_counted_once():
+    truncated, same = MethodSpec.of("gce_truncated"), MethodSpec.of("sce", alpha=6, beta=0.1)
+    tasks = (TASKS[0], MANY)
+    classes = {"digits": 10, "digits[split=26]": 26}
+    assert counted_once(Grid((CE, GCE, truncated), tasks).entries()) == {truncated: GCE}
+    # With ten classes the two are different methods.
+    assert counted_once(Grid((SCE, same), tasks, classes=classes).entries()) == {}
+    assert counted_once(Grid((SCE, same), (MANY,), classes=classes).entries()) == {same: SCE}
+    rce = MethodSpec.of("rce")
+    assert counted_once(Grid((MAE, rce), tasks).entries()) == {}
+    assert counted_once(Grid((MAE, rce), tasks, match_scale=True).entries()) == {rce: MAE}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -99,6 +100,30 @@ def test_absent_data_sets_leave_the_rest(tmp_path):
     absent = [cell for cell in table.block("last").cells[0] if cell.mean is None]
     assert [cell.reason for cell in absent] == ["no file cifar100.npz"] * 2
     assert table.block("last").ranked_tasks == 6
+
+
+def test_competitors_have_their_authors_values_once_the_data_are_there():
+    experiment = experiments("table1", SMALL, LEARNED)[0]
+    digits = load_dataset("digits")
+    many, few = replace(digits, num_classes=100), digits
+    pinned = experiment.pinned({"cifar100": many, "usps": few})
+    assert [e.method for e in pinned.entries] == [e.method for e in experiment.entries]
+    values = {(e.task.dataset.name, e.method.name): e.job.method.options for e in pinned.entries}
+    assert values["cifar100", "sce"] == {"alpha": 6, "beta": 0.1}
+    assert values["cifar100", "fw"] == {"outlier_filter": False}
+    assert values["cifar10", "sce"] == values["usps", "sce"] == {}
+    before = {(e.task.dataset.name, e.method.name): e.job.method for e in experiment.entries}
+    assert values["cifar100", "taylor"] == before["cifar100", "taylor"].options
+
+
+def test_tuning_starts_at_the_authors_values(tmp_path):
+    pytest.importorskip("optuna", reason="tuning needs the extra `tune`")
+    experiment = experiments("table3", Scale(train_size=2000, epochs=5, seeds=1, trials=1), {})[0]
+    experiment = experiment.pinned({"cifar100": replace(load_dataset("digits"), num_classes=100)})
+    entries = [e for e in experiment.entries if (e.method.name, e.task.dataset.name) == ("sce", "cifar100")]
+    executor = MadeUp()
+    tuned(replace(experiment, entries=tuple(entries)), Store(tmp_path / "s.sqlite"), executor)
+    assert {job.method for job in executor.trained} == {MethodSpec.of("sce", alpha=6.0, beta=0.1)}
 
 
 def test_table5_takes_one_learned_loss_per_target(tmp_path):

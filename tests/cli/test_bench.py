@@ -6,9 +6,15 @@ import sqlite3
 import numpy as np
 import pytest
 
+from autorobustloss.benchmark.grid import Grid, counted_once
+from autorobustloss.benchmark.paper import zoo_losses
+from autorobustloss.cli import bench
 from autorobustloss.cli.main import main
+from autorobustloss.cli.options import read_named_methods
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs import run as running
+from autorobustloss.jobs.job import Task
 from autorobustloss.jobs.store import Store
 from autorobustloss.losses import LOSSES, TaylorLoss
 from autorobustloss.zoo import Card, load_card, save_card, shelf
@@ -36,6 +42,13 @@ def test_help_teaches_the_three_views(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "--match-scale --lr 0.1x,0.3x,1x,3x" in text
     assert "three tables" in text
+
+
+@pytest.mark.parametrize("match_scale", [False, True])
+def test_methods_that_are_compared_by_default_are_all_different(match_scale):
+    methods = tuple(read_named_methods(",".join([bench.METHODS, *zoo_losses()])).values())
+    task = Task(DataSpec("digits"), "clean", "mlp2")
+    assert counted_once(Grid(methods, (task,), match_scale=match_scale, classes={"digits": 10}).entries()) == {}
 
 
 def test_one_run_prints_the_three_views(tmp_path, capsys):

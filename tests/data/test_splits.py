@@ -12,7 +12,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autorobustloss.data import UNKNOWN, Dataset, DataSpec, Splits, build_dataset, load_dataset, make_splits
+from autorobustloss.data import (
+    UNKNOWN,
+    Dataset,
+    DataSpec,
+    Splits,
+    build_dataset,
+    known_labels,
+    load_dataset,
+    make_splits,
+    truth_known,
+)
 from autorobustloss.data.sampling import apportion, stratified_draw
 from autorobustloss.errors import ConfigError, DataError
 from autorobustloss.seeding import numpy_generator
@@ -268,9 +278,46 @@ class TestLabelsThatComeWithTheData:
         assert splits.noise_rate == pytest.approx(0.2, abs=0.03)
         assert torch.equal((splits.y_train - splits.y_train_clean).remainder(4).unique(), torch.tensor([0, 1]))
 
-    def test_none_given(self) -> None:
-        with pytest.raises(ConfigError, match="y_train_noisy"):
-            make_splits(tagged(), DataSpec("tagged"), "given")
+    def test_labels_that_are_not_told_apart_are_taken_as_they_come(self) -> None:
+        """Nobody has said that they are right, so neither the noise rate nor clean validation labels are known."""
+        given_, clean = (make_splits(tagged(), DataSpec("tagged"), noise) for noise in ("given", "clean"))
+        assert torch.equal(given_.y_train, clean.y_train)
+        assert torch.equal(given_.y_valid_noisy, clean.y_valid_clean)
+        assert (given_.y_train_clean == UNKNOWN).all()
+        assert (given_.y_valid_clean == UNKNOWN).all()
+        assert given_.noise_rate is None
+        assert clean.noise_rate == 0
+
+    def test_a_validation_part_of_its_own_is_clean_and_serves_as_it_comes(self) -> None:
+        splits = make_splits(self.own_valid(), DataSpec("tagged"), "given")
+        assert (splits.y_train_clean == UNKNOWN).all()
+        assert int(splits.y_valid_clean.min()) == 0
+        assert torch.equal(splits.y_valid_noisy, splits.y_valid_clean)
+
+
+UNLABELLED = np.full(40, UNKNOWN)
+
+
+@pytest.mark.parametrize("noise", ["clean", "sym:0.4", "given", "human:worse"])
+@pytest.mark.parametrize("valid", [{}, {"y_valid_noisy": None}, {"y_valid_noisy": UNLABELLED}], ids=str)
+@pytest.mark.parametrize("clean_labels", [True, False])
+@pytest.mark.parametrize("beside", [True, False])
+def test_which_labels_are_known_is_told_without_drawing(
+    noise: str, valid: dict[str, object], clean_labels: bool, beside: bool
+) -> None:
+    own = {"x_valid": np.random.default_rng(2).normal(size=(40, 3)), "y_valid": np.arange(40) % 4} if valid else {}
+    noisy = {"y_train_noisy": np.arange(660) % 4} if beside else {}
+    data = tagged(clean_labels=clean_labels, **own, **valid, **noisy)
+    data = replace(data, label_sets={**data.label_sets, "worse": data.y_train})
+    try:
+        splits = make_splits(data, DataSpec("tagged"), noise)
+    except ConfigError:
+        assert not clean_labels
+        return
+    seen = {name for name in ("valid_clean", "valid_noisy") if (getattr(splits, f"y_{name}") != UNKNOWN).any()}
+    assert known_labels(data, noise) == seen
+    assert truth_known(data, noise) == (splits.noise_rate is not None)
+    assert ("clean" in "".join(seen)) == (truth_known(data, noise) or bool(valid))
 
 
 def test_a_subset_of_a_large_set_takes_well_under_a_second() -> None:

@@ -93,6 +93,15 @@ def test_defaults_are_pinned():
     }
 
 
+def test_what_is_written_of_a_spec_knows_nothing_of_later_fields_that_are_not_used():
+    """So the configurations of older runs, and the stores of older versions, still compare equal."""
+    assert "l1" not in JOB.to_dict()["task"]["protocol"]
+    penalised = replace(JOB, task=replace(JOB.task, protocol=JOB.task.protocol.but(l1=0.5)))
+    assert penalised.to_dict()["task"]["protocol"]["l1"] == 0.5
+    assert Job.from_dict(json.loads(json.dumps(penalised.to_dict()))) == penalised
+    assert penalised.key != JOB.key
+
+
 def test_a_field_that_is_added_later_keeps_keys_and_stored_jobs():
     values = json.loads(json.dumps(JOB.to_dict()))
     del values["task"]["protocol"]["patience_at_chance"]

@@ -32,9 +32,11 @@ class FakeExecutor:
     def map(self, jobs, failures=None):
         for job in jobs:
             self.jobs.append(job)
-            loss = create_loss(job.method.name, **job.method.options)
-            accuracy = 1 / (1 + (loss.canonical().k - 1) ** 2)
-            history = History(epochs=[1], valid_clean=[accuracy], train_loss=[0.0], train_accuracy=[0.0],
+            taylor = job.method.name == "taylor"
+            k = create_loss("taylor", **job.method.options).canonical().k if taylor else 0.0
+            accuracy = 1 / (1 + (k - 1) ** 2)
+            scores = {split: [accuracy] for split in job.evaluate}
+            history = History(epochs=[1], **scores, train_loss=[0.0], train_accuracy=[0.0],
                               stopped=self.stopped(job), steps=1)  # fmt: skip
             yield job, make_result(job, history)
 
@@ -201,6 +203,39 @@ def test_rivals_are_ranked_with_but_never_win():
     assert told[1] == [value - 1 for value in told[0]], "the rival is the best of all, so every rank is one more"
 
 
+def test_noisy_validation_scores_everything_where_it_is_asked_for():
+    executor = FakeExecutor()
+    noisy = dataclasses.replace(CONFIG, fitness_on="noisy")
+    outcome = search(noisy, executor)
+    assert {job.evaluate for job in executor.jobs} == {("valid_noisy",)}
+    assert outcome.winner == search(CONFIG, FakeExecutor()).winner  # the scores are made up, and the same
+    assert search(noisy).winner.accuracy > 0.2  # real trainings
+
+
+def test_rivals_have_their_authors_values_for_the_classes_of_each_task():
+    many = Task(DataSpec("digits[split=26]", train_size=300, valid_size=100), "clean", "linear", PROTOCOL)
+    sce, own = MethodSpec.of("sce"), MethodSpec.of("sce", alpha=0.5)
+    config = dataclasses.replace(CONFIG, tasks=(TASKS[0], many), fitness="rank", generations=1, rivals=(sce, own))
+    for values, expected in (("defaults", sce), ("authors", MethodSpec.of("sce", alpha=6, beta=0.1))):
+        executor = FakeExecutor()
+        with Store(":memory:") as store:
+            run_search(
+                dataclasses.replace(config, rival_values=values),
+                {"digits": 10, "digits[split=26]": 26},
+                store,
+                executor,
+            )
+        trained = {(job.task.dataset.name, job.method) for job in executor.jobs if job.method.name == "sce"}
+        assert trained == {("digits", sce), ("digits", own), ("digits[split=26]", expected), ("digits[split=26]", own)}
+
+
+def test_a_configuration_is_written_as_before_the_choices_it_does_not_make():
+    plain = CONFIG.to_dict()
+    assert not {"fitness_on", "rival_values"} & plain.keys()
+    changed = dataclasses.replace(CONFIG, fitness_on="noisy", rival_values="authors").to_dict()
+    assert changed == {**plain, "fitness_on": "noisy", "rival_values": "authors"}
+
+
 def test_finalists_meet_fresh_draws():
     generations = {generation_seeds(0, g) for g in range(1, 100)}
     assert not generations & {generation_seeds(0, -1 - i) for i in range(10)}
@@ -216,6 +251,8 @@ def test_finalists_meet_fresh_draws():
         ({"tasks_per_generation": 3}, "tasks_per_generation=3"),
         ({"fitness": "acuracy"}, "did you mean 'accuracy'"),
         ({"start": "here"}, "start 'here'"),
+        ({"fitness_on": "nosy"}, "did you mean 'noisy'"),
+        ({"rival_values": "author"}, "did you mean 'authors'"),
         ({"rivals": (MethodSpec.of("ce"),)}, "expected fitness='rank' and no race"),
         ({"rivals": (MethodSpec.of("ce"),), "fitness": "rank", "race": 0.5}, "expected fitness='rank' and no race"),
     ],

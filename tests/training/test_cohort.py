@@ -45,7 +45,7 @@ TRACES = defaultdict(dict)  # most of the time of a cohort as short as these goe
 
 
 def traces_for(model, splits, protocol):
-    return TRACES[model, splits.x_train.dtype, protocol.precision, protocol.clip_norm]
+    return TRACES[model, splits.x_train.dtype, protocol.precision, protocol.clip_norm, protocol.l1]
 
 
 def together(model, losses, splits=DIGITS, protocol=PROTOCOL, seed=0, traces=None, **arguments):
@@ -111,8 +111,10 @@ def test_batch_normalisation_keeps_a_state_for_each_candidate():
         {"lookahead": (3, 0.5)},
         {"average": 0.9, "schedule": "steps", "milestones": (1,)},
         {"augment": "crop-flip"},
+        {"l1": 0.01},
+        {"l1": 0.02, "clip_norm": 0.1},
     ],
-    ids=lambda changes: next(iter(changes)),
+    ids=lambda changes: "-".join(changes),
 )
 def test_every_part_of_a_protocol_is_the_loop_s(changes):
     check_weights("mlp2", PROTOCOL.but(**changes), cast(DIGITS))

@@ -68,7 +68,7 @@ def plain_loop(protocol, splits, network, optimizer, seed=0, scheduler=None):
             z = network(x)
             loss = F.cross_entropy(z, y)
             optimizer.zero_grad()
-            loss.backward()
+            (loss + protocol.l1 * sum(p.abs().sum() for p in network.parameters())).backward()
             if protocol.clip_norm:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), protocol.clip_norm)
             optimizer.step()
@@ -95,8 +95,10 @@ def plain_loop(protocol, splits, network, optimizer, seed=0, scheduler=None):
             {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
         ),
         (Protocol(optimizer="adam", lr=0.01, epochs=3, batch_size=50), torch.optim.Adam, {}),
+        (Protocol(lr=0.05, epochs=3, batch_size=32, l1=0.003), torch.optim.SGD, {"momentum": 0.9}),
+        (Protocol(lr=0.05, epochs=3, batch_size=32, l1=0.01, clip_norm=0.5), torch.optim.SGD, {"momentum": 0.9}),
     ],
-    ids=["sgd", "sgd-everything", "adam"],
+    ids=["sgd", "sgd-everything", "adam", "l1", "l1-clipped"],
 )
 def test_agrees_with_a_plain_loop(model, protocol, kind, options):
     splits = make_splits(count=149)  # batches of 37 leave one sample over

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autorobustloss.benchmark.grid import Grid
+from autorobustloss.benchmark.grid import Grid, at_authors_values
 from autorobustloss.benchmark.table import Table, tabulate
 from autorobustloss.data import Dataset, load_dataset
 from autorobustloss.errors import ConfigError, DataError, unknown_name
@@ -15,6 +15,7 @@ from autorobustloss.jobs.evaluate import evaluate
 from autorobustloss.jobs.job import Job, Task
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.store import Store
+from autorobustloss.jobs.strict import plain
 from autorobustloss.methods.spec import MethodSpec
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class BenchConfig:
     views: some of VIEWS. At a fixed number of epochs a smaller gradient is early stopping in disguise, so a loss is
         robust if it wins in all three.
     learning_rates: multiples of each task's learning rate, for the view "tuned".
+    classes: number of classes by data set, for authors' values (see `Grid`).
     """
 
     methods: tuple[MethodSpec, ...]
@@ -42,6 +44,7 @@ class BenchConfig:
     seeds: int = 3
     views: tuple[str, ...] = ("published",)
     learning_rates: tuple[float, ...] = SWEEP
+    classes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.views:
@@ -61,7 +64,9 @@ class BenchConfig:
             "matched": {"match_scale": True},
             "tuned": {"learning_rates": self.learning_rates},
         }
-        return {view: Grid(self.methods, tasks, self.seeds, **variants[view]) for view in self.views}
+        return {
+            view: Grid(self.methods, tasks, self.seeds, classes=self.classes, **variants[view]) for view in self.views
+        }
 
     def jobs(self, leave_out: Iterable[Task] = ()) -> list[Job]:
         """Return the jobs of all views, each once."""
@@ -69,8 +74,15 @@ class BenchConfig:
         return list({job.key: job for job in jobs}.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as plain JSON types."""
-        return asdict(self)
+        """Return the configuration as plain JSON types, and authors' values other than the defaults, by data set."""
+        settings: dict[str, Any] = plain(self)
+        del settings["classes"]
+        values: dict[str, dict[str, str]] = {}
+        for task in self.tasks:
+            for method in self.methods:
+                if (chosen := at_authors_values(method, task, self.classes)) != method:
+                    values.setdefault(task.dataset.name, {})[method.label] = chosen.label
+        return {**settings, "values": values} if values else settings
 
 
 @dataclass(frozen=True)
@@ -91,12 +103,14 @@ def run_bench(
     missing: Mapping[str, str] | None = None,
     names: Mapping[MethodSpec, str] | None = None,
     failures: dict[str, str] | None = None,
+    notes: Sequence[str] = (),
 ) -> BenchOutcome:
     """Train what the store lacks and return the tables; calling again after an interruption goes on from there.
 
     missing: why a data set, by name, is absent (see `load_datasets`): its columns say so and the rest runs.
     names: what tables call a method, such as a learned loss.
     failures: where given, jobs that fail are noted here and in the tables, and the others go on (see `evaluate`).
+    notes: lines below every table, such as what the labels are.
 
     Raises WorkerError or StoreError as `evaluate` does.
     """
@@ -107,6 +121,7 @@ def run_bench(
         view: tabulate(grid.entries(), results, f"Test accuracy, {VIEWS[view]}", absent, names, failures=failures)
         for view, grid in config.grids().items()
     }
+    tables = {view: replace(table, notes=(*notes, *table.notes)) for view, table in tables.items()}
     return BenchOutcome(config, tables, results, dict(names or {}))
 
 

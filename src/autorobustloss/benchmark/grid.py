@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.job import EVALUATIONS, Job, Task
+from autorobustloss.methods.duplicates import firsts_alike
+from autorobustloss.methods.published import values_used, with_published_values
 from autorobustloss.methods.registry import METHODS
 from autorobustloss.methods.spec import MethodSpec
 
@@ -36,6 +39,8 @@ class Grid:
     match_scale: give every loss cross-entropy's gradient at the start of training (see `matched`).
     learning_rates: multiples of the task's learning rate; of several, a table takes for each cell the one that is
         best on noisy validation data.
+    classes: number of classes by the name of a data set; there methods have their authors' values for so many (see
+        `with_published_values`), elsewhere their defaults.
 
     The jobs of a grid are a set: one more seed, method, task or learning rate leaves all others as they are.
     """
@@ -46,6 +51,7 @@ class Grid:
     evaluate: tuple[str, ...] = EVALUATIONS
     match_scale: bool = False
     learning_rates: tuple[float, ...] = (1.0,)
+    classes: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("methods", "tasks", "learning_rates"):
@@ -79,9 +85,59 @@ class Grid:
         return [entry.job for entry in self.entries()]
 
     def _job(self, method: MethodSpec, task: Task, rate: float, seed: int) -> Job:
+        method = at_authors_values(method, task, self.classes)
         return seeded_job(
             matched(method) if self.match_scale else method, with_learning_rate(task, rate), seed, self.evaluate
         )
+
+
+def at_authors_values(method: MethodSpec, task: Task, classes: Mapping[str, int]) -> MethodSpec:
+    """Return a method with its authors' values for a task, as it is where the number of classes is not known."""
+    name = task.dataset.name
+    return with_published_values(method, classes[name], name) if name in classes else method
+
+
+def values_note(entries: Iterable[Entry], names: Mapping[MethodSpec, str]) -> str:
+    """Return which hyper-parameters the methods of a table have, and where they differ on which data; "" for none.
+
+    Of learned losses, whose numbers are many, and of cells with values of their own nothing is said.
+    """
+    used: dict[MethodSpec, dict[str, dict[str, None]]] = {}
+    for entry in entries:
+        if entry.job.method.name != "taylor":
+            shown = values_used(entry.job.method)
+            shown.pop("match_scale", None)  # titles and labels tell
+            text = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
+            used.setdefault(entry.method, {}).setdefault(entry.task.dataset.name, {})[text] = None
+    parts = []
+    for method, by_dataset in used.items():
+        where: dict[str, list[str]] = {}
+        for dataset, (text, *others) in by_dataset.items():
+            if text and not others:
+                where.setdefault(text, []).append(dataset)
+        several = len(where) > 1
+        texts = [f"{text} ({', '.join(datasets)})" if several else text for text, datasets in where.items()]
+        if texts:
+            parts.append(f"{names[method]} {', '.join(texts)}")
+    return f"values: {'; '.join(parts)}" if parts else ""
+
+
+def counted_once(entries: Iterable[Entry]) -> dict[MethodSpec, MethodSpec]:
+    """Return the methods of a table that train as an earlier one does everywhere, and that one."""
+    entries = list(entries)
+    alike = firsts_alike(entry.job.method for entry in entries)
+    trained: dict[MethodSpec, dict[tuple[Task, int, str], MethodSpec]] = {}
+    for entry in entries:
+        trained.setdefault(entry.method, {})[entry.task, entry.seed, entry.variant] = alike[entry.job.method]
+    firsts: list[MethodSpec] = []
+    found = {}
+    for method, jobs in trained.items():
+        first = next((f for f in firsts if trained[f] == jobs), None)
+        if first is None:
+            firsts.append(method)
+        else:
+            found[method] = first
+    return found
 
 
 def seeded_job(method: MethodSpec, task: Task, seed: int, evaluate: tuple[str, ...] = EVALUATIONS) -> Job:

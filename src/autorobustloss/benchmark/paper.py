@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from autorobustloss.benchmark.bench import SWEEP, pin
-from autorobustloss.benchmark.grid import Entry, Grid, seeded_job
+from autorobustloss.benchmark.grid import Entry, Grid, at_authors_values, seeded_job
 from autorobustloss.benchmark.paper_numbers import beside, paper_table
 from autorobustloss.benchmark.scale import Scale
 from autorobustloss.benchmark.table import Table, tabulate
@@ -88,11 +88,13 @@ class Experiment:
         return list({job.key: job for job in jobs}.values())
 
     def pinned(self, datasets: Mapping[str, Dataset]) -> Experiment:
-        """Return the experiment with its tasks tied to the content of their data sets (see `bench.pin`)."""
+        """Return the experiment on these data: tasks tied to their content (see `bench.pin`), at authors' values."""
+        classes = {name: dataset.num_classes for name, dataset in datasets.items()}
         entries = []
         for entry in self.entries:
             task, trained = pin((entry.task, entry.job.task), datasets)
-            entries.append(replace(entry, task=task, job=replace(entry.job, task=trained)))
+            method = at_authors_values(entry.job.method, task, classes)
+            entries.append(replace(entry, task=task, job=replace(entry.job, task=trained, method=method)))
         return replace(self, entries=tuple(entries))
 
 
@@ -356,5 +358,5 @@ def _differs(scale: Scale, protocol: Protocol) -> tuple[str, ...]:
         if scale.seeds > 1
         else "one draw of split, noise and weights, so no standard error",
         "learned losses are ours: the paper's coefficients and its scale normalisation are not published",
-        "hyper-parameters of competitors are their authors'; the paper does not state those it used",
+        "hyper-parameters of competitors are their authors' for the number of classes; the paper states none",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autorobustloss.benchmark.grid import Entry, Grid
+from autorobustloss.benchmark.grid import Entry, Grid, counted_once, values_note
 from autorobustloss.benchmark.ranking import Friedman, average_ranks, critical_difference, friedman, wilcoxon_holm
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.evaluate import evaluate
@@ -125,15 +125,16 @@ def compare(
     on_result: Callable[[Job, Result, bool], None] | None = None,
     title: str = "Test accuracy",
     names: Mapping[MethodSpec, str] | None = None,
+    classes: Mapping[str, int] | None = None,
 ) -> Table:
     """Train every method on every task with `seeds` seeds (what the store has is not trained again) and compare.
 
     The table has the accuracy at the last epoch, at the best epoch by noisy validation, and at the best by test.
-    names: what to call methods whose own label is long, such as a learned loss.
+    names: what to call methods whose own label is long, such as a learned loss. classes: see `Grid`.
 
     Raises WorkerError or StoreError as `evaluate` does.
     """
-    grid = Grid(tuple(methods), tuple(tasks), seeds)
+    grid = Grid(tuple(methods), tuple(tasks), seeds, classes=classes or {})
     results = evaluate(grid.jobs(), store, executor, on_result)
     return tabulate(grid.entries(), {result.key: result for result in results}, title, names=names)
 
@@ -152,7 +153,8 @@ def tabulate(
     Rules. A diverged run counts as 0 at the last epoch: it left no network (by best epoch, its networks up to there
     count). Where a cell has several variants, such as learning rates, it takes the one with the best mean accuracy on
     noisy validation data, at the last or best epoch as the block has it. Ranks are taken on the means over seeds, over
-    the tasks that every ranked method has; a method without any result is not ranked.
+    the tasks that every ranked method has; a method without any result is not ranked, nor is one that trains as another
+    does (see `counted_once`).
     missing: why a task has no results, such as an absent data set. failures: what went wrong, by job key.
     """
     places: dict[tuple[MethodSpec, Task], list[Entry]] = {}
@@ -166,7 +168,10 @@ def tabulate(
         why = _failure(found, failures or {}) or reasons.get(task, "not trained yet")
         return _cell(found, results, selection, why)
 
-    blocks = tuple(_block(s, tuple(tuple(cell(m, t, s) for t in tasks) for m in methods)) for s in selections)
+    called = dict(zip(methods, method_names(methods, names)))
+    twins = counted_once(entries)
+    twice = [method in twins for method in methods]
+    blocks = tuple(_block(s, tuple(tuple(cell(m, t, s) for t in tasks) for m in methods), twice) for s in selections)
     columns: dict[str, list[str]] = {}
     for label, task in zip(labels, tasks):
         if task in reasons:
@@ -174,11 +179,19 @@ def tabulate(
     absent = tuple(f"{', '.join(named)}: {reason}" for reason, named in columns.items())
     return Table(
         title=title,
-        methods=tuple(method_names(methods, names)),
+        methods=tuple(called.values()),
         tasks=tuple(labels),
         blocks=blocks,
         cost=_cost(entries, methods, results),
-        notes=absent + _remarks(blocks, tasks),
+        notes=(
+            *absent,
+            *(
+                f"{called[m]} trains as {called[first]} does, and is counted once in ranks"
+                for m, first in twins.items()
+            ),
+            *filter(None, [values_note(entries, called)]),
+            *_remarks(blocks, tasks),
+        ),
     )
 
 
@@ -202,6 +215,9 @@ def _cell(entries: Sequence[Entry], results: Mapping[str, Result], selection: st
     if not runs:
         return Cell(None, reason=reason if entries else "not part of this comparison")
     several = len(runs) > 1
+    by_noisy = several or selection == "best-noisy-validation"
+    if by_noisy and any(r.history.epochs and not r.history.valid_noisy for found in runs.values() for r in found):
+        return Cell(None, reason="no noisy validation labels are known")
     chosen = max(runs, key=lambda variant: _noisy_validation(runs[variant], selection)) if several else next(iter(runs))
     values = np.array([accuracy(result, selection) for result in runs[chosen]])
     n = len(values)
@@ -230,9 +246,9 @@ def _noisy_validation(runs: Sequence[Result], selection: str) -> float:
     return float(np.mean([accuracy(result, by, "valid_noisy") for result in runs]))
 
 
-def _block(selection: str, cells: tuple[tuple[Cell, ...], ...]) -> Block:
+def _block(selection: str, cells: tuple[tuple[Cell, ...], ...], twice: Sequence[bool]) -> Block:
     means = np.array([[np.nan if c.mean is None else c.mean for c in row] for row in cells])
-    ranked = ~np.isnan(means).all(axis=1)
+    ranked = ~np.isnan(means).all(axis=1) & ~np.array(twice, dtype=bool)
     complete = ~np.isnan(means[ranked]).any(axis=0) if ranked.any() else np.zeros(means.shape[1], dtype=bool)
     tasks, methods = int(complete.sum()), int(ranked.sum())
     untested = (None,) * len(cells)

@@ -65,11 +65,12 @@ def tuned(
     Raises MissingDependencyError without Optuna.
     """
     reasons = missing or {}
-    cells = dict.fromkeys((e.method, e.task) for e in experiment.entries if e.task.dataset.name not in reasons)
-    studies = {cell: _study(*cell) for cell in cells}
+    here = [e for e in experiment.entries if e.task.dataset.name not in reasons]
+    cells = {(e.method, e.task): e.job.method for e in here}
+    studies = {cell: _study(*cell, start) for cell, start in cells.items()}
     for _ in range(experiment.tune):
         asked = {cell: study.ask() for cell, study in studies.items()}
-        jobs = [_trial_job(*cell, _suggest(trial, cell[0])) for cell, trial in asked.items()]
+        jobs = [_trial_job(cells[cell], cell[1], _suggest(trial, cell[0])) for cell, trial in asked.items()]
         results = {result.key: result for result in evaluate(jobs, store, executor, on_result, failures)}
         for (cell, trial), job in zip(asked.items(), jobs):
             found = results.get(job.key)
@@ -86,7 +87,7 @@ def apply(method: MethodSpec, task: Task, chosen: Mapping[str, float]) -> tuple[
     return method, with_learning_rate(task, chosen.get("lr", 1.0))
 
 
-def _study(method: MethodSpec, task: Task) -> Any:
+def _study(method: MethodSpec, task: Task, start: MethodSpec) -> Any:
     try:
         import optuna
     except ImportError:
@@ -96,7 +97,7 @@ def _study(method: MethodSpec, task: Task) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     seed = derive_seed("tuning", method.label, task.label) % 2**32
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    study.enqueue_trial(_published(method))
+    study.enqueue_trial(_published(start))
     return study
 
 

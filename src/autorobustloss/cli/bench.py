@@ -46,6 +46,10 @@ disguise. --match-scale adds a table in which every loss starts with cross-entro
 adds one in which each method has the learning rate it likes best, chosen on noisy validation data. Trust a loss that
 wins in all three.
 
+Methods named without hyper-parameters have their authors' values for the number of classes of each data set, which are
+printed below the table; ANL and JAL train with their L1 penalty in place of weight decay. On data of your own the
+labels are taken as they come; noise is added only where --noise asks for it.
+
 Killed or interrupted, the same command goes on; one more seed or method trains only what is new (give --store the
 store.sqlite of the earlier run). A training that fails leaves its cell empty, with the reason below the table; the
 others are finished, the exit code is 1, and the same command tries it again.
@@ -67,7 +71,8 @@ METHODS = "ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,
 
 GRID_FLAGS = (
     *("seeds", "match_scale", "dataset", "train_size", "valid_size", "test_size", "models", "noise", "allow_hopeless"),
-    *("only", "protocol", "epochs", "lr", "batch_size", "weight_decay", "schedule", "augment", "patience", "precision"),
+    *("only", "protocol", "epochs", "lr", "batch_size", "weight_decay", "l1", "schedule", "augment", "patience"),
+    "precision",
 )
 """What the tables and figures of the paper leave no choice of."""
 
@@ -113,14 +118,23 @@ def run(options: argparse.Namespace) -> int:
     options.lr, factors = flags.split_learning_rates(options.lr or "")
     datasets = flags.read_datasets(options)
     named = flags.read_named_methods(options.methods or ",".join([METHODS, *zoo_losses()]))
+    tasks, classes = flags.read_tasks(options, datasets), flags.class_counts(datasets)
+    flags.check_methods(named.values(), tasks, datasets)
+    if factors:
+        flags.check_labels(
+            tasks, datasets, "valid_noisy", "to choose learning rates on", "leave the factors of --lr out"
+        )
+    labels = flags.label_notes(tasks, datasets)
     views = ("published", *(("matched",) if options.match_scale else ()), *(("tuned",) if factors else ()))
     config = BenchConfig(
         methods=tuple(named.values()),
-        tasks=flags.read_tasks(options, datasets),
+        tasks=tasks,
         seeds=options.seeds,
         views=views,
         learning_rates=factors or SWEEP,
+        classes=classes,
     )
+    flags.tell(labels)
     settings = {"command": "bench", **config.to_dict()}
     names = {method: name for name, method in named.items()}
     failures: dict[str, str] = {}
@@ -130,7 +144,9 @@ def run(options: argparse.Namespace) -> int:
         RunFolder(options.out or flags.default_folder(settings, "bench"), settings, options.store) as folder,
         JobProgress(jobs, "bench", options.quiet) as progress,
     ):
-        outcome = run_bench(config, folder.store, executor, progress.on_result, names=names, failures=failures)
+        outcome = run_bench(
+            config, folder.store, executor, progress.on_result, names=names, failures=failures, notes=labels
+        )
         from autorobustloss.report.bench import write_bench
 
         page = write_bench(folder, outcome)
@@ -181,8 +197,9 @@ def learn(target: Target, scale: Scale, options: argparse.Namespace) -> MethodSp
         RunFolder(out, settings, options.store) as folder,
         JobProgress(config.generations * config.jobs_per_generation, target.name, options.quiet) as progress,
     ):
-        counts = {name: dataset.num_classes for name, dataset in datasets.items()}
-        outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config))
+        outcome = run_search(
+            config, flags.class_counts(datasets), folder.store, executor, SearchProgress(progress, config)
+        )
         folder.write("loss.json", make_card(config, outcome, name=folder.path.name).to_json())
     return outcome.winner.method
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from autorobustloss.data import Dataset, load_dataset, make_splits
+from autorobustloss.data import Dataset, is_own, known_labels, load_dataset, make_splits, truth_known
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.jobs.executors import Executor, executor_for, usable_cores
@@ -19,6 +20,7 @@ from autorobustloss.jobs.job import Task
 from autorobustloss.losses import LOSSES
 from autorobustloss.methods import METHODS
 from autorobustloss.methods.criterion import card_method, create_criterion
+from autorobustloss.methods.registry import Informed
 from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import MODELS, build_model
@@ -66,15 +68,16 @@ def add_data_flags(parser: argparse.ArgumentParser, datasets: str = "digits") ->
 
 
 def add_noise_flag(parser: argparse.ArgumentParser, noise: str) -> None:
-    """Add --noise."""
+    """Add --noise; noise: what a benchmark data set gets without it (see `read_noises`)."""
     parser.add_argument(
         "--noise",
-        default=noise,
         metavar="SPECS",
-        help="label noise, joined by commas: clean, "
-        "sym:RATE, pair:RATE, map:RATE (class map of the data set), matrix:FILE, idn:RATE, human:SET "
-        "(default: %(default)s)",
+        help="label noise, joined by commas: given (the labels as they come, noisy or not), clean (the labels count as "
+        "right), sym:RATE, pair:RATE, map:RATE (class map of the data set), matrix:FILE, idn:RATE, human:SET "
+        f"(default: given for data of your own, a path or what lies in --data-dir under a name of yours; {noise} for "
+        "bundled and torchvision data sets)",
     )
+    parser.set_defaults(benchmark_noise=noise)
     parser.add_argument(
         "--allow-hopeless",
         action="store_true",
@@ -127,6 +130,7 @@ def add_protocol_flags(parser: argparse.ArgumentParser, sweep: bool = False) -> 
     )
     group.add_argument("--batch-size", type=int, metavar="N", help="samples per step")
     group.add_argument("--weight-decay", type=float, metavar="X", help="weight decay")
+    group.add_argument("--l1", type=float, metavar="X", help="penalty X·Σ|w| on all weights, beside weight decay")
     group.add_argument("--schedule", metavar="NAME", help="constant, cosine, steps or linear")
     group.add_argument("--augment", metavar="NAME", help="none or crop-flip")
     group.add_argument(
@@ -180,7 +184,7 @@ def read_protocols(options: argparse.Namespace, dataset: Dataset) -> list[Protoc
     """Return the protocols the flags ask for on a data set: one for each learning rate."""
     small = len(dataset.x_train) <= 2000
     preset = options.protocol or ("digits" if small else "shallow")
-    flags = ("epochs", "batch_size", "weight_decay", "schedule", "augment", "precision")
+    flags = ("epochs", "batch_size", "weight_decay", "l1", "schedule", "augment", "precision")
     changes = {name: value for name in flags if (value := getattr(options, name)) is not None}
     if options.patience is not None:
         changes["patience_at_chance"] = options.patience
@@ -214,14 +218,15 @@ def _number(part: str, text: str) -> float:
 def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> tuple[Task, ...]:
     """Return the tasks: data sets × models × noises × learning rates, in that order."""
     models = split_list(options.models)
-    noises = [str(NoiseSpec.parse(text)) for text in split_list(options.noise)]
-    if not models or not noises:
-        raise ConfigError("got no --models or no --noise, expected at least one of each")
+    if not models:
+        raise ConfigError("got no --models, expected at least one")
     specs = {name: read_data_spec(options, name, dataset) for name, dataset in datasets.items()}
     tasks = tuple(
         Task(specs[name], noise, model, protocol)
         for name, dataset in datasets.items()
-        for model, noise, protocol in product(models, noises, read_protocols(options, dataset))
+        for model, noise, protocol in product(
+            models, read_noises(options, name, dataset), read_protocols(options, dataset)
+        )
     )
     if options.only:
         tasks = _matching(tasks, split_list(options.only))
@@ -230,6 +235,57 @@ def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> 
         own_models, own_noises = dict.fromkeys(t.model for t in own), dict.fromkeys(t.noise for t in own)
         check_task_parts(dataset, specs[name], own_models, own_noises, options.allow_hopeless)
     return tasks
+
+
+def read_noises(options: argparse.Namespace, name: str, dataset: Dataset) -> list[str]:
+    """Return the noises the flags ask for on a data set; without --noise a user's own labels are taken as they come."""
+    text = options.noise
+    if text is None:
+        text = "given" if is_own(name, dataset) else options.benchmark_noise
+    noises = [str(NoiseSpec.parse(part)) for part in split_list(text)]
+    if not noises:
+        raise ConfigError("got no --noise, expected at least one")
+    return noises
+
+
+def label_notes(tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> list[str]:
+    """Return in a sentence each what the labels are that data of the user's own are learnt from."""
+    pairs = dict.fromkeys((task.dataset.name, task.noise) for task in tasks)
+    return [
+        f"{name}: {_labels_in_words(datasets[name], NoiseSpec.parse(noise))}"
+        for name, noise in pairs
+        if is_own(name, datasets[name])
+    ]
+
+
+def _labels_in_words(dataset: Dataset, noise: NoiseSpec) -> str:
+    told_apart = "given" in dataset.label_sets
+    if noise.kind == "given":
+        what = "labels as they come, no noise added (noise 'given'): "
+        if truth_known(dataset, noise):
+            return what + "its noisy ones, beside which the right ones are known"
+        others = "test" if dataset.y_valid is None else "validation and test"
+        return what + f"which of them are wrong is not known, its {others} labels count as right"
+    if noise.kind == "human":
+        return f"{noise.words}, no noise added"
+    start = "its right labels, not its noisy ones" if told_apart else "its labels as they come, which count as right"
+    return f"no noise added to {start} (noise 'clean')" if noise.kind == "clean" else f"adds {noise.words} to {start}"
+
+
+def check_labels(tasks: Iterable[Task], datasets: Mapping[str, Dataset], split: str, purpose: str, remedy: str) -> None:
+    """Raise ConfigError for a task whose validation labels, "valid_clean" or "valid_noisy", nobody knows."""
+    for name, noise in dict.fromkeys((task.dataset.name, task.noise) for task in tasks):
+        if split not in known_labels(datasets[name], noise):
+            kind = split.removeprefix("valid_")
+            raise ConfigError(
+                f"data set {name!r}: under noise {noise!r} it has no {kind} validation labels {purpose}; {remedy}"
+            )
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Say on standard error what is no progress and should not be missed."""
+    for line in lines:
+        print(f"arl: {line}", file=sys.stderr)
 
 
 def _matching(tasks: tuple[Task, ...], patterns: list[str]) -> tuple[Task, ...]:
@@ -294,6 +350,25 @@ def read_method(text: str) -> MethodSpec:
         learned = card_method(load_card(spec.name))
         return MethodSpec.of(learned.name, **learned.options, **spec.options)
     return spec
+
+
+def class_counts(datasets: Mapping[str, Dataset]) -> dict[str, int]:
+    """Return the number of classes of each data set, by name."""
+    return {name: dataset.num_classes for name, dataset in datasets.items()}
+
+
+def check_methods(methods: Iterable[MethodSpec], tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> None:
+    """Raise the ConfigError of a method that needs to know more of the labels than anybody does."""
+    informed = [p for m in methods if m.name in METHODS and isinstance(p := create_procedure(m), Informed)]
+    for name, noise in dict.fromkeys((task.dataset.name, task.noise) for task in tasks):
+        known = set(known_labels(datasets[name], noise))
+        if truth_known(datasets[name], noise):
+            known |= {"noise_rate", "noise_matrix"}
+        for procedure in informed:
+            try:
+                procedure.check(known)
+            except ConfigError as error:
+                raise ConfigError(f"data set {name!r}: {error}") from None
 
 
 def choose_device(name: str) -> str:

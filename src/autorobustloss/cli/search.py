@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autorobustloss.benchmark.render import to_json, to_text
 from autorobustloss.benchmark.table import Table, compare
 from autorobustloss.cli import options as flags
 from autorobustloss.cli.progress import JobProgress, SearchProgress
-from autorobustloss.data import Dataset
+from autorobustloss.data import Dataset, known_labels
+from autorobustloss.jobs.job import Task
 from autorobustloss.jobs.run_folder import RunFolder
-from autorobustloss.losses import TaylorLoss, create_loss
+from autorobustloss.losses import TaylorLoss
+from autorobustloss.methods import METHODS
+from autorobustloss.methods.criterion import bare_loss
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.card import make_card
-from autorobustloss.search.config import SearchConfig
+from autorobustloss.search.config import FITNESS_ON, RIVAL_VALUES, SearchConfig
 from autorobustloss.search.fitness import FITNESS
 from autorobustloss.search.search import SearchOutcome, run_search
 from autorobustloss.search.space import Space
@@ -24,10 +29,12 @@ from autorobustloss.search.space import Space
 DESCRIPTION = """\
 Search for a classification loss that survives noisy labels (Algorithm 1 of Gao, Gouk & Hospedales, ICCV 2021).
 
-CMA-ES proposes losses; each is scored by the clean-validation accuracy of networks trained with it on noisy
-labels, averaged over tasks: every combination of the data sets, models, noises and learning rates given. The
-better of the distribution's mean and the best candidate, scored again on fresh noise, is the learned loss. It is
-then compared with known losses on the test split, which the search never touches.
+CMA-ES proposes losses; each is scored by the clean-validation accuracy of networks trained with it on noisy labels
+(or by noisy validation, --fitness-on noisy, where nobody knows the right labels), averaged over tasks: every
+combination of the data sets, models, noises and learning rates given. On data of your own the labels are taken as they
+come; noise is added only where --noise asks for it. The better of the distribution's mean and the best candidate,
+scored again on fresh noise, is the learned loss. It is then compared with known losses on the test split, which the
+search never touches.
 
 Everything goes to the run folder: loss.json (the loss, ready for create_loss and arl), store.sqlite (every
 training run), picture.png and .svg, table.txt and .json. Interrupted or killed? The same command goes on.
@@ -47,6 +54,8 @@ examples:
       the paper's own twelve parameters
   arl search --config search.toml --seed 1
       flags from a file: dataset = "mnist", models = ["mlp2", "cnn4"], epochs = 30, …
+  arl search --dataset ./own.npz --fitness-on noisy
+      your own data, whose labels are taken as they come
 """
 
 COMPETITORS = "ce,label_smoothing,mae,gce,sce,nce+mae"
@@ -109,11 +118,25 @@ def add_parser(commands: Any) -> None:
         help="mean over tasks of the accuracy, of its log odds, or of the rank (default: %(default)s)",
     )
     search.add_argument(
+        "--fitness-on",
+        choices=tuple(FITNESS_ON),
+        default=SearchConfig.fitness_on,
+        help="the validation labels that score a candidate: clean, or noisy where nobody knows the right ones "
+        "(default: %(default)s)",
+    )
+    search.add_argument(
         "--rivals",
         default="",
         metavar="METHODS",
         help="methods trained beside every generation, on its tasks and noise, for the fitness rank to rank "
         "candidates among (default: none)",
+    )
+    search.add_argument(
+        "--rival-values",
+        choices=RIVAL_VALUES,
+        default="authors",
+        help="hyper-parameters of rivals named without any: their authors' for each data set's number of classes, or "
+        "the losses' defaults everywhere (default: %(default)s)",
     )
     search.add_argument(
         "--cohort",
@@ -142,6 +165,12 @@ def run(options: argparse.Namespace) -> int:
     datasets = flags.read_datasets(options)
     config = read_config(options, datasets)
     competitors = flags.read_named_methods(options.compare) if options.compare_seeds else {}
+    if competitors:
+        flags.check_methods(competitors.values(), config.tasks, datasets)
+    labels = flags.label_notes(config.tasks, datasets)
+    flags.tell(labels)
+    if config.fitness_on == "noisy":
+        flags.tell(["candidates are scored on noisy validation labels (--fitness-on noisy)"])
     settings = {
         "command": "search",
         **config.to_dict(),
@@ -155,7 +184,7 @@ def run(options: argparse.Namespace) -> int:
         RunFolder(options.out or flags.default_folder(settings, "search"), settings, options.store) as folder,
         JobProgress(total, "search", options.quiet) as progress,
     ):
-        counts = {name: dataset.num_classes for name, dataset in datasets.items()}
+        counts = flags.class_counts(datasets)
         outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config))
         card = make_card(config, outcome, name=folder.path.name)
         folder.write("loss.json", card.to_json())
@@ -172,15 +201,22 @@ def run(options: argparse.Namespace) -> int:
                 progress.on_result,
                 title="Test accuracy on the split that the search never saw",
                 names={m: name for name, m in methods.items()},
+                classes=counts,
             )
+            table = replace(table, notes=(*labels, *table.notes))
     write_outcome(folder, outcome, table, methods)
-    print_outcome(folder, outcome, table, options.json)
+    print_outcome(folder, outcome, table, config.fitness_on, labels, options.json)
     return 0
 
 
 def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> SearchConfig:
     """Return the frozen configuration that the flags mean."""
     tasks = flags.read_tasks(options, datasets)
+    rivals = tuple(flags.read_named_methods(options.rivals).values()) if options.rivals else ()
+    flags.check_methods(rivals, tasks, datasets)
+    flags.check_labels(
+        tasks, datasets, FITNESS_ON[options.fitness_on], "to score candidates on", _remedy(options, tasks, datasets)
+    )
     scale = None if options.scale == "none" else options.scale
     return SearchConfig(
         tasks=tasks,
@@ -190,11 +226,26 @@ def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) ->
         sigma=options.sigma,
         start=options.start,
         fitness=options.fitness,
-        rivals=tuple(flags.read_named_methods(options.rivals).values()) if options.rivals else (),
+        fitness_on=options.fitness_on,
+        rivals=rivals,
+        rival_values=options.rival_values if rivals else SearchConfig.rival_values,
         tasks_per_generation=options.tasks_per_generation,
         race=options.race,
         finalists_seeds=options.finalists_seeds,
         seed=options.seed,
+    )
+
+
+def _remedy(options: argparse.Namespace, tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> str:
+    """Return what to do where the labels that should score candidates are not known."""
+    if options.fitness_on == "noisy":
+        return "run the same command with --fitness-on clean"
+    advice = "save some as x_valid and y_valid, or say with --noise clean that all are right"
+    if any("valid_noisy" not in known_labels(datasets[t.dataset.name], t.noise) for t in tasks):
+        return advice
+    return (
+        "add --fitness-on noisy to the same command to score on the labels there are "
+        f"(arl search --dataset {shlex.quote(options.dataset)} --fitness-on noisy), or {advice}"
     )
 
 
@@ -205,7 +256,7 @@ def write_outcome(
     from autorobustloss.report.figures import search_picture
     from autorobustloss.report.style import render
 
-    losses = {name: create_loss(m.name, **m.options) for name, m in methods.items()}
+    losses = {name: bare_loss(m) for name, m in methods.items() if m.name not in METHODS}
     figure = search_picture(losses, outcome.generations, learned="learned")
     for suffix in ("png", "svg"):
         folder.write(f"picture.{suffix}", render(figure, suffix))
@@ -214,8 +265,15 @@ def write_outcome(
         folder.write("table.json", to_json(table) + "\n")
 
 
-def print_outcome(folder: RunFolder, outcome: SearchOutcome, table: Table | None, as_json: bool) -> None:
-    """Print what the search found on standard output."""
+def print_outcome(
+    folder: RunFolder,
+    outcome: SearchOutcome,
+    table: Table | None,
+    fitness_on: str,
+    labels: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Print what the search found on standard output; labels: what they are, in sentences."""
     winner = outcome.winner
     if as_json:
         print(
@@ -225,6 +283,8 @@ def print_outcome(folder: RunFolder, outcome: SearchOutcome, table: Table | None
                     "loss": winner.method.options,
                     "origin": winner.origin,
                     "fitness": winner.accuracy,
+                    "fitness_on": fitness_on,
+                    "labels": labels,
                     "finalists": {f.origin: f.accuracy for f in outcome.finalists},
                     "generations": [vars(g) for g in outcome.generations],
                     "table": table.to_dict() if table is not None else None,
@@ -238,7 +298,7 @@ def print_outcome(folder: RunFolder, outcome: SearchOutcome, table: Table | None
         scored = "rejected or diverged" if finalist.accuracy is None else f"{100 * finalist.accuracy:.1f} %"
         what = {"mean": "the distribution's mean", "best": "the best candidate"}[finalist.origin]
         chosen = "  <- the learned loss" if finalist is winner else ""
-        print(f"  {what:<24} {scored} clean validation accuracy on fresh noise{chosen}")
+        print(f"  {what:<24} {scored} {fitness_on} validation accuracy on fresh noise{chosen}")
     if table is not None:
         print("\n" + to_text(table))
     print(f"\npicture: {folder.path / 'picture.png'}")

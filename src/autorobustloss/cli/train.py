@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autorobustloss.benchmark.grid import at_authors_values
 from autorobustloss.cli import options as flags
 from autorobustloss.cli.progress import JobProgress
 from autorobustloss.jobs.evaluate import evaluate
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.store import Store
-from autorobustloss.methods.spec import MethodSpec
 
 DESCRIPTION = """\
 Train one network with each loss on a data set with label noise, and print its test accuracy: at the last epoch,
 at its best epoch (which nobody without clean test labels could pick), and at the epoch where accuracy on the noisy
 validation labels is highest (which anybody could). "fits noise" is the accuracy on the noisy training labels: near
 100 % the network has memorised them.
+
+Losses have their authors' values for the number of classes, unless hyper-parameters are given. On data of your own the
+labels are taken as they come; noise is added only where --noise asks for it.
 """
 
 EPILOG = """\
@@ -60,12 +62,13 @@ def run(options: argparse.Namespace) -> int:
     """Train from the flags."""
     datasets = flags.read_datasets(options)
     methods = flags.read_named_methods(options.loss)
-    seed = options.seed
-    jobs = [
-        Job(task, method, split_seed=0, noise_seed=seed, seed=seed)
-        for task in flags.read_tasks(options, datasets)
-        for method in methods.values()
-    ]
+    seed, classes = options.seed, flags.class_counts(datasets)
+    tasks = flags.read_tasks(options, datasets)
+    flags.check_methods(methods.values(), tasks, datasets)
+    places = [(task, name, at_authors_values(m, task, classes)) for task in tasks for name, m in methods.items()]
+    jobs = [Job(task, method, split_seed=0, noise_seed=seed, seed=seed) for task, _, method in places]
+    names = [name if method == methods[name] else method.label for _, name, method in places]
+    flags.tell(flags.label_notes(tasks, datasets))
     with (
         Store(Path(options.store) if options.store else ":memory:") as store,
         flags.make_executor(options, datasets, len(jobs)) as executor,
@@ -75,23 +78,23 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([{"job": j.to_dict(), "result": r.to_dict()} for j, r in zip(jobs, results)]))
     else:
-        print_results(jobs, results, {method: name for name, method in methods.items()}, options.curves)
+        print_results(jobs, results, names, options.curves)
     return 0
 
 
-def print_results(jobs: list[Job], results: list[Result], names: Mapping[MethodSpec, str], curves: bool) -> None:
-    """Print a table of accuracies, in per cent; names: what to call each method."""
+def print_results(jobs: list[Job], results: list[Result], labels: list[str], curves: bool) -> None:
+    """Print a table of accuracies, in per cent; labels: what to call each job's method."""
     tasks = [job.task.label for job in jobs]
-    labels = [names[job.method] for job in jobs]
     left, wide = max(map(len, ["task", *tasks])), max(map(len, ["loss", *labels]))
     print(f"{'task':<{left}}  {'loss':<{wide}}   last   best  by noisy validation  fits noise   noise")
     for result, task, label in zip(results, tasks, labels):
         history = result.history
+        by_noisy = 100 * history.best("test", by="valid_noisy") if history.valid_noisy else float("nan")
         fits = 100 * history.train_accuracy[-1] if history.train_accuracy else float("nan")
         noise = "unknown" if result.noise_rate is None else f"{100 * result.noise_rate:5.1f} %"
         print(
             f"{task:<{left}}  {label:<{wide}}  {100 * history.last('test'):5.1f}  {100 * history.best('test'):5.1f}"
-            f"  {100 * history.best('test', by='valid_noisy'):19.1f}  {fits:10.1f}  {noise}"
+            f"  {by_noisy:19.1f}  {fits:10.1f}  {noise}"
             f"{'  ' + history.stopped if history.stopped else ''}"
         )
         if curves:

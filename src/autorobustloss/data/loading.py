@@ -24,6 +24,20 @@ def resolve_data_dir(data_dir: Path | str | None = None) -> Path:
     return Path(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data").expanduser()
 
 
+def is_own(name: str, dataset: Dataset) -> bool:
+    """Return whether a name, and what was loaded by it, are data of the user's own, of whose labels we know nothing.
+
+    They are a path, and a file or folder in the data directory. The others are the registered ones, benchmarks whose
+    labels are known to be right: bundled, or torchvision's; unless their file comes with noisy labels.
+
+    >>> digits = load_dataset("digits")
+    >>> is_own("digits[merge=3]", digits), is_own("./digits.npz", digits), is_own("survey", digits)
+    (False, True, True)
+    """
+    registered = DataName.parse(name).base in DATASETS
+    return not registered or not dataset.clean_labels or "given" in dataset.label_sets
+
+
 def load_dataset(
     name: str,
     data_dir: Path | str | None = None,

@@ -29,7 +29,8 @@ class Splits:
     """What one job learns from and is judged on: float32 inputs, normalised; labels (N,) int64.
 
     y_train are the noisy labels, y_train_clean the true ones. The validation images have both vectors too. A label
-    that is not known is -1 (`UNKNOWN`): an accuracy is taken over the known labels.
+    that is not known is -1 (`UNKNOWN`): an accuracy is taken over the known labels. Which are known is a matter of the
+    noise, see `truth_known`.
     noise_rate: the realised share of wrong labels in y_train, None where the true ones are not known.
     """
 
@@ -88,7 +89,8 @@ def make_splits(
         require_hope(noise, dataset.num_classes, dataset.name)
     noisy, noisy_valid = noisy_labels(dataset, noise, noise_seed)
     train, valid, test = split_indices(dataset, spec, split_seed)
-    clean = dataset.y_train if dataset.clean_labels else torch.full_like(dataset.y_train, UNKNOWN)
+    known = truth_known(dataset, noise)
+    clean = dataset.y_train if known else torch.full_like(dataset.y_train, UNKNOWN)
     # Validation images: the data set's own, or some of the training images, which have the same two label vectors.
     x_pool, clean_pool, noisy_pool = dataset.x_train, clean, noisy
     if dataset.x_valid is not None and dataset.y_valid is not None and noisy_valid is not None:
@@ -104,8 +106,31 @@ def make_splits(
         x_test=_rows(dataset.x_test, test).sub_(mean).div_(std),
         y_test=dataset.y_test[test],
         num_classes=dataset.num_classes,
-        noise_rate=realised_rate(clean[train], noisy[train]) if dataset.clean_labels else None,
+        noise_rate=realised_rate(clean[train], noisy[train]) if known else None,
     )
+
+
+def truth_known(dataset: Dataset, noise: NoiseSpec | str) -> bool:
+    """Return whether the true labels of the training part are known.
+
+    `given` takes labels as they come and calls none of them right, unless the data set has right ones beside its noisy
+    ones. Any other noise, `clean` included, says that the labels it starts from are right. A validation part of its
+    own is clean by its format, whatever the noise.
+    """
+    told_apart = dataset.clean_labels and "given" in dataset.label_sets
+    return told_apart or (dataset.clean_labels and NoiseSpec.parse(noise).kind != "given")
+
+
+def known_labels(dataset: Dataset, noise: NoiseSpec | str) -> frozenset[str]:
+    """Return the splits of which labels are known, and which can therefore be scored: of "valid_clean", "valid_noisy".
+
+    Sizes do not matter, and nothing is drawn.
+    """
+    noise = NoiseSpec.parse(noise)
+    clean = dataset.y_valid is not None or truth_known(dataset, noise)
+    own = dataset.y_valid_noisy is not None and bool((dataset.y_valid_noisy != UNKNOWN).any())
+    noisy = own or dataset.y_valid is None or noise.kind != "human"
+    return frozenset(name for name, known in (("valid_clean", clean), ("valid_noisy", noisy)) if known)
 
 
 def split_indices(dataset: Dataset, spec: DataSpec, split_seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,6 +164,7 @@ def _require_enough(spec: DataSpec, asked: str, size: int, there: int, part: str
 def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor, Tensor | None]:
     """Return the noisy labels of the whole training part, and of the data set's own validation part where it has one.
 
+    With `given` these are, of either part, its noisy labels where it has such, and else its labels as they come.
     Raises ConfigError for noise that the data set cannot have, DataError for human labels that are not there.
     """
     if not dataset.clean_labels and noise.kind != "given":
@@ -147,10 +173,12 @@ def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor,
             f"got noise {noise.label!r}; use noise 'given'"
         )
     if noise.kind in ("given", "human"):
+        noisy = _label_set(dataset, noise)
         if dataset.y_valid is None:
-            return _label_set(dataset, noise), None
-        unknown = torch.full_like(dataset.y_valid, UNKNOWN)
-        return _label_set(dataset, noise), unknown if dataset.y_valid_noisy is None else dataset.y_valid_noisy
+            return noisy, None
+        if dataset.y_valid_noisy is not None and (dataset.y_valid_noisy != UNKNOWN).any():
+            return noisy, dataset.y_valid_noisy
+        return noisy, dataset.y_valid if noise.kind == "given" else torch.full_like(dataset.y_valid, UNKNOWN)
     parts = [labels for labels in (dataset.y_train, dataset.y_valid) if labels is not None]
     generator = torch_generator("noise", seed)
     if noise.kind == "idn":
@@ -170,13 +198,8 @@ def _label_set(dataset: Dataset, noise: NoiseSpec) -> Tensor:
     name = noise.labels or noise.kind
     if name in dataset.label_sets:
         return dataset.label_sets[name]
-    if noise.kind == "given" and not dataset.clean_labels:
-        return dataset.y_train
     if noise.kind == "given":
-        raise ConfigError(
-            f"data set {dataset.name!r}: it comes with no noisy labels of its own; use noise 'clean', or save them "
-            "in its .npz file as y_train_noisy (without y_train, if the true labels are not known)"
-        )
+        return dataset.y_train
     have = ", ".join(sorted(set(dataset.label_sets) - {"given"})) or "none"
     raise DataError(dataset.label_note or f"data set {dataset.name!r}: no human labels {name!r}; it has {have}")
 

@@ -50,15 +50,16 @@ def split_classes(dataset: Dataset, k: int) -> Dataset:
 
     The first classes are cut into one part more where k is no multiple of their number. Labels that come with the
     data (human ones) are left out: nobody has said which part they mean.
-    Raises ConfigError unless C < k <= C times 100, for too few samples, and for data without clean labels.
+    Raises ConfigError unless C < k <= C times 100, for too few samples, and for data without clean labels or with noisy
+    ones beside them.
     """
     from sklearn.cluster import KMeans
 
     what, C = _name(dataset, "split", k), dataset.num_classes
     if not C < k <= 100 * C:
         raise ConfigError(f"{what}: got {k}, expected {C + 1} to {100 * C} classes")
-    if not dataset.clean_labels or dataset.x_valid is not None:
-        raise ConfigError(f"{what}: splitting needs clean labels and no validation part of its own")
+    if not dataset.clean_labels or dataset.x_valid is not None or "given" in dataset.label_sets:
+        raise ConfigError(f"{what}: splitting needs clean labels alone, and no validation part of its own")
     y_train, y_test = torch.empty_like(dataset.y_train), torch.empty_like(dataset.y_test)
     first = 0
     for c in range(C):

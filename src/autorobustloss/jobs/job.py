@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs.strict import known_fields
+from autorobustloss.jobs.strict import known_fields, plain
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.noise.spec import NoiseSpec
 from autorobustloss.training.protocol import Protocol
@@ -85,7 +85,8 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON types."""
-        return asdict(self)
+        spec: dict[str, Any] = plain(self)
+        return spec
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Job:

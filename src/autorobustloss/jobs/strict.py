@@ -1,12 +1,25 @@
-"""Reading stored dictionaries strictly."""
+"""Frozen specs as plain dictionaries, and stored dictionaries read strictly."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from autorobustloss.errors import ConfigError, unknown_name
+
+
+def plain(value: Any) -> Any:
+    """Return what `dataclasses.asdict` does, less fields of the metadata "added" that are at their default.
+
+    A field that is added later is marked so, and what was written before it came still compares equal.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {f.name: (f, getattr(value, f.name)) for f in fields(value)}
+        return {name: plain(v) for name, (f, v) in found.items() if not (f.metadata.get("added") and v == f.default)}
+    if isinstance(value, Mapping):
+        return {key: plain(v) for key, v in value.items()}
+    return type(value)(map(plain, value)) if isinstance(value, (list, tuple)) else value
 
 
 def known_fields(what: str, cls: type, values: Any) -> dict[str, Any]:

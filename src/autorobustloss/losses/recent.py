@@ -1,7 +1,8 @@
 """Losses published since 2021: asymmetric, active negative, ε-softmax, joint asymmetric, label-distributionally robust.
 
-Where authors choose hyper-parameters by data set, the default is their CIFAR-10 setting; where they choose by the
-true noise rate, which nobody knows in practice, the default is one of their settings, kept fixed, and says so.
+Where authors choose hyper-parameters by data set, the default is their CIFAR-10 setting (see `authors` for the others);
+where they choose by the true noise rate, which nobody knows in practice, the default is one of their settings, kept
+fixed, and says so.
 """
 
 from __future__ import annotations
@@ -134,7 +135,8 @@ class ActiveNegativeCE(LabelwiseLoss):
 
     (α, β), δ: MNIST (1, 1), 1e-6; CIFAR-10 (5, 5), 5e-5, the default; CIFAR-100 (10, 1), 5e-7; WebVision (20, 1), 5e-6.
     The published recipe trades weight decay for δ·‖w‖₁ over all weights. A loss does not see weights, so this class
-    leaves that term out: to follow the recipe, set weight decay to 0 and add the penalty in the training loop.
+    leaves that term out: to follow the recipe, set weight decay to 0 and add the penalty in the training loop, as
+    benchmarks here do for the method `anl_ce` and for any loss by `l1`, as in anl_ce(l1=5e-5).
     Source: Ye et al., Active Negative Loss Functions for Learning with Noisy Labels, NeurIPS 2023; values
     of the authors' code.
     Raises ConfigError for a negative weight, two zeros, or unless 0 < p_min <= 0.001.
@@ -278,8 +280,8 @@ class JointAsymmetricCE(LabelwiseLoss):
     """Joint asymmetric loss: ℓ = α·NCE + β·‖a·e_y − p‖²/C, an asymmetric mean square error as the passive part.
 
     The theory asks for a above a bound that rises with the noise rate (9 for ten classes and 80 % symmetric noise);
-    the authors take a from 10 to 40 by data set and noise, α = β = 1. a = 30 is our one default. Their runs also
-    put an L1 penalty on the weights, which is a matter of the training protocol (see `anl_ce`).
+    the authors take a from 10 to 40 by data set and noise. (α, β, a), δ: (1, 1, 30), 5e-5, the default, for few
+    classes, (5, 1, 20), 5e-6 for many; δ is that of an L1 penalty on the weights, a matter of training (see `anl_ce`).
     Source: Wang et al., Joint Asymmetric Loss for Learning with Noisy Labels, ICCV 2025, section 4.
     Raises ConfigError for a negative weight, two zeros, or unless a >= 1.
 

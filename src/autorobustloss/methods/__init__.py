@@ -2,6 +2,7 @@
 
 from autorobustloss.methods import forward, jocor, logitclip, tuned_ce  # noqa: F401  (each registers its procedure)
 from autorobustloss.methods.criterion import card_method, create_criterion, matched
+from autorobustloss.methods.published import values_used, with_published_values
 from autorobustloss.methods.registry import METHODS, Procedure, Setting
 from autorobustloss.methods.run import create_procedure, list_methods, run_method, train_networks
 from autorobustloss.methods.spec import MethodSpec
@@ -18,4 +19,6 @@ __all__ = [
     "matched",
     "run_method",
     "train_networks",
+    "values_used",
+    "with_published_values",
 ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses import TaylorLoss, create_loss
+from autorobustloss.losses import RobustLoss, TaylorLoss, create_loss
+from autorobustloss.losses.authors import PENALTY
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.zoo import Card
 
@@ -62,16 +61,36 @@ def card_method(card: Card) -> MethodSpec:
     return MethodSpec.of("taylor", **loss.hyperparameters())
 
 
+def penalty_of(spec: MethodSpec) -> float:
+    """Return δ of the L1 penalty δ·Σ|w| that a loss is trained with, 0 for none; ConfigError for none that can be.
+
+    >>> penalty_of(MethodSpec.parse("anl_ce(l1=5e-5)"))
+    5e-05
+    """
+    value = spec.options.get(PENALTY, 0.0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ConfigError(f"method {spec.label!r}: got l1={value!r}, expected a number of 0 or more")
+    return float(value)
+
+
+def bare_loss(spec: MethodSpec) -> RobustLoss:
+    """Return the loss of a spec by itself, without what any loss may be given beside its own hyper-parameters."""
+    return create_loss(spec.name, **{k: v for k, v in spec.options.items() if k not in ("match_scale", PENALTY)})
+
+
 def create_criterion(spec: MethodSpec, num_classes: int, device: torch.device | str = "cpu") -> nn.Module:
-    """Build the loss of a spec on a device. `match_scale=True` is understood for every loss, see `matched`.
+    """Build the loss of a spec on a device.
+
+    `match_scale=True` is understood for every loss, see `matched`; `l1` too, which is a penalty on weights, so that the
+    loss itself leaves it out (see `plain_loss`).
 
     >>> criterion = create_criterion(MethodSpec.parse("gce(q=0.5, match_scale=True)"), num_classes=10)
     >>> criterion.factor == matched(create_loss("gce", q=0.5), 10).factor
     True
     """
-    options: dict[str, Any] = spec.options
-    match_scale = options.pop("match_scale", False)
+    penalty_of(spec)
+    match_scale = spec.options.get("match_scale", False)
     if not isinstance(match_scale, bool):
         raise ConfigError(f"method {spec.label!r}: got match_scale={match_scale!r}, expected True or False")
-    loss = create_loss(spec.name, **options)
+    loss = bare_loss(spec)
     return (matched(loss, num_classes) if match_scale else loss).to(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import create_loss
-from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.methods.registry import METHODS, Informed, Procedure, Setting
 from autorobustloss.training import History, LossObjective, fit, logits
 
 CHECKPOINTS = ("loss", "accuracy", "last")
@@ -34,11 +34,10 @@ def forward_correction(oracle: bool = False, outlier_filter: bool = True, checkp
     if checkpoint not in CHECKPOINTS:
         raise ConfigError(f"method 'fw': got checkpoint={checkpoint!r}, expected one of {', '.join(CHECKPOINTS)}")
 
+    def told(setting: Setting) -> tuple[nn.ModuleList, History]:
+        return second_stage(setting, cast(Tensor, setting.noise_matrix))  # `Informed` has looked that it is there
+
     def run(setting: Setting) -> tuple[nn.ModuleList, History]:
-        if oracle:
-            if setting.noise_matrix is None:
-                raise ConfigError("method 'fw': oracle=True needs the true noise matrix, which these data do not have")
-            return second_stage(setting, setting.noise_matrix)
         network, first = first_stage(setting, checkpoint)
         if first.stopped == "diverged":
             return nn.ModuleList([network]), first
@@ -46,18 +45,20 @@ def forward_correction(oracle: bool = False, outlier_filter: bool = True, checkp
         networks, history = second_stage(setting, estimate_transition(eta, outlier_filter))
         return networks, replace(history, steps=first.steps + history.steps)
 
-    return run
+    if oracle:
+        unknown = "method 'fw': oracle=True needs the true noise matrix, which these data do not have"
+        return Informed(told, "noise_matrix", unknown)
+    unlabelled = (
+        f"method 'fw': checkpoint={checkpoint!r} needs noisy labels of the validation images, which these data do not "
+        "have; try checkpoint='last'"
+    )
+    return run if checkpoint == "last" else Informed(run, "valid_noisy", unlabelled)
 
 
 def first_stage(setting: Setting, checkpoint: str) -> tuple[nn.Module, History]:
     """Train with cross-entropy; return the network at the chosen epoch, and the curves."""
     splits, network = setting.splits, setting.network(1)
     known = splits.y_valid_noisy >= 0
-    if checkpoint != "last" and not known.any():
-        raise ConfigError(
-            f"method 'fw': checkpoint={checkpoint!r} needs noisy labels of the validation images, which these data do "
-            "not have; try checkpoint='last'"
-        )
     best = float("inf")
     kept: dict[str, Tensor] = {}
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.methods.registry import METHODS, Informed, Procedure, Setting
 from autorobustloss.training import History, Objective
 
 
@@ -29,12 +29,13 @@ def jocor(co_lambda: float = 0.9, forget_rate: float | None = None, ramp: int = 
         raise ConfigError(f"method 'jocor': got ramp={ramp!r}, expected at least 2 epochs")
 
     def run(setting: Setting) -> tuple[nn.ModuleList, History]:
-        rate = setting.splits.noise_rate if forget_rate is None else forget_rate
-        if rate is None:
-            raise ConfigError("method 'jocor': the noise rate of these data is not known; give forget_rate")
+        rate = forget_rate if forget_rate is not None else setting.splits.noise_rate or 0.0
         return setting.fit(JoCoR([setting.network(0), setting.network(1)], co_lambda, rate, ramp))
 
-    return run
+    unknown = (
+        "method 'jocor': the noise rate of these data is not known; give forget_rate, as in jocor(forget_rate=0.2)"
+    )
+    return run if forget_rate is not None else Informed(run, "noise_rate", unknown)
 
 
 class JoCoR(Objective):

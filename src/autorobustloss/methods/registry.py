@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from autorobustloss.methods.criterion import create_criterion
+from autorobustloss.errors import ConfigError
+from autorobustloss.methods.criterion import create_criterion, penalty_of
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
 from autorobustloss.registry import Registry
@@ -34,6 +35,16 @@ class Setting:
     noise_matrix: Tensor | None = None
     on_epoch: Callable[[History], None] | None = None
 
+    @property
+    def known(self) -> frozenset[str]:
+        """What is known of the labels: of "noise_rate", "noise_matrix" and "valid_noisy"."""
+        facts = {
+            "noise_rate": self.splits.noise_rate is not None,
+            "noise_matrix": self.noise_matrix is not None,
+            "valid_noisy": bool((self.splits.y_valid_noisy >= 0).any()),
+        }
+        return frozenset(name for name, is_known in facts.items() if is_known)
+
     def network(self, number: int = 0) -> nn.Module:
         """Build an untrained network; number 0 has the initial weights that every method gets under this seed."""
         seed = self.seed if number == 0 else derive_seed("network", self.seed, number)
@@ -58,6 +69,34 @@ METHODS: Registry[Procedure] = Registry("method")
 """Factories that take a procedure's hyper-parameters; a name that is not here is that of a loss."""
 
 
+@dataclass(frozen=True)
+class Informed:
+    """A procedure that needs something of `Setting.known`; otherwise: what to say where it is not."""
+
+    run: Procedure
+    needs: str
+    otherwise: str
+
+    def check(self, known: Container[str]) -> None:
+        """Raise ConfigError where what it needs is not among what is known."""
+        if self.needs not in known:
+            raise ConfigError(self.otherwise)
+
+    def __call__(self, setting: Setting) -> tuple[nn.ModuleList, History]:
+        """Check, and run."""
+        self.check(setting.known)
+        return self.run(setting)
+
+
 def plain_loss(spec: MethodSpec) -> Procedure:
-    """Return the procedure that minimises one loss in the standard loop."""
-    return lambda setting: setting.fit(LossObjective(setting.network(), setting.criterion(spec)))
+    """Return the procedure that minimises one loss in the standard loop.
+
+    `l1` among the hyper-parameters, which any loss may have, puts that penalty in place of the protocol's weight decay.
+    """
+    l1 = penalty_of(spec)
+
+    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+        protocol = setting.protocol.but(l1=l1, weight_decay=0.0) if l1 else setting.protocol
+        return setting.fit(LossObjective(setting.network(), setting.criterion(spec)), protocol)
+
+    return run

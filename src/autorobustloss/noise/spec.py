@@ -34,7 +34,8 @@ class NoiseSpec:
     matrix:FILE          any row-stochastic matrix `T[true, noisy]` from .json, .csv, .txt or .npy, or written out as
                          matrix:[[0.9,0.1],[0.2,0.8]]; the canonical text holds the numbers, not the file
     human:NAME           human labels of CIFAR-10N (aggre, random1, random2, random3, worse) or CIFAR-100N (noisy)
-    given                the noisy labels that a data set comes with
+    given                the labels as they come: a data set's noisy ones where it tells them apart, else its only ones,
+                         of which nobody knows how many are wrong
 
     >>> NoiseSpec.parse("sym:0.80")
     NoiseSpec(kind='sym', rate=0.8, legacy=False, labels='', matrix=())
@@ -79,6 +80,19 @@ class NoiseSpec:
         return ":".join(parts)
 
     @property
+    def words(self) -> str:
+        """What is done to the labels, in words.
+
+        >>> NoiseSpec.parse("sym:0.4").words, NoiseSpec.parse("human:worse").words
+        ('40 % symmetric noise', "human labels 'worse'")
+        """
+        kinds = {"sym": "symmetric noise", "pair": "pair flip", "map": "class-map noise", "idn": "instance noise"}
+        if self.kind in kinds:
+            return f"{100 * self.rate:g} % {kinds[self.kind]}"
+        plain = {"human": f"human labels {self.labels!r}", "matrix": f"noise {self.label}"}
+        return plain.get(self.kind, f"noise {self.kind!r}")
+
+    @property
     def label(self) -> str:
         """A short name for tables and file names: the text, with a digest in place of a matrix's numbers."""
         if self.kind != "matrix":
@@ -109,7 +123,7 @@ def clean() -> NoiseSpec:
 
 @NOISES.register("given")
 def given() -> NoiseSpec:
-    """The noisy labels that a data set comes with."""
+    """The labels as they come, noisy or not."""
     return NoiseSpec("given")
 
 

@@ -165,7 +165,7 @@ def _draw_history(
     if chance is not None:
         axes.axhline(chance, color="#BBBBBB", linewidth=1, label="chance")
     axes.set_xlabel("generation", fontsize=9)
-    axes.set_ylabel("fitness (accuracy on clean validation data)", fontsize=8)
+    axes.set_ylabel("fitness (validation accuracy)", fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     tidy(axes)

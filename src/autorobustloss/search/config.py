@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.jobs.job import Task
+from autorobustloss.jobs.strict import plain
+from autorobustloss.methods.published import with_published_values
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.fitness import FITNESS
 from autorobustloss.search.space import Space
 from autorobustloss.search.strategy import LEARNING_RATE_ADAPTATION_FROM, Strategy
+
+FITNESS_ON: Mapping[str, str] = {"clean": "valid_clean", "noisy": "valid_noisy"}
+"""The split of a job's result that a fitness on clean, or on noisy, validation labels is taken from."""
+RIVAL_VALUES = ("defaults", "authors")
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,9 @@ class SearchConfig:
     fitness: "accuracy" (the paper's), "odds" or "rank".
     rivals: methods trained beside each generation, on its tasks and noise; the fitness "rank" then ranks candidates
         among them too: what counts is to beat what there is, and a task where all candidates are poor costs them all.
+    rival_values: the losses' "defaults" on all data, or those of their "authors" for each data set's number of classes.
+    fitness_on: the validation labels that score a network, "clean" (the paper's) or "noisy": for data of which nobody
+        knows the right labels. Noise of a kind that a network cannot guess costs all candidates alike.
     finalists_seeds: fresh noise draws and initial weights on which the distribution's mean and the best candidate
         are scored again at the end; the better one is the learned loss.
     """
@@ -41,12 +51,18 @@ class SearchConfig:
     race: float = 1.0
     finalists_seeds: int = 2
     seed: int = 0
+    rival_values: str = field(default="defaults", metadata={"added": True})
+    fitness_on: str = field(default="clean", metadata={"added": True})
 
     def __post_init__(self) -> None:
         if not self.tasks:
             raise ConfigError("got no tasks, expected at least one data set, model and noise to search on")
         if self.fitness not in FITNESS:
             raise unknown_name("fitness", self.fitness, FITNESS)
+        if self.fitness_on not in FITNESS_ON:
+            raise unknown_name("fitness_on", self.fitness_on, FITNESS_ON)
+        if self.rival_values not in RIVAL_VALUES:
+            raise unknown_name("rival_values", self.rival_values, RIVAL_VALUES)
         if self.rivals and (self.fitness != "rank" or self.race < 1):
             raise ConfigError(
                 f"got rivals with fitness={self.fitness!r} and race={self.race}, expected fitness='rank' and no race: "
@@ -79,6 +95,16 @@ class SearchConfig:
         """Return whether CMA-ES adapts its learning rate, which pays only for long searches."""
         return self.evaluations >= LEARNING_RATE_ADAPTATION_FROM
 
+    @property
+    def scored_split(self) -> str:
+        """Return the split of a result that scores a candidate."""
+        return FITNESS_ON[self.fitness_on]
+
+    def trained(self, method: MethodSpec, task: Task, class_counts: Mapping[str, int]) -> MethodSpec:
+        """Return what is trained on a task: a candidate itself, a rival perhaps at its authors' values."""
+        name = task.dataset.name
+        return with_published_values(method, class_counts[name], name) if self.rival_values == "authors" else method
+
     def strategy(self) -> Strategy:
         """Return CMA-ES at its start."""
         mean = self.space.start(self.start)
@@ -86,4 +112,4 @@ class SearchConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""
-        return {**asdict(self), "rivals": [rival.label for rival in self.rivals]}
+        return {**plain(self), "rivals": [rival.label for rival in self.rivals]}

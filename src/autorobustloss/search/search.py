@@ -27,7 +27,7 @@ SPLIT_SEED = 0
 
 @dataclass(frozen=True)
 class Generation:
-    """What one generation gave. Accuracies are means over its tasks on clean validation data, in [0, 1].
+    """What one generation gave. Accuracies are means over its tasks on validation data, in [0, 1].
 
     theta, log_weight, log_power: the loss at the distribution's mean after it.
     """
@@ -112,7 +112,7 @@ def run_search(
         field, trainable = [*methods, *config.rivals], [*accepted, *(True for _ in config.rivals)]
         expected = sum(race_sizes(trainable.count(True), len(tasks), config.race))
         reporter.on_generation_start(number, expected, accepted.count(False))
-        scores, trained = _race(field, trainable, tasks, draws, config.race, store, executor, reporter)
+        scores, trained = _race(config, field, trainable, tasks, draws, class_counts, store, executor, reporter)
         strategy.tell(points, by_stage(scores, FITNESS[config.fitness])[: len(points)])
         scores = scores[: len(points)]
         accuracies = mean_accuracy(scores)
@@ -151,11 +151,12 @@ def race_sizes(candidates: int, tasks: int, race: float) -> list[int]:
 
 
 def _race(
+    config: SearchConfig,
     methods: Sequence[MethodSpec],
     accepted: Sequence[bool],
     tasks: Sequence[Task],
     draws: tuple[int, int],
-    race: float,
+    class_counts: Mapping[str, int],
     store: Store,
     executor: Executor,
     reporter: Reporter,
@@ -167,13 +168,17 @@ def _race(
     """
     scores: list[list[float] | None] = [[] if ok else None for ok in accepted]
     running = [i for i, ok in enumerate(accepted) if ok]
-    trained = 0
+    split, race, trained = config.scored_split, config.race, 0
     for stage in [tasks] if race == 1 else [[task] for task in tasks]:
-        jobs = [Job(task, methods[i], SPLIT_SEED, *draws, evaluate=("valid_clean",)) for i in running for task in stage]
+        jobs = [
+            Job(task, config.trained(methods[i], task, class_counts), SPLIT_SEED, *draws, evaluate=(split,))
+            for i in running
+            for task in stage
+        ]
         results = iter(evaluate(jobs, store, executor, reporter.on_result))
         trained += len(jobs)
         for i in running:
-            new = _scores([next(results) for _ in stage])
+            new = _scores([next(results) for _ in stage], split)
             scores[i] = None if new is None else [*(scores[i] or []), *new]
         alive = {i: float(np.mean(score)) for i in running if (score := scores[i]) is not None}
         running = sorted(sorted(alive, key=lambda i: -alive[i])[: math.ceil(race * len(alive))])
@@ -193,7 +198,7 @@ def rescore(
     alive = {o: m for o, m in candidates.items() if not _rejected(m, config.tasks, class_counts)}
     draws = [generation_seeds(config.seed, -1 - i) for i in range(config.finalists_seeds)]
     jobs = [
-        Job(task, method, SPLIT_SEED, noise_seed, seed, evaluate=("valid_clean",))
+        Job(task, method, SPLIT_SEED, noise_seed, seed, evaluate=(config.scored_split,))
         for method in alive.values()
         for task in config.tasks
         for noise_seed, seed in draws
@@ -205,7 +210,7 @@ def rescore(
         if origin not in alive:
             finalists.append(Finalist(origin, method, None))
             continue
-        scores = [_scores([next(results) for _ in draws]) for _ in config.tasks]
+        scores = [_scores([next(results) for _ in draws], config.scored_split) for _ in config.tasks]
         per_task = tuple(float(np.mean(s)) for s in scores if s is not None)
         whole = len(per_task) == len(config.tasks)
         finalists.append(Finalist(origin, method, float(np.mean(per_task)) if whole else None, per_task))
@@ -235,9 +240,9 @@ def _rejected(method: MethodSpec, tasks: Sequence[Task], class_counts: Mapping[s
     return not screen(TaylorLoss(**method.options), counts).ok
 
 
-def _scores(results: Sequence[Result]) -> list[float] | None:
+def _scores(results: Sequence[Result], split: str) -> list[float] | None:
     """Return the score of each result, or None if any network diverged."""
-    scores = [score(r) for r in results]
+    scores = [score(r, split) for r in results]
     return None if any(s is None for s in scores) else [s for s in scores if s is not None]
 
 

@@ -218,6 +218,8 @@ class _Cohort:
             return hard_loss(logits, y, self.losses.coefficients(c)).mean(), (logits, new)
 
         gradients, (loss, (logits, new)) = grad_and_value(objective, has_aux=True)(weights)
+        if self.protocol.l1:
+            gradients = {name: g + self.protocol.l1 * weights[name].sign() for name, g in gradients.items()}
         if self.protocol.clip_norm:
             factor = (self.protocol.clip_norm / (_norm(gradients) + 1e-6)).clamp_max(1.0)
             gradients = {name: g * factor for name, g in gradients.items()}

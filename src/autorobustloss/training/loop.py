@@ -17,7 +17,7 @@ from autorobustloss.training.backprop import create_backprop
 from autorobustloss.training.evaluation import accuracies, labelled_splits
 from autorobustloss.training.history import SPLITS, History
 from autorobustloss.training.objective import Objective
-from autorobustloss.training.optimisers import clip_norm_, create_optimiser, learning_rate, momentum
+from autorobustloss.training.optimisers import add_penalty_, clip_norm_, create_optimiser, learning_rate, momentum
 from autorobustloss.training.protocol import Protocol
 from autorobustloss.training.smoothing import create_smoothing
 
@@ -123,6 +123,8 @@ class _Run:
             if self.augment is not None:
                 x = self.augment(x, self.crops)
             loss, logits, gradients = self.backprop(x, y, epoch)
+            if self.protocol.l1:
+                add_penalty_(gradients, self.parameters, self.protocol.l1)
             if self.protocol.clip_norm:
                 clip_norm_(gradients, self.protocol.clip_norm)
             self.optimiser.step(gradients, rate, mass)

@@ -95,6 +95,11 @@ def create_optimiser(parameters: Sequence[Tensor], protocol: Protocol) -> SGD | 
     return (SGD if protocol.optimizer == "sgd" else Adam)(parameters, protocol)
 
 
+def add_penalty_(gradients: Sequence[Tensor], parameters: Sequence[Tensor], l1: float) -> None:
+    """Add the gradient of l1·Σ|w| to gradients in place: l1·sign(w), 0 where a weight is 0."""
+    torch._foreach_add_(list(gradients), torch._foreach_sign([p.detach() for p in parameters]), alpha=l1)
+
+
 def clip_norm_(gradients: Sequence[Tensor], largest: float) -> None:
     """Scale gradients in place so that their joint Euclidean norm is at most `largest`; no synchronisation."""
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from autorobustloss.errors import ConfigError, unknown_name
@@ -22,6 +22,8 @@ class Protocol:
     schedule: "constant"; "cosine" to 0 over all epochs; "steps": × gamma at each milestone (epochs), gamma being one
         factor or one for each; "linear": constant up to the first milestone, then linearly to 0 at the end.
     late_momentum: the momentum from the first milestone on, None to keep it.
+    l1: δ of a penalty δ·Σ|w| over all weights, added to the loss; its gradient δ·sign(w) is there before clipping. It
+        takes the place of weight decay where authors ask for it, but sets no other field. 0 for none.
     clip_norm: largest gradient norm, 0 for none. lookahead: (k, alpha) of the Lookahead optimizer, () for none.
     average: decay of an exponential moving average of the weights, evaluated in their place; 0 for none.
         Lookahead's slow weights are evaluated in place of the fast ones, too.
@@ -51,6 +53,7 @@ class Protocol:
     precision: str = "float32"
     evaluate_every: int = 1
     patience_at_chance: int = 0
+    l1: float = field(default=0.0, metadata={"added": True})
 
     def __post_init__(self) -> None:
         _choice("optimizer", self.optimizer, OPTIMIZERS)
@@ -67,7 +70,7 @@ class Protocol:
         for name in ("momentum", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected a number in [0, 1)")
-        for name in ("weight_decay", "clip_norm", "patience_at_chance"):
+        for name in ("weight_decay", "clip_norm", "patience_at_chance", "l1"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected 0 or more")
         self._check_milestones()

@@ -1,0 +1,63 @@
+"""Methods that go by two names and train alike: a comparison counts them once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from autorobustloss.errors import ARLError
+from autorobustloss.methods.criterion import create_criterion, penalty_of
+from autorobustloss.methods.registry import METHODS
+from autorobustloss.methods.spec import MethodSpec
+
+CLASSES = (10, 26)
+"""Losses are compared at these numbers of classes."""
+
+
+def firsts_alike(methods: Iterable[MethodSpec]) -> dict[MethodSpec, MethodSpec]:
+    """Return for each method the first that trains as it does, often itself.
+
+    Two losses train alike where their gradients are equal, to rounding, as those of `gce` and `gce_truncated` are: the
+    latter takes a constant off. Procedures are compared by name and hyper-parameters only.
+
+    >>> gce, truncated, ce = (MethodSpec.of(name) for name in ("gce", "gce_truncated", "ce"))
+    >>> firsts_alike([gce, truncated, ce])[truncated].name
+    'gce'
+    """
+    firsts: list[MethodSpec] = []
+    found: dict[MethodSpec, MethodSpec] = {}
+    for method in methods:
+        if method not in found:
+            found[method] = next((first for first in firsts if _alike(first, method)), method)
+            if found[method] == method:
+                firsts.append(method)
+    return found
+
+
+def _alike(a: MethodSpec, b: MethodSpec) -> bool:
+    one, other = _gradients(a), _gradients(b)
+    if one is None or other is None or penalty_of(a) != penalty_of(b):
+        return False
+    return all(torch.allclose(x, y, rtol=1e-9, atol=1e-12) for x, y in zip(one, other))
+
+
+@functools.lru_cache(maxsize=1000)
+def _gradients(method: MethodSpec) -> tuple[Tensor, ...] | None:
+    """Return a loss's gradients at random logits; None for a procedure, and for a loss that has none there."""
+    if method.name in METHODS:
+        return None
+    found = []
+    for classes in CLASSES:
+        generator = torch.Generator().manual_seed(classes)
+        logits = 3 * torch.randn(32, classes, generator=generator, dtype=torch.float64)
+        labels = torch.randint(classes, (32,), generator=generator)
+        logits.requires_grad_()
+        try:
+            (gradient,) = torch.autograd.grad(create_criterion(method, classes)(logits, labels), logits)
+        except ARLError:
+            return None
+        found.append(gradient)
+    return tuple(found)
