@@ -1,11 +1,14 @@
 """Settings for all tests."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+from autorobustloss.errors import ARLError
 
 settings.register_profile("project", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("project")
@@ -25,6 +28,21 @@ def real_dir():
     if not folder:
         pytest.skip("set ARL_DATA_DIR to a folder with mnist.npz and others to run this")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def fine_or_named():
+    """Return a context manager: what fails in it must be an error of this library that says a text, such as a path."""
+
+    @contextlib.contextmanager
+    def within(text):
+        try:
+            yield
+        except ARLError as error:
+            if str(text) not in str(error):
+                pytest.fail(f"the error says nothing of {text}: {error}")
+
+    return within
 
 
 @pytest.fixture(scope="session")

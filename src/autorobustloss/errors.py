@@ -30,6 +30,10 @@ class DataError(ARLError, ValueError):
     """A data file is missing, truncated, mislabelled or mis-shaped; the message names it and the remedy."""
 
 
+class DataWarning(UserWarning):
+    """A data set that can be meant, but probably is not; the message says what differs and what to do."""
+
+
 class CardError(ARLError, ValueError):
     """A loss card is broken, tampered with, or of a version this library does not read."""
 
@@ -57,6 +61,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     "unknown loss 'gec'; did you mean 'gce'? Known: ce, gce"
     """
     names = sorted(known)
+    name = name if len(name) <= 100 else name[:97] + "..."
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -89,14 +88,20 @@ def parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
     >>> parse_call("model", "vgg11(width=0.25)")
     ('vgg11', {'width': 0.25})
     """
-    match = re.fullmatch(r"\s*([^\s()]+)\s*(?:\((.*)\))?\s*", text, flags=re.DOTALL)
-    if match is None:
-        raise ConfigError(f"got {kind} {text!r}, expected name or name(key=value, …)")
-    name, inside = match.groups()
+    name, bracket, rest = text.strip().partition("(")
+    name = name.rstrip()
+    if not name or ")" in name or len(name.split()) > 1 or (bracket and not rest.endswith(")")):
+        raise ConfigError(f"got {kind} {text!r:.200}, expected name or name(key=value, …)")
     try:
-        call = ast.parse(f"f({inside or ''})", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
+        call = ast.parse(f"f({rest.removesuffix(')')})", mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError("brackets do not match")
+        keys = [keyword.arg for keyword in call.keywords]
+        if call.args or None in keys:
             raise ValueError("hyper-parameters are given by name")
+        if len(set(keys)) < len(keys):
+            raise ValueError("a hyper-parameter is given twice")
         return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError) as error:
-        raise ConfigError(f"got {kind} {text!r}: {error}; expected name(key=value, …)") from None
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        reason = str(error) or "nested too deep"
+        raise ConfigError(f"got {kind} {text!r:.200}: {reason:.200}; expected name(key=value, …)") from None

@@ -169,3 +169,29 @@ def test_worse_labels_are_those_of_the_real_images() -> None:
     splits = make_splits(data, DataSpec("cifar10", train_size=20_000, valid_size=5_000), "human:worse")
     assert splits.noise_rate == pytest.approx(0.402, abs=0.01)
     assert (splits.y_train != splits.y_train_clean).double().mean() == pytest.approx(splits.noise_rate)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda path: torch.save({0: CLEAN, "clean_label": CLEAN, (1, 2): 3}, path),
+        lambda path: torch.save({key: [[1], [2, 3]] for key in label_sets()}, path),
+        lambda path: torch.save({key: torch.zeros(COUNT, requires_grad=True) for key in label_sets()}, path),
+        lambda path: torch.save({key: torch.zeros(COUNT, device="meta") for key in label_sets()}, path),
+        lambda path: torch.save(dict.fromkeys(label_sets()), path),
+        lambda path: torch.save({key: {} for key in label_sets()}, path),
+        lambda path: path.write_bytes(b"\x80\x04" + b"(" * 9999),
+        lambda path: path.write_bytes(b"PK\x03\x04" + bytes(99)),
+        lambda path: torch.save(label_sets(), path) or path.write_bytes(path.read_bytes()[:-400]),
+        lambda path: path.mkdir(),
+    ],
+)
+def test_contents_of_any_type_are_named(tmp_path: Path, content) -> None:
+    path = tmp_path / "CIFAR-10_human.pt"
+    content(path)
+    cifar(tmp_path)
+    data = load_dataset("cifar10", data_dir=tmp_path)
+    with pytest.raises(DataError) as caught:
+        make_splits(data, DataSpec("cifar10"), "human:worse")
+    assert path.name in str(caught.value)
+    assert len(str(caught.value)) < 1000

@@ -322,3 +322,42 @@ def test_a_process_killed_while_it_writes_loses_nothing_that_was_put(tmp_path):
     assert len(put) > 3
     with Store(path) as store:
         assert len(list(store.items())) == len(store)
+
+
+@pytest.mark.parametrize("value", [None, 7, 1.5, b"\xff\0", b"{}", "[" * 9000, "NaN", "9" * 9000, '{"key": 1}'])
+@pytest.mark.parametrize("column", ["result", "job", "key"])
+def test_values_of_any_type_are_an_error_that_names_the_store(tmp_path, column, value):
+    path = tmp_path / "store.sqlite"
+    filled(path, 1)
+    with sqlite3.connect(path) as database:
+        database.executescript(
+            "CREATE TABLE loose (key, training_version INTEGER, job, result, created);"
+            "INSERT INTO loose SELECT * FROM results; DROP TABLE results; ALTER TABLE loose RENAME TO results;"
+        )
+        database.execute(f"UPDATE results SET {column} = ?", (value,))
+    with Store(path) as store, pytest.raises(StoreError) as caught:
+        list(store.items())
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "CREATE VIEW loop AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT * FROM n",
+        "CREATE TRIGGER gone AFTER INSERT ON results BEGIN DELETE FROM results; END",
+        "DROP TABLE results",
+        "ALTER TABLE results RENAME TO others",
+    ],
+)
+def test_a_store_with_another_schema_is_refused(tmp_path, code):
+    path = tmp_path / "store.sqlite"
+    filled(path, 1)
+    with sqlite3.connect(path) as database:
+        database.execute(code)
+    with pytest.raises(StoreError, match=r"store\.sqlite"), Store(path) as store:
+        list(store.items())
+
+
+def test_a_path_with_a_zero_character():
+    with pytest.raises(StoreError, match="cannot open the store"):
+        Store("a\0b/store.sqlite")

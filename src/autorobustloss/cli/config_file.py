@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from autorobustloss.errors import ConfigError
+from autorobustloss.reading import read_text, reading
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -39,12 +41,10 @@ def expand(arguments: Sequence[str]) -> list[str]:
 
 def read_flags(file: Path) -> list[str]:
     """Return the flags that a TOML file stands for."""
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}; expected a TOML file of flags") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not TOML: {error}") from None
+    remedy = "expected a TOML file of flags"
+    text = read_text(file, remedy, ConfigError)
+    with reading(file, "is not TOML", remedy, ConfigError):
+        table = tomllib.loads(text)
     flags: list[str] = []
     for key, value in table.items():
         flag = "--" + key.replace("_", "-")
@@ -60,4 +60,4 @@ def _text(file: Path, key: str, value: Any) -> str:
         return ",".join(_text(file, key, v) for v in value)
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         return str(value)
-    raise ConfigError(f"{file}: got {key} = {value!r}, expected a number, a text, true, or a list of them")
+    raise ConfigError(f"{file}: got {key} = {reprlib.repr(value)}, expected a number, a text, true, or a list of them")

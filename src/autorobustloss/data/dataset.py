@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autorobustloss.data.ranges import as_stored
 from autorobustloss.errors import DataError
 
 UNKNOWN = -1
@@ -73,26 +74,28 @@ def build_dataset(
     """Check arrays and build a Dataset; every DataError starts with `source` and says what to do.
 
     Images may be (N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3 (where both fit, channels are last, the
-    Keras convention); tables (N, F). Integers from 0 to 255 are kept as uint8, everything else becomes float32.
-    Labels are integers from 0 to C - 1, each of which occurs in y_train.
+    Keras convention); tables (N, F). Integers from 0 to 255 are kept as uint8, everything else becomes float32 (see
+    `as_stored`). Labels are integers from 0 to C - 1, each of which occurs in y_train.
     """
     source = source or f"data set {name!r}"
     parts = {"train": (x_train, y_train), "test": (x_test, y_test)}
     if x_valid is not None and y_valid is not None:
         parts["valid"] = (x_valid, y_valid)
-    x = {part: _inputs(np.asarray(values), source, f"x_{part}") for part, (values, _) in parts.items()}
+    inputs = {f"x_{part}": _inputs(np.asarray(values), source, f"x_{part}") for part, (values, _) in parts.items()}
+    for part, samples in inputs.items():
+        if samples.shape[1:] != inputs["x_train"].shape[1:]:
+            raise DataError(
+                f"{source}: samples of {part} have shape {samples.shape[1:]}, "
+                f"those of x_train {inputs['x_train'].shape[1:]}; expected the same"
+            )
+    stored = as_stored(inputs, source)
+    x = {part: torch.from_numpy(stored[f"x_{part}"]) for part in parts}
     y = {f"y_{part}": _labels(np.asarray(v), source, f"y_{part}", len(x[part])) for part, (_, v) in parts.items()}
     if y_valid_noisy is not None and "valid" in x:
         values = np.asarray(y_valid_noisy)
         y["y_valid_noisy"] = _labels(values, source, "y_valid_noisy", len(x["valid"]), lowest=UNKNOWN)
     if y_train_noisy is not None:
         y["y_train_noisy"] = _labels(np.asarray(y_train_noisy), source, "y_train_noisy", len(x["train"]))
-    for part, images in x.items():
-        if images.shape[1:] != x["train"].shape[1:]:
-            raise DataError(
-                f"{source}: samples of x_{part} have shape {tuple(images.shape[1:])}, "
-                f"those of x_train {tuple(x['train'].shape[1:])}; expected the same"
-            )
     num_classes = _class_count(y, source)
     if classes and len(classes) != num_classes:
         raise DataError(f"{source}: got {len(classes)} class names for {num_classes} classes")
@@ -123,8 +126,8 @@ def fingerprint_of(arrays: Mapping[str, Tensor], clean_labels: bool = True) -> s
     return digest.hexdigest()
 
 
-def _inputs(x: np.ndarray, source: str, key: str) -> Tensor:
-    """Bring images to (N, C, H, W) and tables to (N, F), as uint8 or float32 in memory of their own."""
+def _inputs(x: np.ndarray, source: str, key: str) -> np.ndarray:
+    """Bring images to (N, C, H, W) and tables to (N, F), all finite."""
     if x.dtype.kind not in "buif":
         raise DataError(f"{source}: {key} holds {x.dtype}, expected numbers; save it with a numeric dtype")
     if x.ndim not in (2, 3, 4) or 0 in x.shape:
@@ -149,10 +152,7 @@ def _inputs(x: np.ndarray, source: str, key: str) -> Tensor:
                 f"{source}: {key} has NaN or infinite values in {int((~finite).sum())} samples, first in sample "
                 f"{int((~finite).argmax())}; drop those samples or fill the values in"
             )
-    elif x.dtype != np.uint8 and x.min() >= 0 and x.max() <= 255:
-        x = x.astype(np.uint8)
-    dtype = np.uint8 if x.dtype == np.uint8 else np.float32
-    return torch.from_numpy(np.array(x, dtype=dtype, order="C"))
+    return x
 
 
 def _labels(y: np.ndarray, source: str, key: str, expected: int, lowest: int = 0) -> Tensor:

@@ -5,7 +5,6 @@ Source: Wei et al., Learning with Noisy Labels Revisited, ICLR 2022 (CC BY-NC 4.
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ from torch import Tensor
 from autorobustloss.data.dataset import Dataset
 from autorobustloss.data.npz import read_npz
 from autorobustloss.errors import DataError
+from autorobustloss.reading import AGAIN, reading
 
 HUMAN_FILES: Mapping[str, tuple[str, str]] = {
     "cifar10": ("cifar10n.npz", "CIFAR-10_human.pt"),
@@ -61,11 +61,13 @@ def read_human_labels(path: Path, dataset: Dataset) -> dict[str, Tensor]:
     Raises DataError where the file is broken, a vector is missing or does not fit, or the file's clean labels are
     not the training labels of `dataset`: then its images are others, or in another order.
     """
-    arrays = read_npz(path) if path.suffix == ".npz" else _read_pt(path)
     keys = HUMAN_KEYS[dataset.name]
-    missing = [key for key in (CLEAN_KEY, *keys.values()) if key not in arrays]
+    wanted = (CLEAN_KEY, *keys.values())
+    arrays = read_npz(path, wanted) if path.suffix == ".npz" else _read_pt(path)
+    missing = [key for key in wanted if key not in arrays]
     if missing:
-        raise DataError(f"{path}: no {', '.join(missing)} among {', '.join(sorted(arrays)) or 'none'}")
+        have = ", ".join(sorted(map(str, arrays))) or "none"
+        raise DataError(f"{path}: no {', '.join(missing)} among {have:.300}; {AGAIN}")
     vectors = {name: _vector(path, key, arrays[key], dataset) for name, key in keys.items()}
     differing = int((_vector(path, CLEAN_KEY, arrays[CLEAN_KEY], dataset) != dataset.y_train).sum())
     if differing:
@@ -78,7 +80,8 @@ def read_human_labels(path: Path, dataset: Dataset) -> dict[str, Tensor]:
 
 
 def _vector(path: Path, key: str, values: Any, dataset: Dataset) -> Tensor:
-    labels = np.asarray(values)
+    with reading(path, f"{key} is no array", AGAIN):
+        labels = np.asarray(values)
     expected = len(dataset.y_train)
     if labels.shape != (expected,) or labels.dtype.kind not in "iu":
         raise DataError(f"{path}: {key} is {labels.dtype} of shape {labels.shape}, expected {expected} integers")
@@ -91,17 +94,15 @@ def _vector(path: Path, key: str, values: Any, dataset: Dataset) -> Tensor:
 
 def _read_pt(path: Path) -> dict[str, Any]:
     """Read a published .pt file, a dictionary of NumPy arrays, without running code from it."""
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(_array_globals()):
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, AttributeError) as error:
-        npz = next(npz for npz, pt in HUMAN_FILES.values() if pt == path.name)
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path}: cannot be read as a dictionary of label arrays ({reason:.120}); "
-            f"download it again, or save its arrays with np.savez as {path.with_name(npz)}"
-        ) from None
+    npz = next(npz for npz, pt in HUMAN_FILES.values() if pt == path.name)
+    remedy = f"download it again, or save its arrays with np.savez as {path.with_name(npz)}"
+    with (
+        reading(path, "cannot be read as a dictionary of label arrays", remedy),
+        warnings.catch_warnings(),
+        torch.serialization.safe_globals(_array_globals()),
+    ):
+        warnings.simplefilter("ignore")
+        content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, expected a dictionary of label arrays")
     return content

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from autorobustloss.data import bundled, vision  # noqa: F401  (they register their data sets)
 from autorobustloss.data.dataset import Dataset
-from autorobustloss.data.folders import Progress, is_image_folder, load_folder
+from autorobustloss.data.folders import is_image_folder, load_folder
 from autorobustloss.data.human import with_human_labels
 from autorobustloss.data.names import DataName
 from autorobustloss.data.npz import load_npz
+from autorobustloss.data.pictures import Progress
 from autorobustloss.data.registry import DATASETS
 from autorobustloss.data.views import VIEWS
 from autorobustloss.errors import ConfigError, DataError
@@ -21,7 +22,8 @@ DATA_DIR_VARIABLE = "ARL_DATA_DIR"
 
 def resolve_data_dir(data_dir: Path | str | None = None) -> Path:
     """Return `data_dir`, else the environment variable ARL_DATA_DIR, else the folder `data` here."""
-    return Path(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data").expanduser()
+    # os.path's functions leave what is no user and no path as it is, where Path's raise.
+    return Path(os.path.expanduser(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data"))
 
 
 def is_own(name: str, dataset: Dataset) -> bool:
@@ -68,21 +70,21 @@ def load_dataset(
 def _load_base(name: DataName, data_dir: Path, download: bool, progress: Progress | None) -> Dataset:
     size = name.option("size")
     registered = name.base in DATASETS
-    path = Path(name.base).expanduser()
+    path = Path(os.path.expanduser(name.base))
     folder = next((p for p in (path, data_dir / name.base) if not registered and is_image_folder(p)), None)
     file = path if path.suffix == ".npz" else data_dir / f"{name.base}.npz"
-    if size and folder is None and (registered or file.is_file()):
+    if size and folder is None and (registered or os.path.isfile(file)):
         raise ConfigError(f"data set {str(name)!r}: size is for image folders, and {name.base} is none")
     if registered:
         return with_human_labels(DATASETS.create(name.base, data_dir, download), data_dir)
-    if file.is_file() or path.suffix == ".npz":
+    if os.path.isfile(file) or path.suffix == ".npz":
         return with_human_labels(load_npz(file), file.parent)
     if folder is not None:
         return load_folder(folder, size, progress=progress)
     near = difflib.get_close_matches(name.base.lower(), list(DATASETS), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise DataError(
-        f"data set {name.base!r}: {hint}It is no registered name ({', '.join(DATASETS)}), no .npz file or image folder "
-        f"of that path, and neither {file} nor {data_dir / name.base}{os.sep} is there; "
+        f"data set {name.base!r:.200}: {hint}It is no registered name ({', '.join(DATASETS)}), no .npz file or image "
+        f"folder of that path, and neither {file} nor {data_dir / name.base}{os.sep} is there; "
         f"check the path, or set the data directory (--data-dir, or {DATA_DIR_VARIABLE})"
     )

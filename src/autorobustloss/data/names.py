@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from autorobustloss.errors import ConfigError, unknown_name
@@ -31,17 +30,26 @@ class DataName:
     @classmethod
     def parse(cls, text: str) -> DataName:
         """Read `name` or `name[option=number,…]`; ConfigError for anything else."""
-        match = re.fullmatch(r"\s*(.+?)\s*(?:\[([^\[\]]*=[^\[\]]*)\])?\s*", text, flags=re.DOTALL)
-        if match is None:
-            raise ConfigError(f"got data set name {text!r}, expected name or name[option=number], as in mnist[merge=3]")
-        base, inside = match.groups()
+        base, inside = text.strip(), ""
+        before, bracket, rest = base.rpartition("[")
+        # A bracket without "=" belongs to a file's name.
+        if bracket and rest.endswith("]") and "=" in rest and "]" not in rest[:-1] and before.strip():
+            base, inside = before.rstrip(), rest[:-1]
+        if not base:
+            raise ConfigError(
+                f"got data set name {text!r:.200}, expected name or name[option=number], as in mnist[merge=3]"
+            )
         options: dict[str, int] = {}
         for part in inside.split(",") if inside else ():
             key, _, value = (piece.strip() for piece in part.partition("="))
             if key not in OPTIONS:
                 raise unknown_name(f"option of data set {base!r}", key, OPTIONS)
-            if not re.fullmatch(r"[1-9][0-9]*", value):
-                raise ConfigError(f"data set {text!r}: got {key}={value!r}, expected a positive whole number")
+            if not (value.isascii() and value.isdigit() and value[0] != "0" and len(value) < 10):
+                raise ConfigError(
+                    f"data set {text!r:.200}: got {key}={value!r:.40}, expected a positive whole number below 10⁹"
+                )
+            if key in options:
+                raise ConfigError(f"data set {text!r:.200}: got {key} twice, expected it once")
             options[key] = int(value)
         return cls(base, tuple(sorted(options.items())))
 

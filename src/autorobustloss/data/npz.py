@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from autorobustloss.data.dataset import Dataset, build_dataset
 from autorobustloss.errors import DataError
+from autorobustloss.reading import AGAIN, read_npy, reading, require_memory
 
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL = ("x_valid", "y_valid", "y_valid_noisy", "y_train_noisy")
+ENCRYPTED = 0x1
+"""The flag of a zip member that needs a password."""
 
 
 def load_npz(path: Path | str, name: str = "") -> Dataset:
@@ -25,14 +28,14 @@ def load_npz(path: Path | str, name: str = "") -> Dataset:
     Raises DataError, naming the file and the remedy, for anything else.
     """
     path = Path(path)
-    arrays = read_npz(path)
+    arrays = read_npz(path, (*REQUIRED, *OPTIONAL))
     clean = "y_train" in arrays
     if not clean and "y_train_noisy" in arrays:
         arrays["y_train"] = arrays.pop("y_train_noisy")
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
         raise DataError(
-            f"{path}: no array {', '.join(missing)} among {', '.join(sorted(arrays)) or 'none'}; "
+            f"{path}: no array {', '.join(missing)} among {', '.join(npz_keys(path)) or 'none':.300}; "
             "expected np.savez(FILE, x_train=…, y_train=…, x_test=…, y_test=…)"
         )
     if ("x_valid" in arrays) != ("y_valid" in arrays) or ("y_valid_noisy" in arrays and "y_valid" not in arrays):
@@ -49,24 +52,53 @@ def load_npz(path: Path | str, name: str = "") -> Dataset:
     )
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz file; DataError where it is missing, broken or holds pickled objects."""
-    if not path.is_file():
+def read_npz(path: Path, wanted: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return those of the wanted arrays that an .npz file has; its other members are not looked at.
+
+    Raises DataError where the file is missing, damaged, protected, packed in a way that np.savez does not pack, or
+    holds pickled objects. What an array claims to need is checked against what is there before it is unpacked.
+    """
+    if not os.path.isfile(path):
         raise DataError(f"{path}: no such file")
-    try:
-        if not zipfile.is_zipfile(path):
+    with reading(path, "damaged", AGAIN), open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
             raise DataError(f"{path}: not an .npz file, or cut short; write it again with np.savez")
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise DataError(f"{path}: damaged ({error}); copy or download it again") from None
-    except ValueError as error:
-        if "pickle" in str(error):
+        with zipfile.ZipFile(file) as archive:
+            members = _members(path, archive, set(wanted))
+            # Twice, since what is unpacked is checked and cast into memory of its own.
+            unpacked = 2 * sum(info.file_size for info in members.values())
+            require_memory(path, unpacked, "save fewer samples, or smaller ones")
+            return {key: _read_member(path, archive, info) for key, info in members.items()}
+
+
+def npz_keys(path: Path) -> list[str]:
+    """Return the names of the arrays in an .npz file, sorted."""
+    with reading(path, "damaged", AGAIN), zipfile.ZipFile(path) as archive:
+        return sorted({name.removesuffix(".npy") for name in archive.namelist()})
+
+
+def _members(path: Path, archive: zipfile.ZipFile, wanted: set[str]) -> dict[str, zipfile.ZipInfo]:
+    found: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        key = info.filename.removesuffix(".npy")
+        if key not in wanted or key == info.filename:
+            continue
+        if key in found:
+            raise DataError(f"{path}: holds two arrays {key}, expected one; write it again with np.savez")
+        if info.flag_bits & ENCRYPTED:
+            raise DataError(f"{path}: {key} is protected with a password; write it again with np.savez, without one")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(
-                f"{path}: holds pickled objects, which are never loaded since that can run code; "
-                "save plain numeric arrays (no lists of unequal length, no dtype=object)"
-            ) from None
-        raise DataError(f"{path}: damaged ({error}); copy or download it again") from None
+                f"{path}: {key} is packed with zip method {info.compress_type}, expected none or deflate; "
+                "write it again with np.savez or np.savez_compressed"
+            )
+        found[key] = info
+    return found
+
+
+def _read_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(info) as file:
+        return read_npy(path, file, info.file_size)
 
 
 def save_npz(dataset: Dataset, path: Path | str) -> None:

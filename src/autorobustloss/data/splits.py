@@ -96,14 +96,22 @@ def make_splits(
     if dataset.x_valid is not None and dataset.y_valid is not None and noisy_valid is not None:
         x_pool, clean_pool, noisy_pool = dataset.x_valid, dataset.y_valid, noisy_valid
     x_train, mean, std = _standardised(_rows(dataset.x_train, train))
+    x_valid = _rows(x_pool, valid).sub_(mean).div_(std)
+    x_test = _rows(dataset.x_test, test).sub_(mean).div_(std)
+    for part, x in (("x_train", x_train), ("x_valid", x_valid), ("x_test", x_test)):
+        if not x.sum().isfinite():
+            raise DataError(
+                f"data set {dataset.name!r}: {part} is no longer finite once its values are centred and scaled as "
+                "x_train is; drop samples with values far beyond all others"
+            )
     return Splits(
         x_train=x_train,
         y_train=noisy[train],
         y_train_clean=clean[train],
-        x_valid=_rows(x_pool, valid).sub_(mean).div_(std),
+        x_valid=x_valid,
         y_valid_clean=clean_pool[valid],
         y_valid_noisy=noisy_pool[valid],
-        x_test=_rows(dataset.x_test, test).sub_(mean).div_(std),
+        x_test=x_test,
         y_test=dataset.y_test[test],
         num_classes=dataset.num_classes,
         noise_rate=realised_rate(clean[train], noisy[train]) if known else None,
@@ -216,11 +224,12 @@ def _standardised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     so that they are good for any number of images, and the same for any number of threads.
     """
     pixels = x.view(len(x), x.shape[1], -1)
-    mean = pixels.mean(2).double().mean(0)
+    low, high = pixels.amin((0, 2)), pixels.amax((0, 2))
+    # Of a constant feature, mean and standard deviation would be off by rounding.
+    mean = torch.where(low < high, pixels.mean(2).double().mean(0), low.double())
     pixels.sub_(mean.float()[:, None])
     std = (torch.linalg.vector_norm(pixels, dim=2).double().square().mean(0) / pixels.shape[2]).sqrt()
-    # Rounding leaves a constant feature a spread of about 1e-7 of its size.
-    std = torch.where(std > 1e-6 * mean.abs(), std, torch.ones_like(std)).float()
+    std = torch.where((low < high) & (std > 0), std, torch.ones_like(std)).float()
     pixels.div_(std[:, None])
     shape = (1, -1) + (1,) * (x.ndim - 2)
     return x, mean.float().view(shape), std.view(shape)

@@ -94,12 +94,13 @@ class Job:
         job = known_fields("job", cls, values)
         task = known_fields("task", Task, job["task"])
         method = known_fields("method", MethodSpec, job["method"])
-        task["dataset"] = DataSpec(**known_fields("data set", DataSpec, task["dataset"]))
-        task["protocol"] = Protocol(**known_fields("protocol", Protocol, task.get("protocol", {})))
+        dataset = known_fields("data set", DataSpec, task["dataset"])
+        protocol = known_fields("protocol", Protocol, task.get("protocol", {}))
         try:
+            task.update(dataset=DataSpec(**dataset), protocol=Protocol(**protocol))
             job["method"] = MethodSpec.of(method["name"], **dict(method.get("hyperparameters", ())))
             return cls(**{**job, "task": Task(**task)})
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise ConfigError(f"got a job that does not read: {error}; expected what Job.to_dict writes") from error
 
     @cached_property

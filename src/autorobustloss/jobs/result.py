@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
+import reprlib
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -54,7 +55,7 @@ class Result:
         """
         try:
             return cls.from_dict(json.loads(text, parse_constant=_refuse))
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ConfigError(
                 f"got a result that does not read: {error}; expected what Result.to_json writes"
             ) from error
@@ -88,8 +89,8 @@ _HISTORY_KINDS = {"stopped": str, "steps": int}
 
 def _check(name: str, value: Any, kind: type) -> None:
     wrong = not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool)
-    if wrong or (kind is float and not math.isfinite(value)):
-        raise ConfigError(f"result: got {name}={value!r}, expected {kind.__name__}")
+    if wrong or (kind is float and not abs(value) <= sys.float_info.max):  # false for NaN, and for huge integers
+        raise ConfigError(f"result: got {name}={reprlib.repr(value)}, expected {kind.__name__}")
 
 
 def _refuse(constant: str) -> float:

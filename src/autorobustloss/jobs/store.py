@@ -98,8 +98,12 @@ class Store:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         (application,) = self._database.execute("PRAGMA application_id").fetchone()
         (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        query = "SELECT count(*) FROM sqlite_master WHERE type IN ('view', 'trigger')"
+        (code,) = self._database.execute(query).fetchone()
         if tables and application != APPLICATION_ID:
             raise StoreError(f"{self.path} is a database of another program; name another file for the store")
+        if code:  # which a stranger may have put there, and which would run at the first query
+            raise StoreError(f"the store {self.path} holds views or triggers, expected tables; get it from its source")
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"the store {self.path} has schema {version}, this version of autorobustloss reads up to "
@@ -143,10 +147,10 @@ class Store:
         for key, text, result in self._rows(f"SELECT key, job, result FROM results {_CURRENT}", (TRAINING_VERSION,)):
             try:
                 job = Job.from_dict(json.loads(text))
-            except ValueError as error:
+                if job.key != key:
+                    raise ConfigError(f"it holds job {job.key}")
+            except (ValueError, TypeError, RecursionError) as error:
                 raise self._broken_row(key, error) from error
-            if job.key != key:
-                raise self._broken_row(key, ConfigError(f"it holds job {job.key}"))
             yield job, self._read(key, result)
 
     def __contains__(self, job: object) -> bool:
@@ -203,7 +207,7 @@ class Store:
     def _errors(self, verb: str) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a zero character in the path
             raise StoreError(f"cannot {verb} the store {self.path}: {error}; {_remedy(error)}") from error
 
 

@@ -29,18 +29,18 @@ def split_rule(scale: str) -> tuple[float, str]:
     >>> split_rule("max"), split_rule("0.3max")
     ((1.0, 'max'), (0.3, 'max'))
     """
-    found = re.fullmatch(rf"([0-9]*\.?[0-9]+)?({'|'.join(SCALE_RULES)})", scale)
+    found = re.fullmatch(rf"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)?({'|'.join(SCALE_RULES)})", scale)
     return (float(found[1] or 1), found[2]) if found else (0.0, "")
 
 
 def check_scale(scale: Scale) -> Scale:
     """Return a scale rule or factor as it is; raise ConfigError for anything else."""
-    if scale is None or (isinstance(scale, str) and split_rule(scale)[0] > 0):
+    if scale is None or (isinstance(scale, str) and 0 < split_rule(scale)[0] < math.inf):
         return scale
     if isinstance(scale, (int, float)) and not isinstance(scale, bool) and 0 < scale <= sys.float_info.max:
         return float(scale)
     raise ConfigError(
-        f"got scale={scale!r}, expected None, one of {', '.join(SCALE_RULES)}, a multiple "
+        f"got scale={scale!r:.80}, expected None, one of {', '.join(SCALE_RULES)}, a multiple "
         "of one such as '0.3max', or a positive number"
     )
 

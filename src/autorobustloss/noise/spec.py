@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autorobustloss.errors import ConfigError, DataError
+from autorobustloss.reading import read_npy, read_text, reading
 from autorobustloss.registry import Registry
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -158,7 +160,7 @@ def instance(rate: float | str) -> NoiseSpec:
 def human(labels: str) -> NoiseSpec:
     """Human labels of CIFAR-10N or CIFAR-100N, by name."""
     if labels not in HUMAN_LABELS:
-        raise ConfigError(f"noise human:{labels}: expected one of {', '.join(HUMAN_LABELS)}, as in human:worse")
+        raise ConfigError(f"noise human:{labels:.80}: expected one of {', '.join(HUMAN_LABELS)}, as in human:worse")
     return NoiseSpec("human", labels=labels)
 
 
@@ -170,18 +172,23 @@ def matrix(matrix: str | Sequence[Sequence[float]]) -> NoiseSpec:
     text = matrix.strip()
     if text.startswith("["):
         try:
-            return NoiseSpec("matrix", matrix=check_matrix(json.loads(text), "matrix"))
-        except json.JSONDecodeError as error:
+            rows = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"noise 'matrix': {error}; expected e.g. matrix:[[0.9,0.1],[0.2,0.8]]") from None
-    return NoiseSpec("matrix", matrix=check_matrix(_read_matrix(Path(text)), text))
+        return NoiseSpec("matrix", matrix=check_matrix(rows, "matrix"))
+    return NoiseSpec("matrix", matrix=check_matrix(_read_matrix(text), text))
 
 
 def check_matrix(rows: Any, source: str) -> Matrix:
     """Return `rows` as a tuple of tuples; ConfigError naming the offending row unless square and row-stochastic."""
     try:
+        if np.iscomplexobj(rows):
+            raise TypeError("complex")
         values = np.array(rows, dtype=np.float64)
-    except (ValueError, TypeError):
-        raise ConfigError(f"{source}: expected rows of numbers, all of one length; got {rows!r:.80}") from None
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise ConfigError(
+            f"{source}: expected rows of numbers, all of one length; got {reprlib.repr(rows):.80}"
+        ) from None
     if values.ndim != 2 or values.shape[0] != values.shape[1] or len(values) < 2:
         raise ConfigError(f"{source}: got shape {values.shape}, expected a square matrix T[true, noisy], 2x2 or larger")
     for i, row in enumerate(values):
@@ -202,17 +209,18 @@ def _with_rate(kind: str, value: float | str) -> NoiseSpec:
     return NoiseSpec(kind, rate) if rate else NoiseSpec("clean")
 
 
-def _read_matrix(path: Path) -> Any:
-    if not path.is_file():
+def _read_matrix(path: str) -> Any:
+    if not os.path.isfile(path):
         raise DataError(f"{path}: no such file; expected a transition matrix in .json, .csv, .txt or .npy")
-    try:
-        if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        if path.suffix in (".csv", ".txt"):
-            lines = path.read_text(encoding="utf-8").splitlines()
-            return [[float(v) for v in line.replace(",", " ").split()] for line in lines if line.strip()]
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read as a matrix ({error}); expected rows of numbers") from None
-    raise DataError(f"{path}: got a {path.suffix or 'suffixless'} file, expected .json, .csv, .txt or .npy")
+    suffix = os.path.splitext(path)[1].lower()
+    remedy = "expected rows of numbers"
+    with reading(path, "cannot be read as a matrix", remedy):
+        if suffix == ".npy":
+            with open(path, "rb") as file:
+                return read_npy(path, file, os.path.getsize(path))
+        if suffix in (".json", ".csv", ".txt"):
+            text = read_text(path, remedy)
+            if suffix == ".json":
+                return json.loads(text)
+            return [[float(v) for v in line.replace(",", " ").split()] for line in text.splitlines() if line.strip()]
+    raise DataError(f"{path}: got a {suffix or 'suffixless'} file, expected .json, .csv, .txt or .npy")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
+import reprlib
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from autorobustloss.errors import CardError, ConfigError, unknown_name
 from autorobustloss.losses.canonical import CanonicalForm, as_floats, order_of
 from autorobustloss.losses.scale import Scale, check_scale
 from autorobustloss.losses.taylor import TaylorLoss
+from autorobustloss.reading import read_text
 from autorobustloss.zoo.shelf import card_paths
 
 SCHEMA = "autorobustloss-card/1"
@@ -60,7 +63,7 @@ class Card:
         for text in ("name", "licence"):
             value = getattr(self, text)
             if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
-                raise CardError(f"{text}: got {value!r}, expected a printable text of 1 to 200 characters")
+                raise CardError(f"{text}: got {_short(value)}, expected a printable text of 1 to 200 characters")
         set_(self, "theta", _numbers("theta", self.theta))
         for name in ("log_weight", "log_power"):
             set_(self, name, _numbers(name, [getattr(self, name)])[0])
@@ -101,7 +104,7 @@ class Card:
             raise CardError(f"got {type(content).__name__}, expected a JSON object with the fields of a loss card")
         if content.get("schema") != SCHEMA:
             raise CardError(
-                f"schema: got {content.get('schema')!r}, expected {SCHEMA!r}; "
+                f"schema: got {_short(content.get('schema'))}, expected {SCHEMA!r}; "
                 "the card may be of a newer version of this library, or no loss card at all"
             )
         for name in content:
@@ -125,11 +128,11 @@ class Card:
         try:
             text = text.decode("utf-8") if isinstance(text, bytes) else text
             content = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
+            return cls.from_dict(content)
+        except CardError:
+            raise
         except (ValueError, RecursionError) as error:
-            if isinstance(error, CardError):
-                raise
             raise CardError(f"not the JSON text of a loss card: {error}") from None
-        return cls.from_dict(content)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain JSON, with hex floats, canonical coefficients and hashes filled in."""
@@ -240,19 +243,13 @@ def load_card(source: str | os.PathLike[str]) -> Card:
     shipped = card_paths()
     if source in shipped:
         source = shipped[str(source)]
-    elif isinstance(source, str) and re.fullmatch(r"[\w+-]+", source) and not Path(source).exists():
+    elif isinstance(source, str) and re.fullmatch(r"[\w+-]+", source) and not os.path.exists(source):
         raise unknown_name("learned loss", source, shipped)
-    path = Path(source)
+    text = read_text(source, "try the path of a .json file with a loss card", CardError, LARGEST_FILE)
     try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_FILE + 1)
-        if len(text) > LARGEST_FILE:
-            raise CardError(f"got more than {LARGEST_FILE} bytes, expected a loss card")
         return Card.from_json(text)
-    except OSError as error:
-        raise CardError(f"loss card {path}: {error.strerror}; try the path of a .json file that exists") from None
     except CardError as error:
-        raise CardError(f"loss card {path}: {error}") from None
+        raise CardError(f"loss card {source}: {error}") from None
 
 
 def save_card(card: Card, path: str | os.PathLike[str]) -> None:
@@ -283,7 +280,9 @@ def _scale(value: Any) -> Scale:
 def _plain_json(name: str, value: Any) -> Any:
     """Return a copy in JSON's own types."""
     try:
-        return json.loads(json.dumps(value, allow_nan=False))
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()  # half a surrogate pair cannot be written
+        return json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise CardError(f"{name}: {error}; expected texts, finite numbers, lists and objects only") from None
 
@@ -296,7 +295,9 @@ def _digest(content: Mapping[str, Any]) -> str:
 def _same(got: Any, wanted: Any) -> bool:
     """Compare as JSON text, so that 1, 1.0 and True differ nowhere but in how a number is written."""
     if isinstance(wanted, float):
-        return isinstance(got, (int, float)) and not isinstance(got, bool) and float(got).hex() == wanted.hex()
+        # Compared before it is converted: an integer may be beyond a float. The sign tells 0.0 from -0.0.
+        number = isinstance(got, (int, float)) and not isinstance(got, bool) and got == wanted
+        return number and math.copysign(1, got) == math.copysign(1, wanted)
     if isinstance(wanted, list):
         return isinstance(got, list) and len(got) == len(wanted) and all(map(_same, got, wanted))
     if isinstance(wanted, dict):
@@ -316,5 +317,4 @@ def _refuse(constant: str) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return re.sub(r"\s+", " ", text if len(text) <= 80 else text[:77] + "...")
+    return " ".join(f"{reprlib.repr(value):.80}".split())

@@ -1,0 +1,142 @@
+"""Image files decoded into one array, each as it looks and at its own depth."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autorobustloss.errors import DataError, MissingDependencyError
+from autorobustloss.reading import reading, require_memory
+
+CHUNK = 64
+"""Images a thread decodes before it reports."""
+THREADS = min(8, os.cpu_count() or 1)
+LARGE = 2**24
+"""Images of more pixels are decoded one at a time, so that a folder of them needs the memory of one."""
+DEEP = {"F": "float", "I": "32-bit", "I;16": "16-bit"}
+"""Pillow's modes of grey images with more than 8 bits; the last has forms for both byte orders."""
+SAMPLE_FORMAT, UNSIGNED = 339, (1,)
+"""The TIFF tag that tells signed numbers from unsigned ones, and its value for these, also where it is missing."""
+
+Progress = Callable[[int, int], None]
+"""Called with the images decoded so far and their total."""
+
+_LARGE_ONE = threading.Lock()
+
+
+def decode(files: Sequence[Path], size: int = 0, progress: Progress | None = None) -> np.ndarray:
+    """Decode image files in threads into one array (N, C, H, W): uint8, or float32 for grey images of more bits.
+
+    size: side in pixels that images are resized to; 0 takes them as they are, all of one size. The first image
+    decides between grey and RGB and on the depth. Rotation that a camera noted is done, transparent pixels are seen
+    on white.
+    Raises DataError that names the file, MissingDependencyError without Pillow.
+    """
+    remedy = f"give a smaller size to resize to, for {len(files)} images"
+    require_memory(files[0], (len(files) + THREADS) * size * size * 3, remedy)
+    first, mode = _read(files[0], size, "")
+    channels = 3 if mode == "RGB" else 1
+    require_memory(files[0], len(files) * first.nbytes, remedy)
+    with reading(files[0], "images of its size cannot be held", remedy):
+        images = np.empty((len(files), channels, *first.shape[:2]), dtype=first.dtype)
+
+    def fill(chunk: range) -> int:
+        for i in chunk:
+            image, _ = _read(files[i], size, mode)
+            if image.shape != first.shape:
+                raise DataError(
+                    f"{files[i]}: {image.shape[1]}x{image.shape[0]} pixels, but {files[0]} has "
+                    f"{first.shape[1]}x{first.shape[0]}; give a size to resize to, as in NAME[size=64]"
+                )
+            images[i] = image.transpose(2, 0, 1) if mode == "RGB" else image
+        return len(chunk)
+
+    chunks = [range(start, min(start + CHUNK, len(files))) for start in range(0, len(files), CHUNK)]
+    pool = ThreadPoolExecutor(THREADS)
+    done = 0
+    try:
+        for count in pool.map(fill, chunks):
+            done += count
+            if progress is not None:
+                progress(done, len(files))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return images
+
+
+def _read(path: Path, size: int, wanted: str) -> tuple[np.ndarray, str]:
+    """Return one image as (H, W) or (H, W, 3), and its mode; `wanted` "" lets the image decide on that."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingDependencyError(
+            "image folders need Pillow, which is not installed; pip install 'autorobustloss[vision]'"
+        ) from None
+    if not os.path.isfile(path):
+        raise DataError(f"{path}: no such image; correct the key list, or complete the folder")
+    with (
+        reading(path, "cannot be decoded", "replace it, or take it out"),
+        open(path, "rb") as file,
+        Image.open(file) as image,  # by its path Pillow would map the file, and garble rotated TIFF images
+        _LARGE_ONE if image.width * image.height > LARGE else contextlib.nullcontext(),
+    ):
+        mode = _mode(image.mode)
+        if wanted and (mode in DEEP or wanted in DEEP) and mode != wanted:
+            raise DataError(
+                f"{path}: its values are {DEEP.get(mode, '8-bit')}, those of the first image "
+                f"{DEEP.get(wanted, '8-bit')}; save all images at one depth"
+            )
+        mode = mode if mode in DEEP else wanted or mode
+        image.load()
+        _turn(image)
+        picture = _deep(image) if mode in DEEP else _flat(image, mode)
+        if size:
+            picture = picture.resize((size, size), Image.Resampling.BILINEAR)
+        return np.asarray(picture), mode
+
+
+def _mode(mode: str) -> str:
+    """Return the mode that an image of Pillow's `mode` is kept in: L, RGB, or a deep one."""
+    if mode in ("1", "L"):
+        return "L"
+    return next((deep for deep in DEEP if mode == deep or (";" in deep and mode.startswith(deep))), "RGB")
+
+
+def _turn(image: Any) -> None:
+    """Turn an image as its EXIF block says; a broken block says nothing."""
+    from PIL import ImageOps
+
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _deep(image: Any) -> Any:
+    """Return an image of more than 8 bits in Pillow's float mode, its values kept."""
+    from PIL import Image
+
+    values = np.asarray(image)
+    tags = getattr(image, "tag_v2", None)
+    if image.mode == "I" and tags is not None and tags.get(SAMPLE_FORMAT, UNSIGNED) == UNSIGNED:
+        values = values.view(np.uint32)  # Pillow's mode is signed
+    values = values.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("it holds NaN or infinite values")
+    return Image.fromarray(values)
+
+
+def _flat(image: Any, mode: str) -> Any:
+    """Return an image of 8 bits as grey or RGB, on white where it is transparent."""
+    from PIL import Image
+
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        seen = image.convert("RGBA")
+        if seen.getextrema()[3][0] < 255:
+            image = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
+    return image.convert(mode)

@@ -1,0 +1,136 @@
+"""From the numbers a user stored to float32: what it cannot hold is shifted, scaled or refused, never lost silently."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from autorobustloss.errors import DataError, DataWarning
+
+STEPS = 2.0**16
+"""Float32 has 2²⁴ steps: of a column whose offset is more than so many times its spread, it leaves fewer than 2⁸."""
+ROUNDING = 64 * np.finfo(np.float64).eps
+"""Floats that spread over less than so much of their size do so by rounding: the column is constant."""
+LARGEST = 2.0**50
+"""Squares and sums of what is smaller than this, and larger than its inverse, stay within float32."""
+FOLD, FEWEST = 50.0, 10
+"""Parts differ in range if the sizes of their values differ so many times, over so many values that are not 0."""
+LOOKED_AT = 2**20
+"""Values of a part from which its columns are judged."""
+
+
+def as_stored(parts: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
+    """Return the samples of all parts, (N, C, H, W) or (N, F), as uint8 or float32 in memory of their own.
+
+    Integers from 0 to 255 become uint8, all others float32. A column of the training part (a channel of images) whose
+    offset or size float32 cannot hold is stored, in every part, as (x - offset) · 2ᵏ, taken in the numbers' own
+    precision; standardisation removes both again. Every other column keeps its numbers.
+    Raises DataError for values beyond float32, and warns where parts are in different units.
+    """
+    parts = {part: _small_integers(x) for part, x in parts.items()}
+    for part, x in parts.items():
+        _require_range(x, source, part)
+        if part != "x_train":
+            _warn_of_units(x, parts["x_train"], source, part)
+    columns, offset, exponent = _misfits(parts["x_train"])
+    return {part: _cast(x, columns, offset, exponent) for part, x in parts.items()}
+
+
+def _small_integers(x: np.ndarray) -> np.ndarray:
+    if x.dtype.kind not in "bui" or x.dtype == np.uint8:
+        return x
+    low, high = int(x.min()), int(x.max())
+    if low >= 0 and high <= 255:
+        return x.astype(np.uint8)
+    return x if low > -(2**62) and high < 2**62 else x.astype(np.float64)
+
+
+def _require_range(x: np.ndarray, source: str, part: str) -> None:
+    if x.dtype.kind == "f" and x.dtype.itemsize > 4:
+        beyond = (np.abs(x) > np.finfo(np.float32).max).reshape(len(x), -1).any(1)
+        if beyond.any():
+            raise DataError(
+                f"{source}: {part} has values beyond float32 (3.4e38) in {int(beyond.sum())} samples, first in sample "
+                f"{int(beyond.argmax())}; drop those samples, or give the column in another unit"
+            )
+
+
+def _misfits(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the indices of the columns that float32 cannot hold, their offsets and exponents of two."""
+    if x.dtype == np.uint8:
+        return (np.zeros(0, dtype=np.int64),) * 3
+    values = np.sort(_exact(_sample(x)), axis=0)
+    n = len(values)
+    median = values[n // 2]
+    around = (values - median).astype(np.float64)
+    # The quartiles, for a few values far away, such as 0 for a missing time, make no offset harmless.
+    quartiles = around[3 * n // 4] - around[n // 4]
+    spread = np.where(quartiles > 0, quartiles, around.std(0))
+    size = np.abs(median.astype(np.float64))
+    rounding = ROUNDING if x.dtype.kind == "f" else 0.0
+    offset = np.where((size > STEPS * spread) & (spread > rounding * size), median, 0)
+    axes = (0, *range(2, x.ndim))
+    ends = np.stack([_exact(x.min(axes)), _exact(x.max(axes))]) - offset
+    size = np.abs(ends.astype(np.float64)).max(0)
+    extreme = (size > LARGEST) | ((size > 0) & (size < 1 / LARGEST))
+    columns = np.flatnonzero((offset != 0) | extreme)
+    return columns, offset[columns], np.where(extreme, -np.frexp(size)[1], 0)[columns]
+
+
+def _cast(x: np.ndarray, columns: np.ndarray, offset: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    if not len(columns):
+        return np.array(x, dtype=np.uint8 if x.dtype == np.uint8 else np.float32, order="C")
+    stored = np.array(x, dtype=np.float32, order="C")
+    shape = (-1, *(1,) * (x.ndim - 2))
+    with np.errstate(over="ignore"):
+        stored[:, columns] = np.ldexp(_shifted(x, columns, offset), exponent.reshape(shape))
+    return stored
+
+
+def _shifted(x: np.ndarray, columns: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Return columns less their offsets in float64, the difference taken in the numbers' own precision."""
+    shape = (-1, *(1,) * (x.ndim - 2))
+    return (_exact(x[:, columns]) - offset.reshape(shape)).astype(np.float64)
+
+
+def _exact(x: np.ndarray) -> np.ndarray:
+    """Return numbers in a type in which differences of near ones are exact: int64, float64 or a longer float."""
+    return x.astype(np.int64 if x.dtype.kind in "bui" else np.promote_types(x.dtype, np.float64), copy=False)
+
+
+def _sample(x: np.ndarray) -> np.ndarray:
+    """Return about `LOOKED_AT` values, evenly taken, as (n, C)."""
+    rows = x[:: -(-len(x) // max(32, LOOKED_AT // math.prod(x.shape[1:])))]
+    values = np.moveaxis(rows, 1, -1).reshape(-1, x.shape[1])
+    return values[:: -(-values.size // (2 * LOOKED_AT))]
+
+
+def _warn_of_units(x: np.ndarray, train: np.ndarray, source: str, part: str) -> None:
+    """Warn where the sizes of a column's values differ by `FOLD` between two parts, in every quantile.
+
+    Zeros are left out, and few values say nothing, so that rare features and heavy tails raise no alarm.
+    """
+    (count, sizes), (train_count, train_sizes) = _sizes(x), _sizes(train)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = sizes / train_sizes
+    differ = ((ratio >= FOLD).all(0) | (ratio <= 1 / FOLD).all(0)) & (np.minimum(count, train_count) >= FEWEST)
+    if differ.any():
+        first = int(differ.argmax())
+        warnings.warn(
+            f"{source}: {part} and x_train are in different ranges in {int(differ.sum())} of {len(differ)} "
+            f"{'channels' if x.ndim == 4 else 'columns'}: typical sizes are {sizes[1, first]:.3g} and "
+            f"{train_sizes[1, first]:.3g} in number {first}; scale all parts alike (both divided by 255, or neither)",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
+def _sizes(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return, by column, how many values are not 0 and the 10, 50 and 90 % quantiles (3, C) of their sizes."""
+    ordered = np.sort(np.abs(_sample(x).astype(np.float64)), axis=0)
+    count = np.count_nonzero(ordered, axis=0)
+    ranks = np.minimum(len(ordered) - count + (np.array([[0.1], [0.5], [0.9]]) * count).astype(int), len(ordered) - 1)
+    return count, np.take_along_axis(ordered, ranks, 0)
