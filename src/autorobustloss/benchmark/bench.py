@@ -91,12 +91,14 @@ def run_bench(
     missing: Mapping[str, str] | None = None,
     names: Mapping[MethodSpec, str] | None = None,
     failures: dict[str, str] | None = None,
+    chance: Mapping[Task, float] | None = None,
 ) -> BenchOutcome:
     """Train what the store lacks and return the tables; calling again after an interruption goes on from there.
 
     missing: why a data set, by name, is absent (see `load_datasets`): its columns say so and the rest runs.
     names: what tables call a method, such as a learned loss.
     failures: where given, jobs that fail are noted here and in the tables, and the others go on (see `evaluate`).
+    chance: the accuracy that guessing does not exceed on each task (see `chance.chance_levels`).
 
     Raises WorkerError or StoreError as `evaluate` does.
     """
@@ -104,7 +106,9 @@ def run_bench(
     absent = {task: reasons[task.dataset.name] for task in config.tasks if task.dataset.name in reasons}
     results = {r.key: r for r in evaluate(config.jobs(absent), store, executor, on_result, failures)}
     tables = {
-        view: tabulate(grid.entries(), results, f"Test accuracy, {VIEWS[view]}", absent, names, failures=failures)
+        view: tabulate(
+            *(grid.entries(), results, f"Test accuracy, {VIEWS[view]}", absent, names), failures=failures, chance=chance
+        )
         for view, grid in config.grids().items()
     }
     return BenchOutcome(config, tables, results, dict(names or {}))

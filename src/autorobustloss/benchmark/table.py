@@ -36,7 +36,7 @@ class Cell:
 
     error is None for a single seed. mean is None for an absent cell, and `reason` says why. choice tells which
     variant was taken where several were tried; diverged how many of the runs ended so; incomplete that seeds are
-    still to come.
+    still to come; chance that guessing may be as accurate (see `benchmark.chance`).
     """
 
     mean: float | None
@@ -46,11 +46,14 @@ class Cell:
     choice: str = ""
     reason: str = ""
     incomplete: bool = False
+    chance: bool = False
 
 
 @dataclass(frozen=True)
 class Block:
     """The cells under one selection protocol, with ranks and tests over the tasks that every ranked method finished.
+
+    A task on which every ranked method is at chance tells nothing about them and is left out.
 
     cells: one row per method, one column per task. average_ranks: 1 is best, None for a method without any cell.
     p_values: of the Wilcoxon signed-rank test against the method of the best rank, Holm-adjusted over all pairs of
@@ -125,17 +128,18 @@ def compare(
     on_result: Callable[[Job, Result, bool], None] | None = None,
     title: str = "Test accuracy",
     names: Mapping[MethodSpec, str] | None = None,
+    chance: Mapping[Task, float] | None = None,
 ) -> Table:
     """Train every method on every task with `seeds` seeds (what the store has is not trained again) and compare.
 
     The table has the accuracy at the last epoch, at the best epoch by noisy validation, and at the best by test.
-    names: what to call methods whose own label is long, such as a learned loss.
+    names: what to call methods whose own label is long, such as a learned loss. chance: see `tabulate`.
 
     Raises WorkerError or StoreError as `evaluate` does.
     """
     grid = Grid(tuple(methods), tuple(tasks), seeds)
     results = evaluate(grid.jobs(), store, executor, on_result)
-    return tabulate(grid.entries(), {result.key: result for result in results}, title, names=names)
+    return tabulate(grid.entries(), {result.key: result for result in results}, title, names=names, chance=chance)
 
 
 def tabulate(
@@ -146,6 +150,7 @@ def tabulate(
     names: Mapping[MethodSpec, str] | None = None,
     selections: Sequence[str] = tuple(SELECTIONS),
     failures: Mapping[str, str] | None = None,
+    chance: Mapping[Task, float] | None = None,
 ) -> Table:
     """Put results, by job key, into a table; `entries` (see `Grid.entries`) say where each belongs.
 
@@ -154,6 +159,7 @@ def tabulate(
     noisy validation data, at the last or best epoch as the block has it. Ranks are taken on the means over seeds, over
     the tasks that every ranked method has; a method without any result is not ranked.
     missing: why a task has no results, such as an absent data set. failures: what went wrong, by job key.
+    chance: the accuracy that guessing does not exceed, see `chance.chance_levels`; without it no cell is at chance.
     """
     places: dict[tuple[MethodSpec, Task], list[Entry]] = {}
     for entry in entries:
@@ -164,7 +170,7 @@ def tabulate(
     def cell(method: MethodSpec, task: Task, selection: str) -> Cell:
         found = places.get((method, task), ())
         why = _failure(found, failures or {}) or reasons.get(task, "not trained yet")
-        return _cell(found, results, selection, why)
+        return _at_chance(_cell(found, results, selection, why), (chance or {}).get(task))
 
     blocks = tuple(_block(s, tuple(tuple(cell(m, t, s) for t in tasks) for m in methods)) for s in selections)
     columns: dict[str, list[str]] = {}
@@ -217,6 +223,10 @@ def _cell(entries: Sequence[Entry], results: Mapping[str, Result], selection: st
     )
 
 
+def _at_chance(cell: Cell, level: float | None) -> Cell:
+    return replace(cell, chance=cell.mean is not None and level is not None and cell.mean <= level)
+
+
 def _failure(entries: Sequence[Entry], failures: Mapping[str, str]) -> str:
     """Return why the first job of a cell that failed did, in one line that does not name the job; "" if none did."""
     for entry in entries:
@@ -234,6 +244,8 @@ def _block(selection: str, cells: tuple[tuple[Cell, ...], ...]) -> Block:
     means = np.array([[np.nan if c.mean is None else c.mean for c in row] for row in cells])
     ranked = ~np.isnan(means).all(axis=1)
     complete = ~np.isnan(means[ranked]).any(axis=0) if ranked.any() else np.zeros(means.shape[1], dtype=bool)
+    chance = np.array([[c.chance for c in row] for row in cells], dtype=bool).reshape(means.shape)
+    complete &= ~chance[ranked].all(axis=0)
     tasks, methods = int(complete.sum()), int(ranked.sum())
     untested = (None,) * len(cells)
     block = Block(selection, cells, untested, tasks, None, None, untested)
@@ -258,22 +270,31 @@ def _block(selection: str, cells: tuple[tuple[Cell, ...], ...]) -> Block:
     )
 
 
+UNSTEADY = 1.5
+"""From this ratio of the times of equal trainings on one machine their costs are not told: it was busy."""
+
+
 def _cost(
     entries: Sequence[Entry], methods: Sequence[MethodSpec], results: Mapping[str, Result]
 ) -> tuple[float | None, ...]:
     """Return seconds per epoch over cross-entropy's: the median over runs of equal task, seed, machine and device.
 
-    Per epoch, not per step: a method that trains twice, such as forward correction, takes twice the time.
+    Per epoch, not per step: a method that trains twice, such as forward correction, takes twice the time. None for all
+    where the machine was busy with other things: then a method's time differs between its own seeds.
     """
     speed: dict[tuple[Any, ...], dict[MethodSpec, float]] = {}
+    alike: dict[tuple[Any, ...], list[float]] = {}
     for entry in entries:
         result = results.get(entry.job.key)
-        if result is not None and result.history.train_loss:
-            place = (entry.task, entry.variant, entry.seed, result.host, result.device)
-            speed.setdefault(place, {})[entry.method] = result.wall_time / len(result.history.train_loss)
+        if result is not None and result.history.train_loss and result.wall_time > 0:
+            where = (entry.task, entry.variant, result.host, result.device)
+            seconds = result.wall_time / len(result.history.train_loss)
+            speed.setdefault((*where, entry.seed), {})[entry.method] = seconds
+            alike.setdefault((*where, entry.method), []).append(seconds)
+    spread = [max(times) / min(times) for times in alike.values() if len(times) > 1]
     reference = next((m for m in methods if m.name == "ce"), None)
     ratios: dict[MethodSpec, list[float]] = {}
-    for times in speed.values():
+    for times in speed.values() if median(spread or [1.0]) < UNSTEADY else ():
         if reference in times:
             for method, seconds in times.items():
                 ratios.setdefault(method, []).append(seconds / times[reference])
@@ -285,11 +306,28 @@ def _remarks(blocks: Sequence[Block], tasks: Sequence[Task]) -> tuple[str, ...]:
     cells = [c for block in blocks for row in block.cells for c in row]
     if any(c.diverged for c in cells):
         remarks.append("† some runs diverged; at the last epoch each counts as 0")
-    if blocks and 0 < blocks[0].ranked_tasks < len(tasks):
-        remarks.append(f"ranks over {blocks[0].ranked_tasks} of {len(tasks)} tasks, those without an absent cell")
+    if any(c.chance for c in cells):
+        remarks.append("‡ at chance: guessing, or one answer for every sample, may be as accurate")
+    said = [_not_ranked(block, len(tasks)) for block in blocks]
+    if len(set(said)) == 1:
+        remarks += filter(None, said[:1])
+    else:
+        remarks += [f"{SELECTIONS[b.selection].partition(':')[0]}: {line}" for b, line in zip(blocks, said) if line]
     if len({task.dataset.name for task in tasks}) < len(tasks):
         remarks.append("tasks that share a data set are not independent: the tests of significance flatter")
     return tuple(remarks)
+
+
+def _not_ranked(block: Block, tasks: int) -> str:
+    """Say over which tasks ranks are taken, where not over all; "" where there is nothing to say."""
+    rows = [row for row in block.cells if any(c.mean is not None for c in row)]
+    if not rows or block.ranked_tasks == tasks:
+        return ""
+    at_chance = sum(all(c.chance for c in column) for column in zip(*rows))
+    if at_chance == tasks:
+        return "every method is at chance on every task: there is nothing to rank"
+    why = "without an absent cell" + (" and with a method above chance" if at_chance else "")
+    return f"ranks over {block.ranked_tasks} of {tasks} tasks, those {why}" if block.ranked_tasks else ""
 
 
 def _read_block(values: Mapping[str, Any]) -> Block:

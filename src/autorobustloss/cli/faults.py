@@ -6,8 +6,14 @@ import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
+from typing import TypeVar
 
 from autorobustloss import __version__
+from autorobustloss.cli.streams import interrupted, warn
+from autorobustloss.errors import ARLError
+
+T = TypeVar("T")
 
 SHOW = "ARL_TRACEBACK"
 """The environment variable that has tracebacks printed."""
@@ -44,3 +50,15 @@ def _kept(trace: str) -> str:
     except OSError:
         return ""
     return name
+
+
+def warned_only(what: str, do: Callable[[], T]) -> T | None:
+    """Return what `do` does; where it fails, warn on standard error and return None: it is not worth a result."""
+    try:
+        return do()
+    except Exception as error:
+        if interrupted():
+            raise KeyboardInterrupt from error
+        reason = str(error) if isinstance(error, ARLError) else unexpected(error)
+        warn(f"warning: {what}: {reason}")
+        return None

@@ -14,6 +14,7 @@ import numpy as np
 
 from autorobustloss.cli.options import split_list
 from autorobustloss.errors import ConfigError
+from autorobustloss.escape import markdown, message
 from autorobustloss.losses import LOSSES, TaylorLoss, analysis, create_loss, list_losses
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.methods.spec import MethodSpec
@@ -121,13 +122,13 @@ def run_show(options: argparse.Namespace) -> int:
         for name, value in properties[names[0]].items():
             print(f"  {name.replace('_', ' '):<24} {value:.4g}")
         if card is not None:
-            print("\n" + card.summary())
+            print("\n" + message(card.summary()))
     return 0
 
 
 def _properties_table(properties: Mapping[str, Mapping[str, float]], classes: int) -> str:
     """Return a table in Markdown: a line for each property, a column for each loss."""
-    rows = [[f"at {classes} classes", *properties], ["---"] * (len(properties) + 1)]
+    rows = [[f"at {classes} classes", *map(markdown, properties)], ["---"] * (len(properties) + 1)]
     for name in next(iter(properties.values())):
         rows.append([name.replace("_", " "), *(f"{values[name]:.3g}" for values in properties.values())])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.render import to_json, to_text
 from autorobustloss.benchmark.table import Table, compare
 from autorobustloss.cli import options as flags
+from autorobustloss.cli.faults import warned_only
 from autorobustloss.cli.progress import JobProgress, SearchProgress
 from autorobustloss.data import Dataset
 from autorobustloss.jobs.run_folder import RunFolder
-from autorobustloss.losses import TaylorLoss, create_loss
+from autorobustloss.losses import LOSSES, TaylorLoss, create_loss
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.search.card import make_card
+from autorobustloss.search.card import card_name, make_card
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.fitness import FITNESS
 from autorobustloss.search.search import SearchOutcome, run_search
@@ -153,28 +156,35 @@ def run(options: argparse.Namespace) -> int:
     with (
         flags.make_executor(options, datasets, cohort=options.cohort) as executor,
         RunFolder(options.out or flags.default_folder(settings, "search"), settings, options.store) as folder,
-        JobProgress(total, "search", options.quiet) as progress,
     ):
-        counts = {name: dataset.num_classes for name, dataset in datasets.items()}
-        outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config))
-        card = make_card(config, outcome, name=folder.path.name)
-        folder.write("loss.json", card.to_json())
-        methods = {"learned": outcome.winner.method, **competitors}
-        table = None
-        if competitors:
-            progress.describe("comparison on the test split")
-            table = compare(
-                tuple(methods.values()),
-                config.tasks,
-                options.compare_seeds,
-                folder.store,
-                executor,
-                progress.on_result,
-                title="Test accuracy on the split that the search never saw",
-                names={m: name for name, m in methods.items()},
-            )
-    write_outcome(folder, outcome, table, methods)
-    print_outcome(folder, outcome, table, options.json)
+        with JobProgress(total, "search", options.quiet) as progress:
+            counts = {name: dataset.num_classes for name, dataset in datasets.items()}
+            outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config))
+            card = make_card(config, outcome, name=card_name(folder.path))
+            folder.write("loss.json", card.to_json())
+            methods = {"learned": outcome.winner.method, **competitors}
+            table = None
+            if competitors:
+                progress.describe("comparison on the test split")
+                table = compare(
+                    tuple(methods.values()),
+                    config.tasks,
+                    options.compare_seeds,
+                    folder.store,
+                    executor,
+                    progress.on_result,
+                    title="Test accuracy on the split that the search never saw",
+                    names={m: name for name, m in methods.items()},
+                    chance=chance_levels(config.tasks, datasets),
+                )
+                folder.write("table.txt", to_text(table) + "\n")
+                folder.write("table.json", to_json(table) + "\n")
+        try:
+            print_outcome(folder, outcome, table, options.json)
+        finally:  # whoever reads the output may have gone; the picture is for later
+            drawn = warned_only("no picture", lambda: write_picture(folder, outcome, methods))
+    if drawn and not options.json:
+        print(f"\npicture: {drawn}")
     return 0
 
 
@@ -198,20 +208,13 @@ def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) ->
     )
 
 
-def write_outcome(
-    folder: RunFolder, outcome: SearchOutcome, table: Table | None, methods: Mapping[str, MethodSpec]
-) -> None:
-    """Write the picture and the table into the run folder."""
+def write_picture(folder: RunFolder, outcome: SearchOutcome, methods: Mapping[str, MethodSpec]) -> Path:
+    """Draw the outcome into the run folder: those of the methods that are a loss, and the search."""
     from autorobustloss.report.figures import search_picture
-    from autorobustloss.report.style import render
+    from autorobustloss.report.style import write_figure
 
-    losses = {name: create_loss(m.name, **m.options) for name, m in methods.items()}
-    figure = search_picture(losses, outcome.generations, learned="learned")
-    for suffix in ("png", "svg"):
-        folder.write(f"picture.{suffix}", render(figure, suffix))
-    if table is not None:
-        folder.write("table.txt", to_text(table) + "\n")
-        folder.write("table.json", to_json(table) + "\n")
+    losses = {name: create_loss(m.name, **m.options) for name, m in methods.items() if m.name in LOSSES}
+    return write_figure(folder, "picture", search_picture(losses, outcome.generations, learned="learned"))
 
 
 def print_outcome(folder: RunFolder, outcome: SearchOutcome, table: Table | None, as_json: bool) -> None:
@@ -240,5 +243,4 @@ def print_outcome(folder: RunFolder, outcome: SearchOutcome, table: Table | None
         chosen = "  <- the learned loss" if finalist is winner else ""
         print(f"  {what:<24} {scored} clean validation accuracy on fresh noise{chosen}")
     if table is not None:
-        print("\n" + to_text(table))
-    print(f"\npicture: {folder.path / 'picture.png'}")
+        print("\n" + to_text(table), flush=True)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from autorobustloss.errors import ConfigError, MissingDependencyError
-from autorobustloss.report.style import OKABE_ITO, layout, line_style, new_figure, tidy
+from autorobustloss.report.style import OKABE_ITO, add_legend, layout, line_style, new_figure, tidy
 
 
 def learning_curves(
@@ -180,5 +180,5 @@ def _finish(figure: Figure, grid: Sequence[Axes], order: Mapping[str, int], ylab
         place = axes.get_subplotspec()
         if place is not None and place.is_first_col():
             axes.set_ylabel(ylabel, fontsize=8)
-    handles = [Line2D([], [], **line_style(i), markersize=4, label=name) for name, i in order.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(order)), fontsize=8, frameon=False)
+    handles = [Line2D([], [], **line_style(i), markersize=4) for i in order.values()]
+    add_legend(figure, handles, list(order), ncols=min(6, len(order)), fontsize=8)
