@@ -18,7 +18,7 @@ def visible(text: str) -> str:
     >>> visible("a\\x1b[2J\\nb")
     'a\\\\x1b[2J\\\\nb'
     """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def message(text: str) -> str:

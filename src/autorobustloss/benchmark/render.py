@@ -108,7 +108,8 @@ def to_csv(table: Table) -> str:
         for row, method in enumerate(table.methods):
             for task, c in zip(table.tasks, block.cells[row]):
                 own = [c.mean, c.error, c.n, c.diverged, csv_cell(c.choice), csv_cell(c.reason)]
-                whole = [block.average_ranks[row], block.p_values[row], table.cost[row], int(c.chance)]
+                ranked = [block.average_ranks[row], block.p_values[row]] if block.telling else [None, None]
+                whole = [*ranked, table.cost[row], int(c.chance)]
                 writer.writerow([block.selection, csv_cell(method), csv_cell(task), *own, *whole])
     return out.getvalue()
 
@@ -155,8 +156,8 @@ def distinct_tables(tables: Iterable[Table]) -> list[Table]:
 
 
 def footer(block: Block) -> str:
-    """Return the significance of a block in one line, "" where there is too little to test."""
-    if block.friedman is None or block.critical_difference is None:
+    """Return the significance of a block in one line, "" where there is too little to test, or nothing to tell."""
+    if block.friedman is None or block.critical_difference is None or not block.telling:
         return ""
     test = block.friedman
     f = f"F = {test.f:.2f}," if math.isfinite(test.f) else "all tasks rank the methods alike, of which exactly"
@@ -168,15 +169,16 @@ def footer(block: Block) -> str:
 
 
 def summary(table: Table, block: Block) -> list[list[str]]:
-    """Return what follows the cells of a block: heads, then a line per method; p only where some is below 1."""
-    columns = [
-        ["rank", *map(rank_text, block.average_ranks)],
-        ["p", *map(p_text, block.p_values)],
-        ["cost", *map(cost_text, table.cost)],
-    ]
-    if not _told_apart(block):
-        del columns[1]
-    return [list(line) for line in zip(*columns)]
+    """Return what follows the cells of a block: heads, then a line per method.
+
+    The rank only where some network is above chance, p only where some is below 1, the cost where it is known.
+    """
+    columns = [["rank", *map(rank_text, block.average_ranks)]] if block.telling else []
+    if _told_apart(block):
+        columns.append(["p", *map(p_text, block.p_values)])
+    if any(c is not None for c in table.cost):
+        columns.append(["cost", *map(cost_text, table.cost)])
+    return [list(line) for line in zip(*columns)] or [[] for _ in range(len(table.methods) + 1)]
 
 
 def cell_text(cell: Cell) -> str:
@@ -227,8 +229,8 @@ def explanations(table: Table) -> list[str]:
             "cost: seconds per epoch over those of ce on the same machine, while other trainings ran: a rough figure"
         )
     elif any(c.n for block in table.blocks for row in block.cells for c in row):
-        lines.append("cost: not known; it needs ce, and times that agree from seed to seed, on one machine")
-    tested = next((block.friedman for block in table.blocks if block.friedman is not None), None)
+        lines.append("no cost: it needs ce, and times that agree from seed to seed, on one machine")
+    tested = next((block.friedman for block in table.blocks if block.friedman is not None and block.telling), None)
     if tested is not None:
         what = "p" if any(map(_told_apart, table.blocks)) else "p = 1 throughout"
         lines.append(f"{what}: Wilcoxon test against the best rank, Holm-adjusted over all pairs{_at_least(tested)}")
@@ -238,7 +240,7 @@ def explanations(table: Table) -> list[str]:
 
 
 def _told_apart(block: Block) -> bool:
-    return any(p is not None and p < 1 for p in block.p_values)
+    return block.telling and any(p is not None and p < 1 for p in block.p_values)
 
 
 def _at_least(test: Friedman) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from autorobustloss.noise.spec import NoiseSpec
 
 if TYPE_CHECKING:
     from autorobustloss.jobs.executors import Executor
+
+T = TypeVar("T")
 
 SELECTIONS: Mapping[str, str] = {
     "last": "last epoch",
@@ -53,7 +55,8 @@ class Cell:
 class Block:
     """The cells under one selection protocol, with ranks and tests over the tasks that every ranked method finished.
 
-    A task on which every ranked method is at chance tells nothing about them and is left out.
+    A task on which every ranked method is at chance tells nothing about them and is left out. Where that is every task,
+    ranks and tests are taken over all, and mean nothing (`telling`).
 
     cells: one row per method, one column per task. average_ranks: 1 is best, None for a method without any cell.
     p_values: of the Wilcoxon signed-rank test against the method of the best rank, Holm-adjusted over all pairs of
@@ -67,6 +70,11 @@ class Block:
     friedman: Friedman | None
     critical_difference: float | None
     p_values: tuple[float | None, ...]
+
+    @property
+    def telling(self) -> bool:
+        """Whether some network of the block is above chance; else ranks and tests are of guesses."""
+        return any(c.n and not c.chance for row in self.cells for c in row)
 
 
 @dataclass(frozen=True)
@@ -104,12 +112,10 @@ class Table:
         """Read what `to_dict` wrote, through JSON or not; anything else is a ConfigError."""
         try:
             blocks = tuple(_read_block(block) for block in values["blocks"])
-            plain = {name: tuple(values[name]) for name in ("methods", "tasks", "cost", "notes")}
-            table = cls(title=str(values["title"]), blocks=blocks, **plain)
+            methods, tasks, notes = (tuple(_each(str, name, values[name])) for name in ("methods", "tasks", "notes"))
+            table = cls(str(values["title"]), methods, tasks, blocks, tuple(_numbers("cost", values["cost"])), notes)
         except (TypeError, KeyError, ValueError) as error:
-            raise ConfigError(
-                f"got a table that does not read ({error!r}); expected what Table.to_dict writes"
-            ) from None
+            raise ConfigError(f"got a table that does not read ({error}); expected what Table.to_dict writes") from None
         shape = (len(table.methods), len(table.tasks))
         for block in blocks:
             if {len(block.cells), len(block.average_ranks), len(block.p_values), len(table.cost)} != {shape[0]} or any(
@@ -245,7 +251,8 @@ def _block(selection: str, cells: tuple[tuple[Cell, ...], ...]) -> Block:
     ranked = ~np.isnan(means).all(axis=1)
     complete = ~np.isnan(means[ranked]).any(axis=0) if ranked.any() else np.zeros(means.shape[1], dtype=bool)
     chance = np.array([[c.chance for c in row] for row in cells], dtype=bool).reshape(means.shape)
-    complete &= ~chance[ranked].all(axis=0)
+    told = complete & ~chance[ranked].all(axis=0)
+    complete = told if told.any() else complete
     tasks, methods = int(complete.sum()), int(ranked.sum())
     untested = (None,) * len(cells)
     block = Block(selection, cells, untested, tasks, None, None, untested)
@@ -321,27 +328,64 @@ def _remarks(blocks: Sequence[Block], tasks: Sequence[Task]) -> tuple[str, ...]:
 def _not_ranked(block: Block, tasks: int) -> str:
     """Say over which tasks ranks are taken, where not over all; "" where there is nothing to say."""
     rows = [row for row in block.cells if any(c.mean is not None for c in row)]
-    if not rows or block.ranked_tasks == tasks:
-        return ""
-    at_chance = sum(all(c.chance for c in column) for column in zip(*rows))
-    if at_chance == tasks:
-        return "every method is at chance on every task: there is nothing to rank"
+    if rows and not block.telling:
+        return "every method is at chance on every task: there is nothing to rank, and no test of significance to print"
+    at_chance = any(all(c.chance for c in column) for column in zip(*rows))
     why = "without an absent cell" + (" and with a method above chance" if at_chance else "")
-    return f"ranks over {block.ranked_tasks} of {tasks} tasks, those {why}" if block.ranked_tasks else ""
+    return f"ranks over {block.ranked_tasks} of {tasks} tasks, those {why}" if 0 < block.ranked_tasks < tasks else ""
 
 
 def _read_block(values: Mapping[str, Any]) -> Block:
     test = values["friedman"]
-    plain = {
-        **values,
-        "cells": tuple(tuple(Cell(**cell) for cell in row) for row in values["cells"]),
-        "average_ranks": tuple(values["average_ranks"]),
-        "p_values": tuple(values["p_values"]),
-        "friedman": None if test is None else Friedman(**{**test, "f": math.inf if test["f"] is None else test["f"]}),
-    }
-    if values["selection"] not in SELECTIONS:
+    if values["selection"] not in tuple(SELECTIONS):
         raise ValueError(f"selection {values['selection']!r}")
-    return Block(**plain)
+    return Block(
+        selection=values["selection"],
+        cells=tuple(tuple(_read(Cell, cell, _CELL) for cell in row) for row in values["cells"]),
+        average_ranks=tuple(_numbers("average_ranks", values["average_ranks"])),
+        ranked_tasks=_number("ranked_tasks", values["ranked_tasks"]),
+        friedman=None if test is None else _read(Friedman, {**test, "f": _infinite(test["f"])}, {}),
+        critical_difference=_number("critical_difference", values["critical_difference"], none=True),
+        p_values=tuple(_numbers("p_values", values["p_values"])),
+    )
+
+
+_CELL: Mapping[str, type] = {"choice": str, "reason": str, "incomplete": bool, "chance": bool}
+"""The fields of a cell that are no numbers."""
+
+
+def _read(cls: Callable[..., T], values: Mapping[str, Any], kinds: Mapping[str, type]) -> T:
+    """Return a cell or a test from its fields: of these kinds, and all others numbers."""
+    read = {}
+    for name, value in values.items():
+        if name in kinds:
+            (read[name],) = _each(kinds[name], name, [value])
+        else:
+            read[name] = _number(name, value, none=name in ("mean", "error"))
+    return cls(**read)
+
+
+def _infinite(value: Any) -> Any:
+    return math.inf if value is None else value
+
+
+def _numbers(name: str, values: Any) -> list[Any]:
+    return [_number(name, value, none=True) for value in values]
+
+
+def _number(name: str, value: Any, none: bool = False) -> Any:
+    """Return a number, or None where that is allowed; no table holds one beyond a million million."""
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and (abs(value) < 1e12 or value == math.inf)
+    if not fits and not (none and value is None):
+        raise ValueError(f"got {name} = {value!r:.80}, expected a number")
+    return value
+
+
+def _each(kind: type, name: str, values: Iterable[Any]) -> list[Any]:
+    for value in values:
+        if not isinstance(value, kind):
+            raise ValueError(f"got {value!r:.80} in {name}, expected {kind.__name__}")
+    return list(values)
 
 
 def method_names(methods: Sequence[MethodSpec], names: Mapping[MethodSpec, str] | None = None) -> list[str]:

@@ -201,7 +201,7 @@ class Store:
         for key, text, result in self._rows(f"SELECT key, job, result FROM results {_CURRENT}", (TRAINING_VERSION,)):
             try:
                 job = Job.from_dict(json.loads(text))
-            except ValueError as error:
+            except _UNREADABLE as error:
                 raise self._broken_row(key, error) from error
             if job.key != key:
                 raise self._broken_row(key, ConfigError(f"it holds job {job.key}"))
@@ -244,7 +244,7 @@ class Store:
     def _read(self, key: str, text: str) -> Result:
         try:
             result = Result.from_json(text)
-        except ConfigError as error:
+        except _UNREADABLE as error:
             raise self._broken_row(key, error) from error
         if result.key != key:
             raise self._broken_row(key, ConfigError(f"it holds the result of job {result.key}"))
@@ -266,6 +266,9 @@ class Store:
                 self._check_there()
             raise StoreError(f"cannot {verb} the store {self.path}: {error}; {_remedy(error)}") from error
 
+
+_UNREADABLE = (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError)
+"""What reading a row that somebody altered may raise."""
 
 _CURRENT = "WHERE training_version = ? ORDER BY rowid"
 

@@ -141,7 +141,7 @@ def one_variant(entries: Sequence[Entry]) -> list[Entry]:
 def rank_figure(table: Table) -> Figure | None:
     """Return the critical-difference diagram of a table's first block, None where nothing was tested."""
     block = table.blocks[0]
-    if block.friedman is None or block.critical_difference is None:
+    if block.friedman is None or block.critical_difference is None or not block.telling:
         return None
     ranked = [(name, rank) for name, rank in zip(table.methods, block.average_ranks) if rank is not None]
     ranks = [rank for _, rank in ranked]
