@@ -8,7 +8,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from autorobustloss.errors import ConfigError, unknown_name
+from autorobustloss.errors import ARLError, ConfigError, unknown_name
+
+LONGEST_CALL = 20_000
+"""Characters of a name with its hyper-parameters."""
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,14 +60,22 @@ class Registry(Generic[T]):
         return self._factories[self.resolve(name)]
 
     def create(self, name: str, /, *args: Any, **kwargs: Any) -> T:
-        """Call the factory of `name`; a keyword it does not take is a ConfigError that lists those it does."""
+        """Call the factory of `name`; a keyword or value that it does not take is a ConfigError."""
         factory = self.get(name)
         try:
             inspect.signature(factory).bind(*args, **kwargs)
         except TypeError as error:
             takes = ", ".join(self.parameters(name)) or "no parameters"
             raise ConfigError(f"{self.kind} {name!r}: {error}; it takes {takes}") from None
-        return factory(*args, **kwargs)
+        try:
+            return factory(*args, **kwargs)
+        except ARLError:
+            raise
+        except (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+            if not kwargs:
+                raise
+            got = ", ".join(f"{key}={value!r:.80}" for key, value in kwargs.items())
+            raise ConfigError(f"{self.kind} {name!r}: got {got}, which it cannot take: {error}") from error
 
     def parameters(self, name: str) -> dict[str, Any]:
         """Return the keyword parameters of a factory with their defaults (`inspect._empty` for none)."""
@@ -89,6 +100,8 @@ def parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
     >>> parse_call("model", "vgg11(width=0.25)")
     ('vgg11', {'width': 0.25})
     """
+    if len(text) > LONGEST_CALL:
+        raise ConfigError(f"got {kind} {text[:40]!r}… of {len(text)} characters, expected at most {LONGEST_CALL}")
     match = re.fullmatch(r"\s*([^\s()]+)\s*(?:\((.*)\))?\s*", text, flags=re.DOTALL)
     if match is None:
         raise ConfigError(f"got {kind} {text!r}, expected name or name(key=value, …)")
@@ -97,6 +110,18 @@ def parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         call = ast.parse(f"f({inside or ''})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError("hyper-parameters are given by name")
-        return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError) as error:
-        raise ConfigError(f"got {kind} {text!r}: {error}; expected name(key=value, …)") from None
+        options = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, TypeError) as error:
+        raise ConfigError(f"got {kind} {text!r:.200}: {error}; expected name(key=value, …)") from None
+    except (RecursionError, MemoryError):  # what Python's parser raises
+        raise ConfigError(f"got {kind} {text!r:.80}…, nested too deep; expected name(key=value, …)") from None
+    for key, value in options.items():
+        if _beyond_integers(value):
+            raise ConfigError(f"got {kind} {text!r:.80}: {key} holds a whole number beyond 2**63")
+    return name, options
+
+
+def _beyond_integers(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_beyond_integers, value))
+    return isinstance(value, int) and abs(value) >= 2**63

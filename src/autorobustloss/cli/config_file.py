@@ -43,11 +43,13 @@ def read_flags(file: Path) -> list[str]:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}; expected a TOML file of flags") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not TOML: {error}") from None
     flags: list[str] = []
     for key, value in table.items():
         flag = "--" + key.replace("_", "-")
+        if flag == "--config":
+            raise ConfigError(f"{file}: got config = {value!r}, expected flags; a file of flags names no other")
         if value is True:
             flags.append(flag)
         elif value is not False:

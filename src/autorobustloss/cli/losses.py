@@ -58,6 +58,10 @@ def add_parser(commands: Any) -> None:
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
+MOST_CLASSES = 1000
+"""For so many classes the properties of a loss are still computed in seconds."""
+
+
 def named_loss(text: str) -> tuple[RobustLoss, Card | None]:
     """Return the loss behind a name or a path, and its card if it was learned."""
     if text.endswith(".json"):
@@ -98,6 +102,8 @@ def _parameter(name: str, default: Any) -> str:
 
 def run_show(options: argparse.Namespace) -> int:
     """Print what a loss is, or how several differ."""
+    if not 2 <= options.classes <= MOST_CLASSES:
+        raise ConfigError(f"got --classes {options.classes}, expected 2 to {MOST_CLASSES}")
     names = split_list(options.loss)
     if not names:
         raise ConfigError("got no loss, expected at least one name; `arl losses list` prints them")
@@ -173,7 +179,10 @@ def run_export(options: argparse.Namespace) -> int:
     if out.suffix == ".json":
         card.save(out)
     elif out.suffix == ".py":
-        out.write_text(loss.code(), encoding="utf-8")
+        try:
+            out.write_text(loss.code(), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"cannot write {out}: {error.strerror}; try another --out") from None
     else:
         raise ConfigError(f"got --out {out}, expected a name that ends in .json or .py")
     print(out)

@@ -10,6 +10,7 @@ from typing import Any
 
 from autorobustloss.cli import options as flags
 from autorobustloss.cli.progress import JobProgress
+from autorobustloss.escape import visible
 from autorobustloss.jobs.evaluate import evaluate
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
@@ -81,8 +82,8 @@ def run(options: argparse.Namespace) -> int:
 
 def print_results(jobs: list[Job], results: list[Result], names: Mapping[MethodSpec, str], curves: bool) -> None:
     """Print a table of accuracies, in per cent; names: what to call each method."""
-    tasks = [job.task.label for job in jobs]
-    labels = [names[job.method] for job in jobs]
+    tasks = [visible(job.task.label) for job in jobs]
+    labels = [visible(names[job.method]) for job in jobs]
     left, wide = max(map(len, ["task", *tasks])), max(map(len, ["loss", *labels]))
     print(f"{'task':<{left}}  {'loss':<{wide}}   last   best  by noisy validation  fits noise   noise")
     for result, task, label in zip(results, tasks, labels):

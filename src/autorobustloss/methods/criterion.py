@@ -73,5 +73,7 @@ def create_criterion(spec: MethodSpec, num_classes: int, device: torch.device | 
     match_scale = options.pop("match_scale", False)
     if not isinstance(match_scale, bool):
         raise ConfigError(f"method {spec.label!r}: got match_scale={match_scale!r}, expected True or False")
+    if options.get("reduction", "mean") != "mean":
+        raise ConfigError(f"method {spec.label!r}: got reduction={options['reduction']!r}, training takes the mean")
     loss = create_loss(spec.name, **options)
     return (matched(loss, num_classes) if match_scale else loss).to(device)
