@@ -21,14 +21,7 @@ DATA_DIR_VARIABLE = "ARL_DATA_DIR"
 
 def resolve_data_dir(data_dir: Path | str | None = None) -> Path:
     """Return `data_dir`, else the environment variable ARL_DATA_DIR, else the folder `data` here."""
-    return _expanded(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data")
-
-
-def _expanded(path: Path | str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise DataError(f"{path}: {error} Check the name after ~, or write the folder out") from None
+    return Path(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data").expanduser()
 
 
 def load_dataset(
@@ -61,7 +54,7 @@ def load_dataset(
 def _load_base(name: DataName, data_dir: Path, download: bool, progress: Progress | None) -> Dataset:
     size = name.option("size")
     registered = name.base in DATASETS
-    path = _expanded(name.base)
+    path = Path(name.base).expanduser()
     folder = next((p for p in (path, data_dir / name.base) if not registered and is_image_folder(p)), None)
     file = path if path.suffix == ".npz" else data_dir / f"{name.base}.npz"
     if size and folder is None and (registered or file.is_file()):

@@ -157,9 +157,7 @@ def matrix(matrix: str | Sequence[Sequence[float]]) -> NoiseSpec:
     if text.startswith("["):
         try:
             return NoiseSpec("matrix", matrix=check_matrix(json.loads(text), "matrix"))
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, ConfigError):
-                raise
+        except json.JSONDecodeError as error:
             raise ConfigError(f"noise 'matrix': {error}; expected e.g. matrix:[[0.9,0.1],[0.2,0.8]]") from None
     return NoiseSpec("matrix", matrix=check_matrix(_read_matrix(Path(text)), text))
 
@@ -168,7 +166,7 @@ def check_matrix(rows: Any, source: str) -> Matrix:
     """Return `rows` as a tuple of tuples; ConfigError naming the offending row unless square and row-stochastic."""
     try:
         values = np.array(rows, dtype=np.float64)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError):
         raise ConfigError(f"{source}: expected rows of numbers, all of one length; got {rows!r:.80}") from None
     if values.ndim != 2 or values.shape[0] != values.shape[1] or len(values) < 2:
         raise ConfigError(f"{source}: got shape {values.shape}, expected a square matrix T[true, noisy], 2x2 or larger")
@@ -201,6 +199,6 @@ def _read_matrix(path: Path) -> Any:
         if path.suffix in (".csv", ".txt"):
             lines = path.read_text(encoding="utf-8").splitlines()
             return [[float(v) for v in line.replace(",", " ").split()] for line in lines if line.strip()]
-    except (ValueError, OSError, EOFError, RecursionError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: cannot be read as a matrix ({error}); expected rows of numbers") from None
     raise DataError(f"{path}: got a {path.suffix or 'suffixless'} file, expected .json, .csv, .txt or .npy")
