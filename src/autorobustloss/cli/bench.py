@@ -31,6 +31,7 @@ from autorobustloss.cli.progress import JobProgress, SearchProgress
 from autorobustloss.cli.streams import interrupted, warn
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError
+from autorobustloss.escape import visible
 from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.card import card_name, make_card
@@ -145,7 +146,7 @@ def run(options: argparse.Namespace) -> int:
         finally:  # whoever reads the output may have gone; pictures are for later
             page = warned_only("no pictures", lambda: draw_bench(folder, outcome))
     if page and not options.json:
-        print(f"\nwith pictures: {page}")
+        print(f"\nwith pictures: {visible(str(page))}")
     return tell_failures(failures)
 
 
@@ -255,7 +256,7 @@ def _run_experiment(
         finally:
             page = warned_only("no pictures", draw)
     if page and not options.json:
-        print(f"\nwith pictures: {page}\n")
+        print(f"\nwith pictures: {visible(str(page))}\n")
 
 
 def tell_failures(failures: Mapping[str, str]) -> int:

@@ -81,7 +81,7 @@ def ending(error: Exception | KeyboardInterrupt) -> tuple[int, str]:
     if isinstance(error, MemoryError):
         return 1, "memory ran out; try fewer --workers, smaller networks, or fewer samples"
     if isinstance(error, OSError):
-        return 1, f"{error.filename or 'cannot read or write'}: {error.strerror or error}"
+        return 1, f"{error.filename or 'cannot write standard output, or to a disk'}: {error.strerror or error}"
     return 1, unexpected(error)
 
 

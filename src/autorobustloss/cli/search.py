@@ -15,6 +15,7 @@ from autorobustloss.cli import options as flags
 from autorobustloss.cli.faults import warned_only
 from autorobustloss.cli.progress import JobProgress, SearchProgress
 from autorobustloss.data import Dataset
+from autorobustloss.escape import visible
 from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.losses import LOSSES, TaylorLoss, create_loss
 from autorobustloss.methods.spec import MethodSpec
@@ -184,7 +185,7 @@ def run(options: argparse.Namespace) -> int:
         finally:  # whoever reads the output may have gone; the picture is for later
             drawn = warned_only("no picture", lambda: write_picture(folder, outcome, methods))
     if drawn and not options.json:
-        print(f"\npicture: {drawn}")
+        print(f"\npicture: {visible(str(drawn))}")
     return 0
 
 
@@ -236,7 +237,7 @@ def print_outcome(folder: RunFolder, outcome: SearchOutcome, table: Table | None
         )
         return
     loss = TaylorLoss(**winner.method.options)
-    print(f"\nlearned loss ({folder.path / 'loss.json'}):\n  {loss.formula()}\n")
+    print(f"\nlearned loss ({visible(str(folder.path / 'loss.json'))}):\n  {loss.formula()}\n")
     for finalist in outcome.finalists:
         scored = "rejected or diverged" if finalist.accuracy is None else f"{100 * finalist.accuracy:.1f} %"
         what = {"mean": "the distribution's mean", "best": "the best candidate"}[finalist.origin]

@@ -86,13 +86,13 @@ class RunFolder:
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a file of the folder atomically: whoever reads it sees the old one or the whole new one.
 
-        In text, what has no UTF-8 (bytes of a file name that are none) is spelled out. A file that is there already
-        with this content is left alone, so that a finished run in a read-only folder opens.
+        In text, what has no UTF-8 (bytes of a file name that are none) is spelled out. In a folder that cannot be
+        written, such as that of a finished run, a file that is there is left as it is.
         """
         target = self.path / name
         data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
         try:
-            if not _holds(target, data):
+            if os.access(self.path, os.W_OK) or not target.is_file():
                 self._replace(target, data)
         except OSError as error:
             raise RunFolderError(f"cannot write {target}: {error.strerror}; {self._kept()}") from error
@@ -108,13 +108,6 @@ class RunFolder:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-
-
-def _holds(file: Path, data: bytes) -> bool:
-    try:
-        return file.read_bytes() == data
-    except OSError:
-        return False
 
 
 def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str, str]]:

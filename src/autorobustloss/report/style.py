@@ -109,16 +109,21 @@ def render(figure: Figure, kind: str = "svg") -> bytes:
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     buffer = io.BytesIO()
     with rc_context(SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a box is drawn for it
+        for known in ("Glyph .* missing from", "constrained_layout not applied"):  # a box is drawn, panels are narrow
+            warnings.filterwarnings("ignore", message=known)
         for text in figure.findobj(Text):
             _take_as_it_is(text)
         figure.savefig(buffer, format=kind, metadata=metadata)
     return buffer.getvalue()
 
 
+def label(name: str) -> str:
+    """Return a name as a picture shows it: in one line, and not too long."""
+    return clipped(visible(name))
+
+
 def _take_as_it_is(text: Any) -> None:
-    """Have a text of a figure drawn in one line, not too long, and not as a formula."""
     text.set_parse_math(False)
     text.set_usetex(False)
     if isinstance(text.get_text(), str):
-        text.set_text(clipped(visible(text.get_text())))
+        text.set_text(label(text.get_text()))
