@@ -43,7 +43,7 @@ def read_flags(file: Path) -> list[str]:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}; expected a TOML file of flags") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, or a NUL in the path
         raise ConfigError(f"{file} is not TOML: {error}") from None
     flags: list[str] = []
     for key, value in table.items():

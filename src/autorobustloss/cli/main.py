@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from autorobustloss import __version__
+from autorobustloss import __version__, escape
 from autorobustloss.cli.faults import unexpected, without_traceback
 from autorobustloss.cli.streams import Terminated, interrupted, stop_signals, text_streams, warn
 from autorobustloss.errors import ARLError, ConfigError
@@ -27,11 +28,19 @@ goes on where it stopped)
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """An argument parser, its commands' parsers too, that quotes what was typed as a terminal may show it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and the message on standard error, and exit with 2."""
+        super().error(escape.message(message))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `arl` with all its commands."""
     from autorobustloss.cli import bench, losses, report, search, train
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="arl",
         description="Losses that survive noisy labels: search, train, compare.",
         epilog=EPILOG,
@@ -62,10 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     from autorobustloss.cli.config_file import expand
 
-    for argument in arguments:
-        if "\0" in argument:
-            raise ConfigError(f"got {argument[:80]!r}, expected text without NUL characters")
-    options = build_parser().parse_args(expand(arguments))
+    words = expand(arguments)
+    for word in words:
+        if "\0" in word:
+            raise ConfigError(f"got {word[:80]!r}, expected text without NUL characters")
+    options = build_parser().parse_args(words)
     return int(options.run(options) or 0)
 
 
