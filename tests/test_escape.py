@@ -50,9 +50,11 @@ def test_markdown_signs_are_escaped(text):
 @given(NAMES)
 def test_latex_has_no_command_but_those_of_the_table(text):
     shown = escape.latex(text)
-    known = r"\\(text(backslash|ascii(tilde|circum|grave)|less|greater|bar|quotedbl|quotesingle)\{\}|dots\{\}|[&%$#_{}])"
+    known = (
+        r"\\(text(backslash|ascii(tilde|circum|grave)|less|greater|bar|quotedbl|quotesingle)\{\}|dots\{\}|[&%$#_{}])"
+    )
     bare = re.sub(r"\$[^$]*\$", "", re.sub(known, "", shown))
-    assert not set("\\&%$#_~^<>|\"") & set(bare), shown
+    assert not set('\\&%$#_~^<>|"') & set(bare), shown
     assert bare.count("{") == bare.count("}") == bare.count("[") + bare.count("]")
 
 
@@ -76,7 +78,9 @@ def test_clipped_keeps_both_ends(text, length):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_every_place_of_a_table_shows_names_as_text(name):
     odd = table([name, "mae"], [f"{name}/linear/clean", "wine/linear/clean"], title=name, notes=[name])
-    odd = replace(odd, blocks=(replace(odd.blocks[0], cells=((Cell(None, reason=name), Cell(0.5, n=1, choice=name)),) * 2),))
+    odd = replace(
+        odd, blocks=(replace(odd.blocks[0], cells=((Cell(None, reason=name), Cell(0.5, n=1, choice=name)),) * 2),)
+    )
     shown = {form: render(odd, form) for form in ("text", "markdown", "latex", "csv")}
     for text in shown.values():
         assert all(line.isprintable() for line in text.splitlines())
@@ -86,5 +90,7 @@ def test_every_place_of_a_table_shows_names_as_text(name):
     found = [line for line in shown["markdown"].splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) for line in rows]
     assert [len(re.findall(r"(?<!\\)\|", line)) for line in found] == columns
-    assert all(not row[i].startswith(("=", "+", "-", "@")) for row in csv.reader(io.StringIO(shown["csv"])) for i in (1, 2))
+    assert all(
+        not row[i].startswith(("=", "+", "-", "@")) for row in csv.reader(io.StringIO(shown["csv"])) for i in (1, 2)
+    )
     assert "\\end{a}" not in "".join(line for line in shown["latex"].splitlines() if not line.startswith("%"))

@@ -69,7 +69,7 @@ _LATEX = {
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"},
     **{"`": r"\textasciigrave{}", "'": r"\textquotesingle{}", "[": "{[}", "]": "{]}"},
     **{"±": r"$\pm$", "×": r"$\times$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "–": "--"},
-    **{"χ": r"$\chi$", "²": r"$^2$", "α": r"$\alpha$", "∞": r"$\infty$", "·": r"$\cdot$", "≥": r"$\geq$", "…": r"\dots{}"},
+    **{"χ": r"$\chi$", "²": r"$^2$", "α": r"$\alpha$", "∞": r"$\infty$", "·": r"$\cdot$", "…": r"\dots{}"},
 }  # fmt: skip
 
 

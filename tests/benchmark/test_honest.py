@@ -142,7 +142,7 @@ def test_blocks_and_tables_that_agree_are_one():
 
 def test_means_that_print_alike_tie_and_others_do_not():
     # A float's last bits, and whatever else is below a thousandth of a percent, decide no rank.
-    equal = table([[0.5, 0.6], [0.5 + 3e-6, 0.6 - 3e-6], [0.4, 0.4]]).block()
+    equal = table([[0.5, 0.6], [0.5 + 3e-6, 0.6 + 3e-6], [0.4, 0.4]]).block()
     assert equal.average_ranks == (1.5, 1.5, 3.0)
     assert best_rows(equal) == [{0, 1}, {0, 1}]
     near = table([[0.5, 0.6], [0.50002, 0.60002], [0.4, 0.4]]).block()
@@ -158,9 +158,11 @@ def test_a_benchmark_on_labels_without_meaning_says_so(classes, share, tmp_path,
     rest = (1 - share) / (classes - 1)
     for name in ("t0", "t1"):
         x = draw.normal(size=(400, 6))
-        y = draw.permutation(np.repeat(np.arange(classes), [round(400 * share), *[round(400 * rest)] * (classes - 1)])[:400])
+        y = draw.permutation(
+            np.repeat(np.arange(classes), [round(400 * share), *[round(400 * rest)] * (classes - 1)])[:400]
+        )
         np.savez(f"{name}.npz", x_train=x[:200], y_train=y[:200], x_test=x[200:], y_test=y[200:])
-    command = "--dataset ./t0.npz,./t1.npz --models linear --noise clean --methods ce,mae --seeds 1 --epochs 1 --workers 1"
+    command = "--dataset ./t0.npz,./t1.npz --models linear --noise clean --methods ce,mae --seeds 1 --epochs 1"
     assert main(["bench", *command.split(), "--quiet", "--out", "b"]) == 0
     out = capsys.readouterr().out
     assert "every method is at chance on every task" in out

@@ -20,7 +20,15 @@ from autorobustloss.report.benchmark_figures import order_study
 from autorobustloss.search.card import card_name
 from autorobustloss.zoo import load_card
 
-TINY = ["--models=linear", "--epochs=1", "--train-size=40", "--valid-size=20", "--test-size=20", "--workers=1", "--quiet"]
+TINY = [
+    "--models=linear",
+    "--epochs=1",
+    "--train-size=40",
+    "--valid-size=20",
+    "--test-size=20",
+    "--workers=1",
+    "--quiet",
+]
 SEARCH = ["search", *TINY, "--noise=sym:0.2", "--generations=1", "--population=4", "--finalists-seeds=1"]
 BENCH = ["bench", *TINY, "--noise=clean,sym:0.2", "--methods=ce,mae", "--seeds=1"]
 ODD = [".", "new\nline", "$x_1$ %s {0} &<b>", "a" * 240, "_hidden", "é\u202e[red]"]

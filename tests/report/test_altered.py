@@ -13,15 +13,17 @@ from autorobustloss.cli.main import main
 
 BENCH = "bench --dataset iris --models linear --noise clean,sym:0.2 --methods ce,mae --seeds 1 --epochs 1 --workers 1"
 SEARCH = (
-    "search --dataset iris --models linear --noise sym:0.2 --generations 1 --population 4 --finalists-seeds 1 --epochs 1 "
-    "--compare ce --compare-seeds 1 --workers 1"
+    "search --dataset iris --models linear --noise sym:0.2 --generations 1 --population 4 --finalists-seeds 1 "
+    "--epochs 1 --compare ce --compare-seeds 1 --workers 1"
 )
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-BYTES = st.sampled_from([b"", b"{", b"[1]", b"7", b"null", b"\xff\xfe\x00", b"[" * 100_000, b'{"a":' * 5000, b'"\\ud800"'])
+BYTES = st.sampled_from(
+    [b"", b"{", b"[1]", b"7", b"null", b"\xff\xfe\x00", b"[" * 100_000, b'{"a":' * 5000, b'"\\ud800"']
+)
 
 
 @pytest.fixture(scope="module")

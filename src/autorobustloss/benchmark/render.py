@@ -256,4 +256,3 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
         "  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths))).rstrip()
         for row in rows
     )
-
