@@ -9,7 +9,12 @@ from autorobustloss.cli.main import main
 from autorobustloss.errors import ConfigError
 
 HUGE = str(10**30)
-NUMBERS = [*"0 -1 1 3 1.5 1e9 1e300 nan inf -inf x ٣ 0x10 1_0".split(), "", HUGE, "9" * 5000]
+NUMBERS = [
+    *["0", "-1", "1", "3", "1.5", "1e9", "1e300", "nan", "inf", "-inf", "x", "٣", "0x10", "1_0"],
+    "",
+    HUGE,
+    "9" * 5000,
+]
 NAMES = [
     "",
     "a" * 400,
@@ -17,16 +22,21 @@ NAMES = [
     "\udcff",
     "\x1b[2J",
     "\0",
-    *", ce gec $x <b> .. / ~ * %s {} ( gce( gce) none.json".split(),
+    *[",", "ce", "gec", "$x", "<b>", "..", "/", "~", "*", "%s", "{}", "(", "gce(", "gce)", "none.json"],
 ]
 LOSSES = ["gce(q=" + "-" * 8000 + "1)", "gce(q=" + "9" * 400 + ")", "(" * 500, "taylor(theta=[])", "taylor(theta=1)"]
 LOSSES += ["gce(q='a')", "gce(q=[[]])", "ce(weight=[1.0])", "ce(ignore_index='a')", "gce(reduction='none')"]
 MODELS = ["mlp2(hidden='a')", "mlp2(hidden=1.5)", "mlp2(hidden=10000000000)", "cnn4(channels=5)", "mlp3(hidden=(1,))"]
-NOISES = ["matrix:[[1]]", "matrix:{}", *"sym: sym:nan sym:1e400 pair:-1 human:x idn:0.2:3 clean:1".split(), ":" * 50]
+NOISES = [
+    "matrix:[[1]]",
+    "matrix:{}",
+    *["sym:", "sym:nan", "sym:1e400", "pair:-1", "human:x", "idn:0.2:3", "clean:1"],
+    ":" * 50,
+]
 TEXTS = [*NAMES, *LOSSES, *MODELS, *NOISES]
 FLAGS = {
     "train": "loss dataset train-size valid-size test-size models noise only epochs lr batch-size weight-decay schedule "
-    "augment patience precision workers seed device protocol",
+    "augment patience precision workers seed device",
     "search": "generations population space log-unit order scale start sigma finalists-seeds tasks-per-generation race "
     "fitness rivals compare compare-seeds workers epochs noise seed models",
     "bench": "methods seeds lr format workers epochs noise models batch-size scale only",

@@ -70,7 +70,7 @@ class Protocol:
         for name in ("weight_decay", "clip_norm", "patience_at_chance"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected 0 or more")
-        for name, most in (("epochs", 10**6), ("batch_size", 2**31), ("lr", 1e9), ("weight_decay", 1e9)):
+        for name, most in (("epochs", 10**6), ("batch_size", 2**31), ("lr", 1e38), ("weight_decay", 1e38)):
             if getattr(self, name) > most:
                 raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected at most {most:g}")
         self._check_milestones()
