@@ -35,8 +35,8 @@ NOISES = [
 ]
 TEXTS = [*NAMES, *LOSSES, *MODELS, *NOISES]
 FLAGS = {
-    "train": "loss dataset train-size valid-size test-size models noise only epochs lr batch-size weight-decay schedule "
-    "augment patience precision workers seed device",
+    "train": "loss dataset train-size valid-size test-size models noise only epochs lr batch-size weight-decay "
+    "schedule augment patience precision workers seed device",
     "search": "generations population space log-unit order scale start sigma finalists-seeds tasks-per-generation race "
     "fitness rivals compare compare-seeds workers epochs noise seed models",
     "bench": "methods seeds lr format workers epochs noise models batch-size scale only",
