@@ -11,7 +11,7 @@ import autorobustloss
 
 PACKAGE = Path(autorobustloss.__file__).parent
 LEVELS = {
-    "errors": 0, "reading": 0, "registry": 0, "seeding": 0,
+    "errors": 0, "escape": 0, "reading": 0, "registry": 0, "seeding": 0,
     "losses": 1, "zoo": 1, "noise": 1, "data": 1, "models": 1,
     "training": 2, "methods": 3, "jobs": 4, "search": 5, "benchmark": 5, "report": 6, "integrations": 6, "cli": 7,
 }  # fmt: skip

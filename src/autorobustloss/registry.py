@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from autorobustloss.errors import ConfigError, unknown_name
+from autorobustloss.errors import ARLError, ConfigError, unknown_name
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,14 +56,22 @@ class Registry(Generic[T]):
         return self._factories[self.resolve(name)]
 
     def create(self, name: str, /, *args: Any, **kwargs: Any) -> T:
-        """Call the factory of `name`; a keyword it does not take is a ConfigError that lists those it does."""
+        """Call the factory of `name`; a keyword or value that it does not take is a ConfigError."""
         factory = self.get(name)
         try:
             inspect.signature(factory).bind(*args, **kwargs)
         except TypeError as error:
             takes = ", ".join(self.parameters(name)) or "no parameters"
             raise ConfigError(f"{self.kind} {name!r}: {error}; it takes {takes}") from None
-        return factory(*args, **kwargs)
+        try:
+            return factory(*args, **kwargs)
+        except ARLError:
+            raise
+        except (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError) as error:
+            if not kwargs:
+                raise
+            got = ", ".join(f"{key}={value!r:.80}" for key, value in kwargs.items())
+            raise ConfigError(f"{self.kind} {name!r}: got {got}, which it cannot take: {error}") from error
 
     def parameters(self, name: str) -> dict[str, Any]:
         """Return the keyword parameters of a factory with their defaults (`inspect._empty` for none)."""

@@ -271,7 +271,7 @@ def test_jobs_that_take_long_start_first():
 
 @pytest.mark.parametrize("workers", [0, -3])
 def test_no_workers_is_an_error(datasets, workers):
-    with pytest.raises(ConfigError, match=f"got {workers} workers, expected at least 1"):
+    with pytest.raises(ConfigError, match=f"got {workers} workers, expected 1 to"):
         ProcessExecutor(datasets, workers=workers)
 
 

@@ -47,7 +47,7 @@ def test_writing_is_atomic(tmp_path, monkeypatch):
         with pytest.raises(RunFolderError, match="No space left"):
             folder.write("loss.json", "new")
         assert (tmp_path / "loss.json").read_text() == "old"
-        assert not [p for p in tmp_path.iterdir() if p.name.startswith(".loss")]
+        assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
 def test_differences_of_lists():

@@ -104,6 +104,7 @@ def run_bench(
     names: Mapping[MethodSpec, str] | None = None,
     failures: dict[str, str] | None = None,
     notes: Sequence[str] = (),
+    chance: Mapping[Task, float] | None = None,
 ) -> BenchOutcome:
     """Train what the store lacks and return the tables; calling again after an interruption goes on from there.
 
@@ -111,6 +112,7 @@ def run_bench(
     names: what tables call a method, such as a learned loss.
     failures: where given, jobs that fail are noted here and in the tables, and the others go on (see `evaluate`).
     notes: lines below every table, such as what the labels are.
+    chance: the accuracy that guessing does not exceed on each task (see `chance.chance_levels`).
 
     Raises WorkerError or StoreError as `evaluate` does.
     """
@@ -118,7 +120,9 @@ def run_bench(
     absent = {task: reasons[task.dataset.name] for task in config.tasks if task.dataset.name in reasons}
     results = {r.key: r for r in evaluate(config.jobs(absent), store, executor, on_result, failures)}
     tables = {
-        view: tabulate(grid.entries(), results, f"Test accuracy, {VIEWS[view]}", absent, names, failures=failures)
+        view: tabulate(
+            *(grid.entries(), results, f"Test accuracy, {VIEWS[view]}", absent, names), failures=failures, chance=chance
+        )
         for view, grid in config.grids().items()
     }
     tables = {view: replace(table, notes=(*notes, *table.notes)) for view, table in tables.items()}

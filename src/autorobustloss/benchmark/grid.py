@@ -62,9 +62,9 @@ class Grid:
                 twice = next(v for v in values if values.count(v) > 1)
                 raise ConfigError(f"got {getattr(twice, 'label', twice)} twice among the {name.replace('_', ' ')}")
             object.__setattr__(self, name, values)
-        if self.seeds < 1:
-            raise ConfigError(f"got seeds={self.seeds!r}, expected at least 1")
-        if not all(rate > 0 for rate in self.learning_rates):
+        if not 1 <= self.seeds <= 10_000:
+            raise ConfigError(f"got seeds={self.seeds!r}, expected 1 to 10000")
+        if not all(0 < rate < float("inf") for rate in self.learning_rates):
             raise ConfigError(f"got learning rates {self.learning_rates!r}, expected positive multiples")
         if len(self.learning_rates) > 1 and "valid_noisy" not in self.evaluate:
             raise ConfigError(f"got evaluate={self.evaluate!r}, but learning rates are chosen on valid_noisy; add it")

@@ -105,12 +105,13 @@ def run_experiment(
     on_result: Callable[[Job, Result, bool], None] | None = None,
     missing: Mapping[str, str] | None = None,
     failures: dict[str, str] | None = None,
+    chance: Mapping[Task, float] | None = None,
 ) -> tuple[Table, dict[str, Result]]:
     """Train what the store lacks; return the table, beside the paper's where it prints one, and the results.
 
     missing: why a data set, by name, is absent: its columns say so and the rest runs. An experiment with `tune` is
     tuned first, which needs optuna. failures: where given, jobs that fail are noted here and in the table, and the
-    others go on.
+    others go on. chance: the accuracy that guessing does not exceed on each task (see `chance.chance_levels`).
     """
     reasons = missing or {}
     if experiment.tune:
@@ -120,7 +121,7 @@ def run_experiment(
     results = {r.key: r for r in evaluate(experiment.jobs(reasons), store, executor, on_result, failures)}
     absent = {task: reasons[task.dataset.name] for task in experiment.tasks if task.dataset.name in reasons}
     names = {method: name for name, method in experiment.rows.items()}
-    table = tabulate(experiment.entries, results, experiment.title, absent, names, failures=failures)
+    table = tabulate(experiment.entries, results, experiment.title, absent, names, failures=failures, chance=chance)
     if experiment.paper:
         rows = list(dict.fromkeys(names[entry.method] for entry in experiment.entries))
         table = beside(table, paper_table(experiment.paper), rows, experiment.columns, experiment.differs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,10 @@ EXACT_UP_TO = 13
 
 @dataclass(frozen=True)
 class Friedman:
-    """The Friedman test of "all methods are equally good", and the less conservative F of Iman and Davenport."""
+    """The Friedman test of "all methods are equally good", and the less conservative F of Iman and Davenport.
+
+    f is infinite where every task ranks the methods alike; its distribution then says nothing, and p_f is exact.
+    """
 
     chi2: float
     p_chi2: float
@@ -56,6 +60,8 @@ def friedman(scores: ArrayLike, correct_ties: bool = True) -> Friedman:
     χ²_F = 12N/(k(k+1)) · (Σ_j R_j² − k(k+1)²/4) with k−1 degrees of freedom, divided by
     1 − Σ(t³−t)/(N(k³−k)) over groups of t tied scores (`correct_ties=False` leaves that out, as Demšar does), and
     F_F = (N−1)χ²_F/(N(k−1) − χ²_F) with k−1 and (k−1)(N−1) degrees of freedom (Demšar 2006, section 3.2.2).
+    Where every task ranks the methods alike, F_F has a zero beneath it; p is then the probability of that, 1/a^(N−1)
+    for the a orders that the ranks of a task may take.
     Needs at least 2 tasks and 2 methods.
     """
     table = _matrix(scores)
@@ -67,12 +73,12 @@ def friedman(scores: ArrayLike, correct_ties: bool = True) -> Friedman:
     untied = 1 - _tied(table) / (n * (k**3 - k)) if correct_ties else 1.0
     chi2 = max(0.0, chi2 / untied) if untied > 0 else 0.0  # every score tied everywhere: nothing to tell apart
     rest = n * (k - 1) - chi2
-    f = (n - 1) * chi2 / rest if rest > 1e-9 else float("inf")
+    f = (n - 1) * chi2 / rest if rest > 1e-9 else math.inf
     return Friedman(
         chi2=chi2,
         p_chi2=float(scipy.stats.chi2.sf(chi2, k - 1)),
         f=f,
-        p_f=float(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
+        p_f=_orders(table[0]) ** (1.0 - n) if math.isinf(f) else float(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
         tasks=n,
         methods=k,
     )
@@ -141,6 +147,12 @@ def _matrix(scores: ArrayLike) -> Floats:
     if not np.isfinite(table).all():
         raise ConfigError("got missing or infinite scores; ranks need every method on every task: drop such tasks")
     return table
+
+
+def _orders(scores: Floats) -> float:
+    """Return how many different rankings the scores of one task can be put into: k!/Πt! over groups of t ties."""
+    counts = np.unique(scores, return_counts=True)[1]
+    return float(math.factorial(len(scores)) // math.prod(math.factorial(int(c)) for c in counts))
 
 
 def _tied(table: Floats) -> float:

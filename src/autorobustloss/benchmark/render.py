@@ -1,19 +1,25 @@
-"""A table as text, Markdown, LaTeX, CSV or JSON. Accuracies are printed in percent, stored in [0, 1]."""
+"""A table as text, Markdown, LaTeX, CSV or JSON. Accuracies are printed in percent, stored in [0, 1].
+
+Names come from whoever made the data, the folder or the card: each format shows them as text (see `escape`).
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from autorobustloss.benchmark.ranking import Friedman
 from autorobustloss.benchmark.table import SELECTIONS, Block, Cell, Table
 from autorobustloss.errors import unknown_name
+from autorobustloss.escape import csv_cell, latex, markdown, visible
 
 CSV_COLUMNS = (
     *("selection", "method", "task", "mean", "standard_error", "n", "diverged", "choice", "reason"),
-    *("average_rank", "p_value", "cost"),
+    *("average_rank", "p_value", "cost", "at_chance"),
 )
 UNIT = "%, mean ± standard error over seeds"
 
@@ -27,10 +33,10 @@ def render(table: Table, form: str = "text") -> str:
 
 def to_text(table: Table) -> str:
     """Return aligned plain text: one block of rows per selection protocol, column heads of several lines."""
-    parts = [f"{table.title} ({UNIT})"]
-    heads = [label.rsplit("/", 2) for label in table.tasks]
+    parts = [visible(f"{table.title} ({UNIT})")]
+    heads = [visible(label).rsplit("/", 2) for label in table.tasks]
     depth = max((len(h) for h in heads), default=1)
-    for block in table.blocks:
+    for heading, block in distinct_blocks(table):
         lines = [["" if line < depth - 1 else "method"] for line in range(depth)]
         for head in heads:
             padded = [""] * (depth - len(head)) + head
@@ -40,42 +46,40 @@ def to_text(table: Table) -> str:
         for line in lines:
             line.extend(head if line is lines[-1] else [""] * len(head))
         rows = lines + [
-            [method, *map(cell_text, cells), *tail] for method, cells, tail in zip(table.methods, block.cells, tails)
+            [visible(method), *(visible(cell_text(c)) for c in cells), *tail]
+            for method, cells, tail in zip(table.methods, block.cells, tails)
         ]
-        parts.append(f"{SELECTIONS[block.selection]}:\n{_aligned(rows)}\n{footer(block)}".rstrip())
-    explained = "\n".join(explanations(table))
+        parts.append(f"{heading}:\n{_aligned(rows)}\n{footer(block)}".rstrip())
+    explained = "\n".join(map(visible, explanations(table)))
     return "\n\n".join([*parts, explained] if explained else parts) + "\n"
 
 
 def to_markdown(table: Table) -> str:
     """Return a Markdown table per selection protocol, the best cell of each column in bold."""
-    parts = [f"**{table.title}** ({UNIT})"]
-    for block in table.blocks:
+    parts = [f"**{markdown(table.title)}** ({UNIT})"]
+    for heading, block in distinct_blocks(table):
         best = best_rows(block)
         columns, *tails = summary(table, block)
-        head = ["method", *(label.replace("|", "\\|") for label in table.tasks), *columns]
+        head = ["method", *map(markdown, table.tasks), *columns]
         lines = [f"| {' | '.join(head)} |", f"|{' --- |' + ' ---: |' * (len(head) - 1)}"]
         for row, method in enumerate(table.methods):
-            cells = [
-                f"**{cell_text(c)}**" if row in best[column] else cell_text(c)
-                for column, c in enumerate(block.cells[row])
-            ]
-            name = method.replace("|", "\\|")
-            lines.append(f"| {' | '.join([name, *cells, *tails[row]])} |")
-        parts.append(f"*{SELECTIONS[block.selection]}*\n\n" + "\n".join(lines))
+            shown = [markdown(cell_text(c)) for c in block.cells[row]]
+            cells = [f"**{text}**" if row in best[column] else text for column, text in enumerate(shown)]
+            lines.append(f"| {' | '.join([markdown(method), *cells, *map(markdown, tails[row])])} |")
+        parts.append(f"*{heading}*\n\n" + "\n".join(lines))
         if footer(block):
-            parts.append(footer(block))
-    parts.extend(explanations(table))
+            parts.append(markdown(footer(block)))
+    parts.extend(map(markdown, explanations(table)))
     return "\n\n".join(parts) + "\n"
 
 
 def to_latex(table: Table) -> str:
     """Return a LaTeX tabular (packages booktabs, and graphicx for the slanted heads) per selection protocol."""
     parts = []
-    for block in table.blocks:
+    for heading, block in distinct_blocks(table):
         best = best_rows(block)
         columns, *tails = summary(table, block)
-        heads = " & ".join(rf"\rotatebox{{60}}{{{_tex(label)}}}" for label in (*table.tasks, *columns))
+        heads = " & ".join(rf"\rotatebox{{60}}{{{latex(label)}}}" for label in (*table.tasks, *columns))
         lines = [
             rf"\begin{{tabular}}{{l{'r' * (len(table.tasks) + len(columns))}}}",
             r"\toprule",
@@ -85,12 +89,12 @@ def to_latex(table: Table) -> str:
         for row, method in enumerate(table.methods):
             cells = []
             for column, cell in enumerate(block.cells[row]):
-                text = _tex(cell_text(cell))
+                text = latex(cell_text(cell))
                 cells.append(rf"\textbf{{{text}}}" if row in best[column] else text)
-            lines.append(" & ".join([_tex(method), *cells, *map(_tex, tails[row])]) + r" \\")
+            lines.append(" & ".join([latex(method), *cells, *map(latex, tails[row])]) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
-        comment = f"% {table.title} ({UNIT}); {SELECTIONS[block.selection]}"
-        notes = "".join(f"\n% {line}" for line in [footer(block), *explanations(table)] if line)
+        comment = visible(f"% {table.title} ({UNIT}); {heading}")
+        notes = "".join(f"\n% {visible(line)}" for line in [footer(block), *explanations(table)] if line)
         parts.append(comment + "\n" + "\n".join(lines) + notes)
     return "\n\n".join(parts) + "\n"
 
@@ -103,9 +107,10 @@ def to_csv(table: Table) -> str:
     for block in table.blocks:
         for row, method in enumerate(table.methods):
             for task, c in zip(table.tasks, block.cells[row]):
-                own = [c.mean, c.error, c.n, c.diverged, c.choice, c.reason]
-                whole = [block.average_ranks[row], block.p_values[row], table.cost[row]]
-                writer.writerow([block.selection, method, task, *own, *whole])
+                own = [c.mean, c.error, c.n, c.diverged, csv_cell(c.choice), csv_cell(c.reason)]
+                ranked = [block.average_ranks[row], block.p_values[row]] if block.telling else [None, None]
+                whole = [*ranked, table.cost[row], int(c.chance)]
+                writer.writerow([block.selection, csv_cell(method), csv_cell(task), *own, *whole])
     return out.getvalue()
 
 
@@ -123,28 +128,57 @@ RENDERERS: Mapping[str, Callable[[Table], str]] = {
 }
 
 
+def distinct_blocks(table: Table) -> list[tuple[str, Block]]:
+    """Return the blocks with what heads each; those of equal content, as after a single epoch, are one."""
+    headings: list[list[str]] = []
+    distinct: list[Block] = []
+    for block in table.blocks:
+        alike = [i for i, known in enumerate(distinct) if replace(known, selection=block.selection) == block]
+        if alike:
+            headings[alike[0]].append(SELECTIONS[block.selection].partition(":")[0])
+        else:
+            distinct.append(block)
+            headings.append([SELECTIONS[block.selection]])
+    return [("; the same at the ".join(named), block) for named, block in zip(headings, distinct)]
+
+
+def distinct_tables(tables: Iterable[Table]) -> list[Table]:
+    """Return the tables, those of equal content once, with a note that names the others."""
+    distinct: list[Table] = []
+    for table in tables:
+        for i, known in enumerate(distinct):
+            if (table.methods, table.tasks, table.blocks) == (known.methods, known.tasks, known.blocks):
+                distinct[i] = replace(known, notes=(*known.notes, f"the same table: {table.title}"))
+                break
+        else:
+            distinct.append(table)
+    return distinct
+
+
 def footer(block: Block) -> str:
-    """Return the significance of a block in one line, "" where there is too little to test."""
-    if block.friedman is None or block.critical_difference is None:
+    """Return the significance of a block in one line, "" where there is too little to test, or nothing to tell."""
+    if block.friedman is None or block.critical_difference is None or not block.telling:
         return ""
     test = block.friedman
+    f = f"F = {test.f:.2f}," if math.isfinite(test.f) else "all tasks rank the methods alike, of which exactly"
     return (
-        f"Friedman: χ² = {test.chi2:.2f}, p = {test.p_chi2:.2g}; F = {test.f:.2f}, p = {test.p_f:.2g}; "
+        f"Friedman: χ² = {test.chi2:.2f}, {_p_is(test.p_chi2)}; {f} {_p_is(test.p_f)}; "
         f"Nemenyi (α = 0.05): ranks {block.critical_difference:.2f} apart differ; "
         f"{test.methods} methods, {test.tasks} tasks"
     )
 
 
 def summary(table: Table, block: Block) -> list[list[str]]:
-    """Return what follows the cells of a block: heads, then a line per method; p only where some is below 1."""
-    columns = [
-        ["rank", *map(rank_text, block.average_ranks)],
-        ["p", *map(p_text, block.p_values)],
-        ["cost", *map(cost_text, table.cost)],
-    ]
-    if not _told_apart(block):
-        del columns[1]
-    return [list(line) for line in zip(*columns)]
+    """Return what follows the cells of a block: heads, then a line per method.
+
+    The rank only where some network is above chance, p only where some is below 1, the cost where it is known.
+    """
+    columns = [["rank", *map(rank_text, block.average_ranks)]] if block.telling else []
+    if _told_apart(block):
+        columns.append(["p", *map(p_text, block.p_values)])
+    if any(c is not None for c in table.cost):
+        columns.append(["cost", *map(cost_text, table.cost)])
+    return [list(line) for line in zip(*columns)] or [[] for _ in range(len(table.methods) + 1)]
 
 
 def cell_text(cell: Cell) -> str:
@@ -153,7 +187,8 @@ def cell_text(cell: Cell) -> str:
         return "–"
     text = f"{100 * cell.mean:.2f}" + ("" if cell.error is None else f" ± {100 * cell.error:.2f}")
     choice = f" ({cell.choice})" if cell.choice else ""
-    return text + ("†" if cell.diverged else "") + ("*" if cell.incomplete else "") + choice
+    marks = ("†" if cell.diverged else "") + ("‡" if cell.chance else "") + ("*" if cell.incomplete else "")
+    return text + marks + choice
 
 
 def rank_text(value: float | None) -> str:
@@ -167,8 +202,12 @@ def p_text(value: float | None) -> str:
 
 
 def cost_text(value: float | None) -> str:
-    """Return a cost relative to cross-entropy."""
-    return "–" if value is None else f"{value:.2f}×"
+    """Return a cost relative to cross-entropy, no finer than times on a machine repeat."""
+    return "–" if value is None else f"{value:.1f}×"
+
+
+def _p_is(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def best_rows(block: Block) -> list[set[int]]:
@@ -186,8 +225,12 @@ def explanations(table: Table) -> list[str]:
     """Return the lines below a table: notes, what cost means, why cells are absent."""
     lines = list(table.notes)
     if any(c is not None for c in table.cost):
-        lines.append("cost: seconds per epoch over those of ce on the same machine")
-    tested = next((block.friedman for block in table.blocks if block.friedman is not None), None)
+        lines.append(
+            "cost: seconds per epoch over those of ce on the same machine, while other trainings ran: a rough figure"
+        )
+    elif any(c.n for block in table.blocks for row in block.cells for c in row):
+        lines.append("no cost: it needs ce, and times that agree from seed to seed, on one machine")
+    tested = next((block.friedman for block in table.blocks if block.friedman is not None and block.telling), None)
     if tested is not None:
         what = "p" if any(map(_told_apart, table.blocks)) else "p = 1 throughout"
         lines.append(f"{what}: Wilcoxon test against the best rank, Holm-adjusted over all pairs{_at_least(tested)}")
@@ -197,7 +240,7 @@ def explanations(table: Table) -> list[str]:
 
 
 def _told_apart(block: Block) -> bool:
-    return any(p is not None and p < 1 for p in block.p_values)
+    return block.telling and any(p is not None and p < 1 for p in block.p_values)
 
 
 def _at_least(test: Friedman) -> str:
@@ -213,9 +256,3 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
         "  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths))).rstrip()
         for row in rows
     )
-
-
-def _tex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {c: rf"\{c}" for c in "&%$#_{}"} | {"±": r"$\pm$", "×": r"$\times$", "†": r"$^\dagger$", "–": "--"}
-    return "".join(special.get(c, c) for c in text)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from autorobustloss.noise.spec import NoiseSpec
 if TYPE_CHECKING:
     from autorobustloss.jobs.executors import Executor
 
+T = TypeVar("T")
+
 SELECTIONS: Mapping[str, str] = {
     "last": "last epoch",
     "best-noisy-validation": "epoch with the best accuracy on noisy validation data",
@@ -36,7 +38,7 @@ class Cell:
 
     error is None for a single seed. mean is None for an absent cell, and `reason` says why. choice tells which
     variant was taken where several were tried; diverged how many of the runs ended so; incomplete that seeds are
-    still to come.
+    still to come; chance that guessing may be as accurate (see `benchmark.chance`).
     """
 
     mean: float | None
@@ -46,11 +48,15 @@ class Cell:
     choice: str = ""
     reason: str = ""
     incomplete: bool = False
+    chance: bool = False
 
 
 @dataclass(frozen=True)
 class Block:
     """The cells under one selection protocol, with ranks and tests over the tasks that every ranked method finished.
+
+    A task on which every ranked method is at chance tells nothing about them and is left out. Where that is every task,
+    ranks and tests are taken over all, and mean nothing (`telling`).
 
     cells: one row per method, one column per task. average_ranks: 1 is best, None for a method without any cell.
     p_values: of the Wilcoxon signed-rank test against the method of the best rank, Holm-adjusted over all pairs of
@@ -64,6 +70,11 @@ class Block:
     friedman: Friedman | None
     critical_difference: float | None
     p_values: tuple[float | None, ...]
+
+    @property
+    def telling(self) -> bool:
+        """Whether some network of the block is above chance; else ranks and tests are of guesses."""
+        return any(c.n and not c.chance for row in self.cells for c in row)
 
 
 @dataclass(frozen=True)
@@ -101,12 +112,10 @@ class Table:
         """Read what `to_dict` wrote, through JSON or not; anything else is a ConfigError."""
         try:
             blocks = tuple(_read_block(block) for block in values["blocks"])
-            plain = {name: tuple(values[name]) for name in ("methods", "tasks", "cost", "notes")}
-            table = cls(title=str(values["title"]), blocks=blocks, **plain)
+            methods, tasks, notes = (tuple(_each(str, name, values[name])) for name in ("methods", "tasks", "notes"))
+            table = cls(str(values["title"]), methods, tasks, blocks, tuple(_numbers("cost", values["cost"])), notes)
         except (TypeError, KeyError, ValueError) as error:
-            raise ConfigError(
-                f"got a table that does not read ({error!r}); expected what Table.to_dict writes"
-            ) from None
+            raise ConfigError(f"got a table that does not read ({error}); expected what Table.to_dict writes") from None
         shape = (len(table.methods), len(table.tasks))
         for block in blocks:
             if {len(block.cells), len(block.average_ranks), len(block.p_values), len(table.cost)} != {shape[0]} or any(
@@ -126,17 +135,19 @@ def compare(
     title: str = "Test accuracy",
     names: Mapping[MethodSpec, str] | None = None,
     classes: Mapping[str, int] | None = None,
+    chance: Mapping[Task, float] | None = None,
 ) -> Table:
     """Train every method on every task with `seeds` seeds (what the store has is not trained again) and compare.
 
     The table has the accuracy at the last epoch, at the best epoch by noisy validation, and at the best by test.
-    names: what to call methods whose own label is long, such as a learned loss. classes: see `Grid`.
+    names: what to call methods whose own label is long, such as a learned loss. classes: see `Grid`. chance: see
+        `tabulate`.
 
     Raises WorkerError or StoreError as `evaluate` does.
     """
     grid = Grid(tuple(methods), tuple(tasks), seeds, classes=classes or {})
     results = evaluate(grid.jobs(), store, executor, on_result)
-    return tabulate(grid.entries(), {result.key: result for result in results}, title, names=names)
+    return tabulate(grid.entries(), {result.key: result for result in results}, title, names=names, chance=chance)
 
 
 def tabulate(
@@ -147,6 +158,7 @@ def tabulate(
     names: Mapping[MethodSpec, str] | None = None,
     selections: Sequence[str] = tuple(SELECTIONS),
     failures: Mapping[str, str] | None = None,
+    chance: Mapping[Task, float] | None = None,
 ) -> Table:
     """Put results, by job key, into a table; `entries` (see `Grid.entries`) say where each belongs.
 
@@ -156,6 +168,7 @@ def tabulate(
     the tasks that every ranked method has; a method without any result is not ranked, nor is one that trains as another
     does (see `counted_once`).
     missing: why a task has no results, such as an absent data set. failures: what went wrong, by job key.
+    chance: the accuracy that guessing does not exceed, see `chance.chance_levels`; without it no cell is at chance.
     """
     places: dict[tuple[MethodSpec, Task], list[Entry]] = {}
     for entry in entries:
@@ -166,7 +179,7 @@ def tabulate(
     def cell(method: MethodSpec, task: Task, selection: str) -> Cell:
         found = places.get((method, task), ())
         why = _failure(found, failures or {}) or reasons.get(task, "not trained yet")
-        return _cell(found, results, selection, why)
+        return _at_chance(_cell(found, results, selection, why), (chance or {}).get(task))
 
     called = dict(zip(methods, method_names(methods, names)))
     twins = counted_once(entries)
@@ -233,6 +246,10 @@ def _cell(entries: Sequence[Entry], results: Mapping[str, Result], selection: st
     )
 
 
+def _at_chance(cell: Cell, level: float | None) -> Cell:
+    return replace(cell, chance=cell.mean is not None and level is not None and cell.mean <= level)
+
+
 def _failure(entries: Sequence[Entry], failures: Mapping[str, str]) -> str:
     """Return why the first job of a cell that failed did, in one line that does not name the job; "" if none did."""
     for entry in entries:
@@ -250,6 +267,9 @@ def _block(selection: str, cells: tuple[tuple[Cell, ...], ...], twice: Sequence[
     means = np.array([[np.nan if c.mean is None else c.mean for c in row] for row in cells])
     ranked = ~np.isnan(means).all(axis=1) & ~np.array(twice, dtype=bool)
     complete = ~np.isnan(means[ranked]).any(axis=0) if ranked.any() else np.zeros(means.shape[1], dtype=bool)
+    chance = np.array([[c.chance for c in row] for row in cells], dtype=bool).reshape(means.shape)
+    told = complete & ~chance[ranked].all(axis=0)
+    complete = told if told.any() else complete
     tasks, methods = int(complete.sum()), int(ranked.sum())
     untested = (None,) * len(cells)
     block = Block(selection, cells, untested, tasks, None, None, untested)
@@ -274,22 +294,31 @@ def _block(selection: str, cells: tuple[tuple[Cell, ...], ...], twice: Sequence[
     )
 
 
+UNSTEADY = 1.5
+"""From this ratio of the times of equal trainings on one machine their costs are not told: it was busy."""
+
+
 def _cost(
     entries: Sequence[Entry], methods: Sequence[MethodSpec], results: Mapping[str, Result]
 ) -> tuple[float | None, ...]:
     """Return seconds per epoch over cross-entropy's: the median over runs of equal task, seed, machine and device.
 
-    Per epoch, not per step: a method that trains twice, such as forward correction, takes twice the time.
+    Per epoch, not per step: a method that trains twice, such as forward correction, takes twice the time. None for all
+    where the machine was busy with other things: then a method's time differs between its own seeds.
     """
     speed: dict[tuple[Any, ...], dict[MethodSpec, float]] = {}
+    alike: dict[tuple[Any, ...], list[float]] = {}
     for entry in entries:
         result = results.get(entry.job.key)
-        if result is not None and result.history.train_loss:
-            place = (entry.task, entry.variant, entry.seed, result.host, result.device)
-            speed.setdefault(place, {})[entry.method] = result.wall_time / len(result.history.train_loss)
+        if result is not None and result.history.train_loss and result.wall_time > 0:
+            where = (entry.task, entry.variant, result.host, result.device)
+            seconds = result.wall_time / len(result.history.train_loss)
+            speed.setdefault((*where, entry.seed), {})[entry.method] = seconds
+            alike.setdefault((*where, entry.method), []).append(seconds)
+    spread = [max(times) / min(times) for times in alike.values() if len(times) > 1]
     reference = next((m for m in methods if m.name == "ce"), None)
     ratios: dict[MethodSpec, list[float]] = {}
-    for times in speed.values():
+    for times in speed.values() if median(spread or [1.0]) < UNSTEADY else ():
         if reference in times:
             for method, seconds in times.items():
                 ratios.setdefault(method, []).append(seconds / times[reference])
@@ -301,25 +330,79 @@ def _remarks(blocks: Sequence[Block], tasks: Sequence[Task]) -> tuple[str, ...]:
     cells = [c for block in blocks for row in block.cells for c in row]
     if any(c.diverged for c in cells):
         remarks.append("† some runs diverged; at the last epoch each counts as 0")
-    if blocks and 0 < blocks[0].ranked_tasks < len(tasks):
-        remarks.append(f"ranks over {blocks[0].ranked_tasks} of {len(tasks)} tasks, those without an absent cell")
+    if any(c.chance for c in cells):
+        remarks.append("‡ at chance: guessing, or one answer for every sample, may be as accurate")
+    said = [_not_ranked(block, len(tasks)) for block in blocks]
+    if len(set(said)) == 1:
+        remarks += filter(None, said[:1])
+    else:
+        remarks += [f"{SELECTIONS[b.selection].partition(':')[0]}: {line}" for b, line in zip(blocks, said) if line]
     if len({task.dataset.name for task in tasks}) < len(tasks):
         remarks.append("tasks that share a data set are not independent: the tests of significance flatter")
     return tuple(remarks)
 
 
+def _not_ranked(block: Block, tasks: int) -> str:
+    """Say over which tasks ranks are taken, where not over all; "" where there is nothing to say."""
+    rows = [row for row in block.cells if any(c.mean is not None for c in row)]
+    if rows and not block.telling:
+        return "every method is at chance on every task: there is nothing to rank, and no test of significance to print"
+    at_chance = any(all(c.chance for c in column) for column in zip(*rows))
+    why = "without an absent cell" + (" and with a method above chance" if at_chance else "")
+    return f"ranks over {block.ranked_tasks} of {tasks} tasks, those {why}" if 0 < block.ranked_tasks < tasks else ""
+
+
 def _read_block(values: Mapping[str, Any]) -> Block:
     test = values["friedman"]
-    plain = {
-        **values,
-        "cells": tuple(tuple(Cell(**cell) for cell in row) for row in values["cells"]),
-        "average_ranks": tuple(values["average_ranks"]),
-        "p_values": tuple(values["p_values"]),
-        "friedman": None if test is None else Friedman(**{**test, "f": math.inf if test["f"] is None else test["f"]}),
-    }
-    if values["selection"] not in SELECTIONS:
+    if values["selection"] not in tuple(SELECTIONS):
         raise ValueError(f"selection {values['selection']!r}")
-    return Block(**plain)
+    return Block(
+        selection=values["selection"],
+        cells=tuple(tuple(_read(Cell, cell, _CELL) for cell in row) for row in values["cells"]),
+        average_ranks=tuple(_numbers("average_ranks", values["average_ranks"])),
+        ranked_tasks=_number("ranked_tasks", values["ranked_tasks"]),
+        friedman=None if test is None else _read(Friedman, {**test, "f": _infinite(test["f"])}, {}),
+        critical_difference=_number("critical_difference", values["critical_difference"], none=True),
+        p_values=tuple(_numbers("p_values", values["p_values"])),
+    )
+
+
+_CELL: Mapping[str, type] = {"choice": str, "reason": str, "incomplete": bool, "chance": bool}
+"""The fields of a cell that are no numbers."""
+
+
+def _read(cls: Callable[..., T], values: Mapping[str, Any], kinds: Mapping[str, type]) -> T:
+    """Return a cell or a test from its fields: of these kinds, and all others numbers."""
+    read = {}
+    for name, value in values.items():
+        if name in kinds:
+            (read[name],) = _each(kinds[name], name, [value])
+        else:
+            read[name] = _number(name, value, none=name in ("mean", "error"))
+    return cls(**read)
+
+
+def _infinite(value: Any) -> Any:
+    return math.inf if value is None else value
+
+
+def _numbers(name: str, values: Any) -> list[Any]:
+    return [_number(name, value, none=True) for value in values]
+
+
+def _number(name: str, value: Any, none: bool = False) -> Any:
+    """Return a number, or None where that is allowed; no table holds one beyond a million million."""
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and (abs(value) < 1e12 or value == math.inf)
+    if not fits and not (none and value is None):
+        raise ValueError(f"got {name} = {value!r:.80}, expected a number")
+    return value
+
+
+def _each(kind: type, name: str, values: Iterable[Any]) -> list[Any]:
+    for value in values:
+        if not isinstance(value, kind):
+            raise ValueError(f"got {value!r:.80} in {name}, expected {kind.__name__}")
+    return list(values)
 
 
 def method_names(methods: Sequence[MethodSpec], names: Mapping[MethodSpec, str] | None = None) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from autorobustloss.benchmark.bench import SWEEP, BenchConfig, load_datasets, pin, run_bench
+from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.features import penultimate
 from autorobustloss.benchmark.paper import (
     EXPERIMENTS,
@@ -22,15 +22,19 @@ from autorobustloss.benchmark.paper import (
     targets,
     zoo_losses,
 )
-from autorobustloss.benchmark.render import RENDERERS, render
+from autorobustloss.benchmark.render import RENDERERS, distinct_tables, render
 from autorobustloss.benchmark.scale import SCALES, Scale
+from autorobustloss.benchmark.table import Table
 from autorobustloss.cli import options as flags
+from autorobustloss.cli.faults import warned_only, without_traceback
 from autorobustloss.cli.progress import JobProgress, SearchProgress
+from autorobustloss.cli.streams import interrupted, warn
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError
+from autorobustloss.escape import visible
 from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.search.card import make_card
+from autorobustloss.search.card import card_name, make_card
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.search import run_search
 from autorobustloss.search.space import Space
@@ -137,25 +141,50 @@ def run(options: argparse.Namespace) -> int:
     flags.tell(labels)
     settings = {"command": "bench", **config.to_dict()}
     names = {method: name for name, method in named.items()}
-    failures: dict[str, str] = {}
+    failures = Failures()
     jobs = len(config.jobs())
     with (
         flags.make_executor(options, datasets, jobs) as executor,
         RunFolder(options.out or flags.default_folder(settings, "bench"), settings, options.store) as folder,
-        JobProgress(jobs, "bench", options.quiet) as progress,
     ):
-        outcome = run_bench(
-            config, folder.store, executor, progress.on_result, names=names, failures=failures, notes=labels
-        )
-        from autorobustloss.report.bench import write_bench
+        with JobProgress(jobs, "bench", options.quiet) as progress:
+            chance = chance_levels(config.tasks, datasets)
+            outcome = run_bench(
+                *(config, folder.store, executor, progress.on_result),
+                names=names,
+                failures=failures,
+                notes=labels,
+                chance=chance,
+            )
+        from autorobustloss.report.bench import draw_bench, write_tables
 
-        page = write_bench(folder, outcome)
-    if options.json:
-        print(json.dumps({view: table.to_dict() for view, table in outcome.tables.items()}))
-    else:
-        print("\n\n".join(render(table, options.format) for table in outcome.tables.values()))
-        print(f"\nwith pictures: {page}")
+        write_tables(folder, outcome)
+        try:
+            print_tables(outcome.tables, options)
+        finally:  # whoever reads the output may have gone; pictures are for later
+            page = warned_only("no pictures", lambda: draw_bench(folder, outcome))
+    if page and not options.json:
+        print(f"\nwith pictures: {visible(str(page))}")
     return tell_failures(failures)
+
+
+def print_tables(tables: Mapping[str, Table], options: argparse.Namespace) -> None:
+    """Print the tables of a benchmark, by view, as the flags ask for."""
+    if options.json:
+        print(json.dumps({view: table.to_dict() for view, table in tables.items()}), flush=True)
+    elif options.format in ("csv", "json"):
+        print("\n\n".join(render(table, options.format) for table in tables.values()), flush=True)
+    else:
+        print("\n\n".join(render(table, options.format) for table in distinct_tables(tables.values())), flush=True)
+
+
+class Failures(dict[str, str]):
+    """Jobs that failed, by key. One that fails after Ctrl-C failed of it, whatever a library made of that."""
+
+    def __setitem__(self, key: str, message: str) -> None:
+        if interrupted():
+            raise KeyboardInterrupt
+        super().__setitem__(key, message)
 
 
 def run_paper(options: argparse.Namespace) -> int:
@@ -169,7 +198,7 @@ def run_paper(options: argparse.Namespace) -> int:
     learned |= {
         target.name: method for target in targets(options.preset, scale) if (method := learn(target, scale, options))
     }
-    failures: dict[str, str] = {}
+    failures = Failures()
     for experiment in experiments(options.preset, scale, learned):
         datasets, missing = load_datasets(experiment.datasets, options.data_dir, options.download)
         pinned = experiment.pinned(datasets)
@@ -200,7 +229,7 @@ def learn(target: Target, scale: Scale, options: argparse.Namespace) -> MethodSp
         outcome = run_search(
             config, flags.class_counts(datasets), folder.store, executor, SearchProgress(progress, config)
         )
-        folder.write("loss.json", make_card(config, outcome, name=folder.path.name).to_json())
+        folder.write("loss.json", make_card(config, outcome, name=card_name(folder.path)).to_json())
     return outcome.winner.method
 
 
@@ -212,7 +241,7 @@ def _run_experiment(
     options: argparse.Namespace,
     failures: dict[str, str],
 ) -> None:
-    from autorobustloss.report.bench import write_experiment
+    from autorobustloss.report.bench import draw_experiment, write_experiment_table
 
     settings = {
         "command": "bench",
@@ -224,30 +253,37 @@ def _run_experiment(
     with (
         flags.make_executor(options, datasets, len(settings["jobs"])) as executor,
         RunFolder(out, settings, options.store) as folder,
-        JobProgress(len(settings["jobs"]), experiment.name, options.quiet) as progress,
     ):
-        table, results = run_experiment(experiment, folder.store, executor, progress.on_result, missing, failures)
-        features = None
-        if experiment.picture == "features" and datasets:
-            (dataset,) = datasets.values()
-            labels = {method: name for name, method in experiment.rows.items()}
-            shown = {labels[e.method]: e.job for e in experiment.entries if e.seed == 0}
-            features = penultimate(shown, dataset)
-        page = write_experiment(folder, experiment, table, results, features)
-    print(json.dumps(table.to_dict()) if options.json else render(table, options.format))
-    if not options.json:
-        print(f"\nwith pictures: {page}\n")
+        with JobProgress(len(settings["jobs"]), experiment.name, options.quiet) as progress:
+            chance = chance_levels(experiment.tasks, datasets)
+            table, results = run_experiment(
+                experiment, folder.store, executor, progress.on_result, missing, failures, chance
+            )
+        write_experiment_table(folder, experiment, table, results)
+
+        def draw() -> Path:
+            features = None
+            if experiment.picture == "features" and datasets:
+                (dataset,) = datasets.values()
+                labels = {method: name for name, method in experiment.rows.items()}
+                shown = {labels[e.method]: e.job for e in experiment.entries if e.seed == 0}
+                features = penultimate(shown, dataset)
+            return draw_experiment(folder, experiment, table, results, features)
+
+        try:
+            print(json.dumps(table.to_dict()) if options.json else render(table, options.format), flush=True)
+        finally:
+            page = warned_only("no pictures", draw)
+    if page and not options.json:
+        print(f"\nwith pictures: {visible(str(page))}\n")
 
 
 def tell_failures(failures: Mapping[str, str]) -> int:
-    """Print what failed on standard error, the first failure whole, and return the exit code."""
+    """Print how many failed on standard error, and why the first did, and return the exit code."""
     if not failures:
         return 0
-    first = next(iter(failures.values()))
-    print(
-        f"arl: {len(failures)} trainings failed; the same command tries them again. The first:\n{first}",
-        file=sys.stderr,
-    )
+    first = without_traceback(next(iter(failures.values())))
+    warn(f"{len(failures)} trainings failed; the same command tries them again. The first: {first}")
     return 1
 
 

@@ -48,6 +48,8 @@ def read_flags(file: Path) -> list[str]:
     flags: list[str] = []
     for key, value in table.items():
         flag = "--" + key.replace("_", "-")
+        if flag == "--config":
+            raise ConfigError(f"{file}: got config = {value!r}, expected flags; a file of flags names no other")
         if value is True:
             flags.append(flag)
         elif value is not False:

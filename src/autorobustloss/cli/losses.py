@@ -14,6 +14,7 @@ import numpy as np
 
 from autorobustloss.cli.options import split_list
 from autorobustloss.errors import ConfigError
+from autorobustloss.escape import markdown, message
 from autorobustloss.losses import LOSSES, TaylorLoss, analysis, create_loss, list_losses
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.methods.spec import MethodSpec
@@ -57,6 +58,10 @@ def add_parser(commands: Any) -> None:
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
+MOST_CLASSES = 1000
+"""For so many classes the properties of a loss are still computed in seconds."""
+
+
 def named_loss(text: str) -> tuple[RobustLoss, Card | None]:
     """Return the loss behind a name or a path, and its card if it was learned."""
     if text.endswith(".json"):
@@ -97,6 +102,8 @@ def _parameter(name: str, default: Any) -> str:
 
 def run_show(options: argparse.Namespace) -> int:
     """Print what a loss is, or how several differ."""
+    if not 2 <= options.classes <= MOST_CLASSES:
+        raise ConfigError(f"got --classes {options.classes}, expected 2 to {MOST_CLASSES}")
     names = split_list(options.loss)
     if not names:
         raise ConfigError("got no loss, expected at least one name; `arl losses list` prints them")
@@ -121,13 +128,13 @@ def run_show(options: argparse.Namespace) -> int:
         for name, value in properties[names[0]].items():
             print(f"  {name.replace('_', ' '):<24} {value:.4g}")
         if card is not None:
-            print("\n" + card.summary())
+            print("\n" + message(card.summary()))
     return 0
 
 
 def _properties_table(properties: Mapping[str, Mapping[str, float]], classes: int) -> str:
     """Return a table in Markdown: a line for each property, a column for each loss."""
-    rows = [[f"at {classes} classes", *properties], ["---"] * (len(properties) + 1)]
+    rows = [[f"at {classes} classes", *map(markdown, properties)], ["---"] * (len(properties) + 1)]
     for name in next(iter(properties.values())):
         rows.append([name.replace("_", " "), *(f"{values[name]:.3g}" for values in properties.values())])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -172,7 +179,10 @@ def run_export(options: argparse.Namespace) -> int:
     if out.suffix == ".json":
         card.save(out)
     elif out.suffix == ".py":
-        out.write_text(loss.code(), encoding="utf-8")
+        try:
+            out.write_text(loss.code(), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"cannot write {out}: {error.strerror}; try another --out") from None
     else:
         raise ConfigError(f"got --out {out}, expected a name that ends in .json or .py")
     print(out)

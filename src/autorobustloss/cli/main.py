@@ -1,15 +1,18 @@
-"""The command `arl`: parse, make a frozen configuration, make one call."""
+"""The command `arl`: parse, make a frozen configuration, make one call; no traceback, whatever happens.
+
+What takes long to import is imported under the handler of errors, so that Ctrl-C may come at any moment.
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from autorobustloss import __version__
-from autorobustloss.cli import bench, losses, report, search, train
-from autorobustloss.cli.config_file import expand
+from autorobustloss import __version__, escape
+from autorobustloss.cli.faults import unexpected, without_traceback
+from autorobustloss.cli.streams import Terminated, interrupted, stop_signals, text_streams, warn
 from autorobustloss.errors import ARLError, ConfigError
 
 EPILOG = """\
@@ -20,13 +23,24 @@ examples:
   arl bench --methods ce,gce,sce             compare methods: table, ranks, significance
   arl losses list                            every loss that can be named
 
-exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (the same command goes on where it stopped)
+exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated (the same command of a search or benchmark
+goes on where it stopped)
 """
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser, its commands' parsers too, that quotes what was typed as a terminal may show it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and the message on standard error, and exit with 2."""
+        super().error(escape.message(message))
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `arl` with all its commands."""
-    parser = argparse.ArgumentParser(
+    from autorobustloss.cli import bench, losses, report, search, train
+
+    parser = Parser(
         prog="arl",
         description="Losses that survive noisy labels: search, train, compare.",
         epilog=EPILOG,
@@ -40,26 +54,51 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `arl` with these arguments and return the exit code."""
-    parser = build_parser()
+    """Run `arl` with these arguments and return the exit code; every error becomes a line on standard error."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        options = parser.parse_args(expand(arguments))
-        return int(options.run(options) or 0)
-    except ConfigError as error:
-        print(f"arl: {error}", file=sys.stderr)
-        return 2
-    except ARLError as error:
-        print(f"arl: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\narl: interrupted; finished jobs are kept, the same command goes on from here", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of stdout went away, as in `arl losses list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    with text_streams(), stop_signals():
+        try:
+            code = _run(arguments)
+            print(end="", flush=True)  # here, where an error still finds a reader
+        except BrokenPipeError:  # the reader of standard output went away, as in `arl losses list | head`
+            code = 0
+        except (Exception, KeyboardInterrupt) as error:
+            code, text = ending(error)
+            warn(text)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from autorobustloss.cli.config_file import expand
+
+    words = expand(arguments)
+    for word in words:
+        if "\0" in word:
+            raise ConfigError(f"got {word[:80]!r}, expected text without NUL characters")
+    options = build_parser().parse_args(words)
+    return int(options.run(options) or 0)
+
+
+def ending(error: Exception | KeyboardInterrupt) -> tuple[int, str]:
+    """Return the exit code of an error and what is said of it."""
+    if isinstance(error, KeyboardInterrupt) or interrupted():  # whatever a library made of Ctrl-C
+        said = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        return (143 if isinstance(error, Terminated) else 130), said or "interrupted"
+    if isinstance(error, ConfigError):
+        return 2, str(error)
+    if isinstance(error, ARLError):
+        return 1, without_traceback(str(error))
+    if isinstance(error, MemoryError):
+        return 1, "memory ran out; try fewer --workers, smaller networks, or fewer samples"
+    if isinstance(error, OSError):
+        return 1, f"{error.filename or 'cannot write standard output, or to a disk'}: {error.strerror or error}"
+    return 1, unexpected(error)
 
 
 def entry_point() -> None:
     """Exit with the code of `main`: what the console script calls."""
-    raise SystemExit(main())
+    try:
+        code = main()
+    except KeyboardInterrupt:  # once more, while the first was answered
+        code = 130
+    raise SystemExit(code)

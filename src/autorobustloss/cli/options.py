@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -399,6 +400,15 @@ def make_executor(
 
 def default_folder(settings: Mapping[str, Any], what: str) -> Path:
     """Return runs/NAME, a name that tells what was run on which data and, by a hash, with which other settings."""
-    names = {Path(str(task["dataset"]["name"])).stem for task in settings.get("tasks", ())}
+    names = {_short_name(str(task["dataset"]["name"])) for task in settings.get("tasks", ())}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return Path("runs") / "-".join([what, *sorted(names)[:3], digest])
+
+
+def _short_name(dataset: str) -> str:
+    """Return what is left of the name of a data set, perhaps a path, in a folder's name: short, and of plain signs.
+
+    >>> _short_name("data/own.npz"), _short_name("cost_$1 *")
+    ('own', 'cost__1__')
+    """
+    return re.sub(r"[^\w.+=\[\]()-]", "_", Path(dataset).stem)[:40]

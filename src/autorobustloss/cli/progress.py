@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from autorobustloss.escape import visible
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
 from autorobustloss.search.config import SearchConfig
@@ -28,7 +30,7 @@ class JobProgress:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._live = self._console.is_terminal and not quiet
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("trainings"),
@@ -62,8 +64,9 @@ class JobProgress:
         self._bar.update(self._task, total=self.total)
 
     def say(self, line: str) -> None:
-        """Print a line that stays."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        """Print a line that stays; where standard error is full or gone, the work goes on without."""
+        with suppress(OSError):
+            self._console.print(visible(line), markup=False, soft_wrap=True)
         self._spoke = time.monotonic()
 
     def on_result(self, job: Job, result: Result, cached: bool) -> None:

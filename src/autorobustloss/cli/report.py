@@ -27,9 +27,21 @@ def run(options: argparse.Namespace) -> int:
     from autorobustloss.report.folder import PAGE, folder_page
 
     folder = Path(options.folder)
-    if not (folder / "config.json").is_file():
+    if not is_file(folder / "config.json"):
         raise ConfigError(f"got {folder}, expected a run folder (one with a config.json), such as runs/NAME")
+    text = folder_page(folder)
     out = Path(options.out) if options.out else folder / PAGE
-    out.write_text(folder_page(folder), encoding="utf-8")
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error.strerror}; try another --out FILE") from None
     print(out)
     return 0
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file of this path, however long or odd it is."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

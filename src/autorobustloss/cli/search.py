@@ -7,20 +7,24 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.render import to_json, to_text
 from autorobustloss.benchmark.table import Table, compare
 from autorobustloss.cli import options as flags
+from autorobustloss.cli.faults import warned_only
 from autorobustloss.cli.progress import JobProgress, SearchProgress
 from autorobustloss.data import Dataset, known_labels
+from autorobustloss.escape import visible
 from autorobustloss.jobs.job import Task
 from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.methods import METHODS
 from autorobustloss.methods.criterion import bare_loss
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.search.card import make_card
+from autorobustloss.search.card import card_name, make_card
 from autorobustloss.search.config import FITNESS_ON, RIVAL_VALUES, SearchConfig
 from autorobustloss.search.fitness import FITNESS
 from autorobustloss.search.search import SearchOutcome, run_search
@@ -182,30 +186,37 @@ def run(options: argparse.Namespace) -> int:
     with (
         flags.make_executor(options, datasets, cohort=options.cohort) as executor,
         RunFolder(options.out or flags.default_folder(settings, "search"), settings, options.store) as folder,
-        JobProgress(total, "search", options.quiet) as progress,
     ):
-        counts = flags.class_counts(datasets)
-        outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config))
-        card = make_card(config, outcome, name=folder.path.name)
-        folder.write("loss.json", card.to_json())
-        methods = {"learned": outcome.winner.method, **competitors}
-        table = None
-        if competitors:
-            progress.describe("comparison on the test split")
-            table = compare(
-                tuple(methods.values()),
-                config.tasks,
-                options.compare_seeds,
-                folder.store,
-                executor,
-                progress.on_result,
-                title="Test accuracy on the split that the search never saw",
-                names={m: name for name, m in methods.items()},
-                classes=counts,
-            )
-            table = replace(table, notes=(*labels, *table.notes))
-    write_outcome(folder, outcome, table, methods)
-    print_outcome(folder, outcome, table, config.fitness_on, labels, options.json)
+        with JobProgress(total, "search", options.quiet) as progress:
+            counts = flags.class_counts(datasets)
+            outcome = run_search(config, counts, folder.store, executor, SearchProgress(progress, config))
+            card = make_card(config, outcome, name=card_name(folder.path))
+            folder.write("loss.json", card.to_json())
+            methods = {"learned": outcome.winner.method, **competitors}
+            table = None
+            if competitors:
+                progress.describe("comparison on the test split")
+                table = compare(
+                    tuple(methods.values()),
+                    config.tasks,
+                    options.compare_seeds,
+                    folder.store,
+                    executor,
+                    progress.on_result,
+                    title="Test accuracy on the split that the search never saw",
+                    names={m: name for name, m in methods.items()},
+                    classes=counts,
+                    chance=chance_levels(config.tasks, datasets),
+                )
+                table = replace(table, notes=(*labels, *table.notes))
+                folder.write("table.txt", to_text(table) + "\n")
+                folder.write("table.json", to_json(table) + "\n")
+        try:
+            print_outcome(folder, outcome, table, config.fitness_on, labels, options.json)
+        finally:  # whoever reads the output may have gone; the picture is for later
+            drawn = warned_only("no picture", lambda: write_picture(folder, outcome, methods))
+    if drawn and not options.json:
+        print(f"\npicture: {visible(str(drawn))}")
     return 0
 
 
@@ -249,20 +260,13 @@ def _remedy(options: argparse.Namespace, tasks: Iterable[Task], datasets: Mappin
     )
 
 
-def write_outcome(
-    folder: RunFolder, outcome: SearchOutcome, table: Table | None, methods: Mapping[str, MethodSpec]
-) -> None:
-    """Write the picture and the table into the run folder."""
+def write_picture(folder: RunFolder, outcome: SearchOutcome, methods: Mapping[str, MethodSpec]) -> Path:
+    """Draw the outcome into the run folder: those of the methods that are a loss, and the search."""
     from autorobustloss.report.figures import search_picture
-    from autorobustloss.report.style import render
+    from autorobustloss.report.style import write_figure
 
     losses = {name: bare_loss(m) for name, m in methods.items() if m.name not in METHODS}
-    figure = search_picture(losses, outcome.generations, learned="learned")
-    for suffix in ("png", "svg"):
-        folder.write(f"picture.{suffix}", render(figure, suffix))
-    if table is not None:
-        folder.write("table.txt", to_text(table) + "\n")
-        folder.write("table.json", to_json(table) + "\n")
+    return write_figure(folder, "picture", search_picture(losses, outcome.generations, learned="learned"))
 
 
 def print_outcome(
@@ -293,12 +297,11 @@ def print_outcome(
         )
         return
     loss = TaylorLoss(**winner.method.options)
-    print(f"\nlearned loss ({folder.path / 'loss.json'}):\n  {loss.formula()}\n")
+    print(f"\nlearned loss ({visible(str(folder.path / 'loss.json'))}):\n  {loss.formula()}\n")
     for finalist in outcome.finalists:
         scored = "rejected or diverged" if finalist.accuracy is None else f"{100 * finalist.accuracy:.1f} %"
         what = {"mean": "the distribution's mean", "best": "the best candidate"}[finalist.origin]
         chosen = "  <- the learned loss" if finalist is winner else ""
         print(f"  {what:<24} {scored} {fitness_on} validation accuracy on fresh noise{chosen}")
     if table is not None:
-        print("\n" + to_text(table))
-    print(f"\npicture: {folder.path / 'picture.png'}")
+        print("\n" + to_text(table), flush=True)

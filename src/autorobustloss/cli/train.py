@@ -10,6 +10,7 @@ from typing import Any
 from autorobustloss.benchmark.grid import at_authors_values
 from autorobustloss.cli import options as flags
 from autorobustloss.cli.progress import JobProgress
+from autorobustloss.escape import visible
 from autorobustloss.jobs.evaluate import evaluate
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
@@ -84,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
 
 def print_results(jobs: list[Job], results: list[Result], labels: list[str], curves: bool) -> None:
     """Print a table of accuracies, in per cent; labels: what to call each job's method."""
-    tasks = [job.task.label for job in jobs]
+    tasks = [visible(job.task.label) for job in jobs]
+    labels = [visible(label) for label in labels]
     left, wide = max(map(len, ["task", *tasks])), max(map(len, ["loss", *labels]))
     print(f"{'task':<{left}}  {'loss':<{wide}}   last   best  by noisy validation  fits noise   noise")
     for result, task, label in zip(results, tasks, labels):

@@ -37,6 +37,8 @@ def evaluate(
         for key, result in results.items():
             on_result(unique[key], result, True)
     missing = [job for key, job in unique.items() if key not in results]
+    if missing:
+        store.check_writable()
     with closing(executor.map(missing, failures)) as finished:
         for job, result in finished:
             results[job.key] = result = store.put(job, result)

@@ -108,8 +108,9 @@ class ProcessExecutor(Executor):
 
         cohorts, exact: as for `SerialExecutor`.
         """
-        if workers is not None and workers < 1:
-            raise ConfigError(f"got {workers} workers, expected at least 1")
+        most = max(64, 8 * usable_cores())
+        if workers is not None and not 1 <= workers <= most:
+            raise ConfigError(f"got {workers} workers, expected 1 to {most}; more than {usable_cores()} gain nothing")
         self.workers = usable_cores() if workers is None else workers
         self.cohorts = cohorts
         trainer = CohortTrainer if cohorts else Trainer

@@ -175,11 +175,8 @@ def reproducible(seed: int = 0, device: str = "cpu") -> Iterator[None]:
         set_back(torch.set_num_threads, torch.get_num_threads())
         set_back(torch.set_default_dtype, torch.get_default_dtype())
         set_back(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
-        set_back(
-            torch.use_deterministic_algorithms,
-            torch.are_deterministic_algorithms_enabled(),
-            warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
-        )
+        # Not by `use_deterministic_algorithms`, which imports PyTorch's compiler: two seconds, 70 MB, for nothing here.
+        set_back(torch.set_deterministic_debug_mode, torch.get_deterministic_debug_mode())
         # Filling fresh memory is a part of PyTorch's deterministic mode that costs time and changes no sound result.
         for owner, name in ((deterministic, "fill_uninitialized_memory"), (torch.backends.cudnn, "benchmark")):
             set_back(setattr, owner, name, getattr(owner, name))
@@ -187,7 +184,7 @@ def reproducible(seed: int = 0, device: str = "cpu") -> Iterator[None]:
         torch.set_num_threads(1)
         torch.set_default_dtype(torch.float32)
         torch.set_float32_matmul_precision("highest")
-        torch.use_deterministic_algorithms(device == "cuda", warn_only=True)
+        torch.set_deterministic_debug_mode("warn" if device == "cuda" else "default")
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))  # it slows every call down, so only where it is needed
         stack.enter_context(torch.autocast(device, enabled=False))

@@ -7,13 +7,17 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from autorobustloss.errors import RunFolderError
+from autorobustloss.escape import clipped
 from autorobustloss.jobs.store import Store
 
 CONFIG = "config.json"
 STORE = "store.sqlite"
+MOST_SHOWN = 20
+"""Lines of a difference between two configurations that an error lists."""
 
 
 class RunFolder:
@@ -29,56 +33,81 @@ class RunFolder:
         plain = json.loads(json.dumps(config))
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise RunFolderError(
-                f"cannot create the run folder {self.path}: {error.strerror}; try another --out"
+                f"cannot create the run folder {self.path}: {getattr(error, 'strerror', error)}; try another --out"
             ) from error
-        self._check(plain)
+        found = self._check(plain)
         self.store = Store(Path(store) if store is not None else self.path / STORE)
-        if not (self.path / CONFIG).exists():
-            self.write(CONFIG, json.dumps(plain, indent=2, sort_keys=True) + "\n")
+        try:
+            if not found:
+                self.write(CONFIG, json.dumps(plain, indent=2, sort_keys=True) + "\n")
+        except BaseException:
+            self.store.close()
+            raise
 
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt) and not error.args:
+            error.args = (f"interrupted; {self._kept()}",)
         self.store.close()
 
-    def _check(self, config: Mapping[str, Any]) -> None:
+    def _kept(self) -> str:
+        """Say what of the run is left, as far as can be seen now."""
+        if not self.store.there:
+            return f"the store {self.store.path} was deleted or moved, what was trained is not in it any more"
+        return f"finished jobs are kept in {self.store.path}, the same command goes on from here"
+
+    def _check(self, config: Mapping[str, Any]) -> bool:
+        """Return whether the folder has a configuration already; raise for one that differs."""
         file = self.path / CONFIG
-        if not file.exists():
-            return
+        if not os.path.lexists(file):
+            return False
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            changes = list(differences(found, config))
+        except (OSError, ValueError, RecursionError) as error:
             raise RunFolderError(f"cannot read {file}: {error}; restore it, or choose another --out") from error
-        changes = list(differences(found, config))
         if changes:
-            listed = "\n".join(f"  {key}: {old} there, {new} now" for key, old, new in changes)
+            listed = "\n".join(
+                f"  {key}: {clipped(old, 200)} there, {clipped(new, 200)} now" for key, old, new in changes[:MOST_SHOWN]
+            )
+            more = f"\n  and {len(changes) - MOST_SHOWN} more" if len(changes) > MOST_SHOWN else ""
             raise RunFolderError(
-                f"{self.path} holds a run with another configuration:\n{listed}\n"
+                f"{self.path} holds a run with another configuration:\n{listed}{more}\n"
                 "choose another --out (finished jobs can be shared with --store FILE), or repeat its settings"
             )
+        return True
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Write a file of the folder atomically: whoever reads it sees the old one or the whole new one."""
+        """Write a file of the folder atomically: whoever reads it sees the old one or the whole new one.
+
+        In text, what has no UTF-8 (bytes of a file name that are none) is spelled out. In a folder that cannot be
+        written, such as that of a finished run, a file that is there is left as it is.
+        """
         target = self.path / name
-        data = content.encode() if isinstance(content, str) else content
+        data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
         try:
-            handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                os.chmod(temporary, 0o644)
-                os.replace(temporary, target)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            if os.access(self.path, os.W_OK) or not target.is_file():
+                self._replace(target, data)
         except OSError as error:
-            raise RunFolderError(
-                f"cannot write {target}: {error.strerror}; finished jobs are safe in the store, rerun to go on"
-            ) from error
+            raise RunFolderError(f"cannot write {target}: {error.strerror}; {self._kept()}") from error
         return target
+
+    def _replace(self, target: Path, data: bytes) -> None:
+        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=".arl-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -40,6 +41,7 @@ class Store:
 
     Use it as a context manager, or call `close`. The path ":memory:" gives a store that ends with the process.
     Every failure of the file is a StoreError that names it and what to do; the file is never deleted or replaced.
+    A file that cannot be written, as on a read-only disk, is opened for reading (`read_only`).
 
     >>> with Store(":memory:") as store:
     ...     len(store)
@@ -49,23 +51,78 @@ class Store:
     def __init__(self, path: str | Path, timeout: float = 60.0) -> None:
         """Open or create the file; `timeout`: seconds to wait for another process that is writing."""
         self.path = Path(path)
-        with self._errors("open"):
-            if str(path) != ":memory:":
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+        self.read_only = False
+        self._file: tuple[int, int] | None = None
         try:
             with self._errors("open"):
-                self._prepare(timeout)
+                if self.lasting:
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._database = self._opened(self.path, timeout)
+        except StoreError:
+            if not self._readable():
+                raise
+            self.read_only = True
+            with self._errors("open"):
+                self._database = self._opened(self._read_only_address(), timeout, uri=True)
+        if self.lasting:
+            self._file = _file_number(self.path)
+
+    def _opened(self, path: str | Path, timeout: float, uri: bool = False) -> sqlite3.Connection:
+        self._database = sqlite3.connect(path, timeout=timeout, isolation_level=None, uri=uri)
+        try:
+            self._prepare(timeout)
         except BaseException:
             self._database.close()
             raise
+        return self._database
+
+    @property
+    def lasting(self) -> bool:
+        """Whether results outlive the process."""
+        return str(self.path) != ":memory:"
+
+    @property
+    def there(self) -> bool:
+        """Whether the file is where it was opened: neither deleted, nor moved, nor replaced by another."""
+        return not self.lasting or _file_number(self.path) == self._file
+
+    def check_writable(self) -> None:
+        """Raise StoreError if a result could not be kept; to be asked before anything is trained."""
+        if self.read_only:
+            raise StoreError(
+                f"the store {self.path} can be read only, and trainings are missing in it; change the permissions, "
+                "or name another file for the store"
+            )
+        self._check_there()
+
+    def _check_there(self) -> None:
+        if not self.there:
+            raise StoreError(
+                f"the store {self.path} was deleted, moved or replaced while this process used it, so what it trains "
+                "cannot be kept; put the file back, or start again"
+            )
+
+    def _readable(self) -> bool:
+        """Return whether the failure to open the file may be one to write it."""
+        try:
+            with self.path.open("rb") as file:
+                return self.lasting and bool(file.read(1)) and not _can_be_written(self.path)
+        except (OSError, ValueError):
+            return False
+
+    def _read_only_address(self) -> str:
+        """Return SQLite's address of the file for reading; beside it nothing can be made, nor does anybody write."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        unchanging = "" if log.is_file() and log.stat().st_size else "&immutable=1"
+        return f"{self.path.resolve().as_uri()}?mode=ro{unchanging}"
 
     def _prepare(self, timeout: float) -> None:
         execute = self._database.execute
         execute("BEGIN")
         with self._database:  # one view of the file, which another process may be creating at this moment
             version = self._schema_version()
-        self._write_ahead(timeout)
+        if not self.read_only:
+            self._write_ahead(timeout)
         if version == 0:
             execute("BEGIN IMMEDIATE")
             with self._database:  # two processes may create the file at the same moment: the second finds it made
@@ -122,6 +179,7 @@ class Store:
         row = (job.key, TRAINING_VERSION, json.dumps(job.to_dict()), result.to_json(), now)
         with self._errors("write to"):
             cursor = self._database.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?)", row)
+        self._check_there()
         return result if cursor.rowcount else self.get_many([job.key])[job.key]
 
     def get(self, key: str) -> Result | None:
@@ -149,7 +207,7 @@ class Store:
                 job = Job.from_dict(json.loads(text))
                 if job.key != key:
                     raise ConfigError(f"it holds job {job.key}")
-            except (ValueError, TypeError, RecursionError) as error:
+            except _UNREADABLE as error:
                 raise self._broken_row(key, error) from error
             yield job, self._read(key, result)
 
@@ -190,7 +248,7 @@ class Store:
     def _read(self, key: str, text: str) -> Result:
         try:
             result = Result.from_json(text)
-        except ConfigError as error:
+        except _UNREADABLE as error:
             raise self._broken_row(key, error) from error
         if result.key != key:
             raise self._broken_row(key, ConfigError(f"it holds the result of job {result.key}"))
@@ -207,9 +265,14 @@ class Store:
     def _errors(self, verb: str) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a zero character in the path
+        except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a path with a NUL
+            if self._file is not None:
+                self._check_there()
             raise StoreError(f"cannot {verb} the store {self.path}: {error}; {_remedy(error)}") from error
 
+
+_UNREADABLE = (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError)
+"""What reading a row that somebody altered may raise."""
 
 _CURRENT = "WHERE training_version = ? ORDER BY rowid"
 
@@ -226,6 +289,19 @@ _REMEDIES = (
     ("closed", "it was closed already: open it again"),
     ("thread", "it belongs to the thread that opened it: open it once more in this one"),
 )
+
+
+def _file_number(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _can_be_written(path: Path) -> bool:
+    """Return whether a database can be written: the file, and its folder for the log beside it."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 def _remedy(error: Exception) -> str:

@@ -92,5 +92,8 @@ def create_criterion(spec: MethodSpec, num_classes: int, device: torch.device | 
     match_scale = spec.options.get("match_scale", False)
     if not isinstance(match_scale, bool):
         raise ConfigError(f"method {spec.label!r}: got match_scale={match_scale!r}, expected True or False")
+    if spec.options.get("reduction", "mean") != "mean":
+        got = spec.options["reduction"]
+        raise ConfigError(f"method {spec.label!r}: got reduction={got!r}, training takes the mean")
     loss = bare_loss(spec)
     return (matched(loss, num_classes) if match_scale else loss).to(device)

@@ -30,7 +30,7 @@ from autorobustloss.report.benchmark_figures import (
     order_study,
 )
 from autorobustloss.report.folder import PAGE, PROVENANCE, folder_page, provenance_of
-from autorobustloss.report.style import render as render_figure
+from autorobustloss.report.style import write_figure
 
 SUFFIXES = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 Names = Mapping[MethodSpec, str]
@@ -39,12 +39,23 @@ Panels = dict[str, dict[str, tuple[list[Any], np.ndarray]]]
 
 def write_bench(folder: RunFolder, outcome: BenchOutcome) -> Path:
     """Write the tables and pictures of a benchmark into its run folder and return the path of its HTML page."""
+    write_tables(folder, outcome)
+    return draw_bench(folder, outcome)
+
+
+def write_tables(folder: RunFolder, outcome: BenchOutcome) -> None:
+    """Write the tables of a benchmark, without which everything else is nothing."""
     for view, table in outcome.tables.items():
         write_table(folder, table, f"table-{view}")
+    write_provenance(folder, outcome.results)
+
+
+def draw_bench(folder: RunFolder, outcome: BenchOutcome) -> Path:
+    """Draw the pictures of a benchmark and write the HTML page, whose path is returned."""
     grid = next(iter(outcome.config.grids().values()))
     first = next(iter(outcome.tables.values()))
     figures = benchmark_figures(grid.entries(), outcome.results, first, outcome.names)
-    return _finish(folder, figures, outcome.results)
+    return _finish(folder, figures)
 
 
 def write_experiment(
@@ -58,14 +69,33 @@ def write_experiment(
 
     features: by method, for the experiment whose picture shows them (see `benchmark.features.penultimate`).
     """
+    write_experiment_table(folder, experiment, table, results)
+    return draw_experiment(folder, experiment, table, results, features)
+
+
+def write_experiment_table(
+    folder: RunFolder, experiment: Experiment, table: Table, results: Mapping[str, Result]
+) -> None:
+    """Write the table of an experiment, and what it was made with."""
     write_table(folder, table, experiment.name if experiment.paper else f"table-{experiment.name}")
+    write_provenance(folder, results)
+
+
+def draw_experiment(
+    folder: RunFolder,
+    experiment: Experiment,
+    table: Table,
+    results: Mapping[str, Result],
+    features: Mapping[str, Features] | None = None,
+) -> Path:
+    """Draw the pictures of an experiment and write the HTML page, whose path is returned."""
     names = {method: name for name, method in experiment.rows.items()}
     figures = benchmark_figures(experiment.entries, results, None if experiment.paper else table, names)
     if experiment.picture == "orders":
         figures = {"orders": order_study(means_by_method(table))}
     if features:
         figures["features"] = feature_map(features)
-    return _finish(folder, {f"{experiment.name}-{kind}": figure for kind, figure in figures.items()}, results)
+    return _finish(folder, {f"{experiment.name}-{kind}": figure for kind, figure in figures.items()})
 
 
 def means_by_method(table: Table) -> dict[str, list[float]]:
@@ -111,7 +141,7 @@ def one_variant(entries: Sequence[Entry]) -> list[Entry]:
 def rank_figure(table: Table) -> Figure | None:
     """Return the critical-difference diagram of a table's first block, None where nothing was tested."""
     block = table.blocks[0]
-    if block.friedman is None or block.critical_difference is None:
+    if block.friedman is None or block.critical_difference is None or not block.telling:
         return None
     ranked = [(name, rank) for name, rank in zip(table.methods, block.average_ranks) if rank is not None]
     ranks = [rank for _, rank in ranked]
@@ -175,9 +205,12 @@ def _names(entries: Sequence[Entry], names: Names) -> dict[MethodSpec, str]:
     return dict(zip(methods, method_names(methods, names)))
 
 
-def _finish(folder: RunFolder, figures: Mapping[str, Figure], results: Mapping[str, Result]) -> Path:
-    for stem, figure in figures.items():
-        for kind in ("png", "svg"):
-            folder.write(f"{stem}.{kind}", render_figure(figure, kind))
+def write_provenance(folder: RunFolder, results: Mapping[str, Result]) -> None:
+    """Write what the results were made with."""
     folder.write(PROVENANCE, json.dumps(provenance_of(results.values()), indent=1) + "\n")
+
+
+def _finish(folder: RunFolder, figures: Mapping[str, Figure]) -> Path:
+    for stem, figure in figures.items():
+        write_figure(folder, stem, figure)
     return folder.write(PAGE, folder_page(folder.path))

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from autorobustloss.errors import ConfigError, MissingDependencyError
-from autorobustloss.report.style import OKABE_ITO, layout, line_style, new_figure, tidy
+from autorobustloss.report.style import OKABE_ITO, add_legend, label, layout, line_style, new_figure, tidy
 
 
 def learning_curves(
@@ -65,7 +65,7 @@ def order_study(values: Mapping[str, ArrayLike], ylabel: str = "test accuracy (%
         colour = OKABE_ITO[7] if place == 0 else OKABE_ITO[5]
         axes.bar(place, percent.mean(), yerr=error or None, color=colour, width=0.7, capsize=3)
         axes.text(place, 0, f"{percent.mean():.1f}", ha="center", va="bottom", color="white", fontsize=8)
-    axes.set_xticks(range(len(values)), list(values), fontsize=8)
+    axes.set_xticks(range(len(values)), list(map(label, values)), fontsize=8)
     axes.set_ylabel(ylabel, fontsize=8)
     tidy(axes)
     axes.grid(False, axis="x")
@@ -180,5 +180,5 @@ def _finish(figure: Figure, grid: Sequence[Axes], order: Mapping[str, int], ylab
         place = axes.get_subplotspec()
         if place is not None and place.is_first_col():
             axes.set_ylabel(ylabel, fontsize=8)
-    handles = [Line2D([], [], **line_style(i), markersize=4, label=name) for name, i in order.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(order)), fontsize=8, frameon=False)
+    handles = [Line2D([], [], **line_style(i), markersize=4) for i in order.values()]
+    add_legend(figure, handles, list(order), ncols=min(6, len(order)), fontsize=8)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autorobustloss.benchmark.bench import VIEWS
+from autorobustloss.benchmark.render import distinct_tables
 from autorobustloss.benchmark.table import Table
 from autorobustloss.errors import ConfigError, RunFolderError
 from autorobustloss.jobs.result import Result
@@ -19,6 +20,7 @@ from autorobustloss.report.html import Section, json_html, mapping_html, page, p
 PAGE = "report.html"
 CARD = "loss.json"
 PROVENANCE = "provenance.json"
+LARGEST_FILE = 64 << 20
 FIRST = "picture"
 """The picture of a search, which comes before the tables; those of a benchmark come after."""
 
@@ -38,22 +40,24 @@ def folder_page(path: str | Path) -> str:
     Read are config.json, loss.json, every table*.json and *.svg, and provenance.json or else store.sqlite.
     Raises RunFolderError where there is no run or a file cannot be read.
     """
-    folder = Path(path)
+    try:
+        return _page(Path(path))
+    except RecursionError:
+        raise RunFolderError(f"{path}: a file is nested too deep to be read; run the same command again") from None
+
+
+def _page(folder: Path) -> str:
     if not (folder / CONFIG).is_file():
         raise RunFolderError(f"{folder} holds no {CONFIG}, expected the folder of an arl search or arl bench run")
     config = _read(folder / CONFIG)
-    command = config.get("command", "run") if isinstance(config, dict) else "run"
+    command = str(config.get("command", "run")) if isinstance(config, dict) else "run"
     sections: list[Section] = []
     if (folder / CARD).is_file():
         sections.append(("The learned loss", _card_html(_read(folder / CARD))))
-    tables = sorted(folder.glob("table*.json"), key=lambda f: (_view(f), f.name))
-    for file in [*folder.glob(f"{FIRST}.svg"), *tables, *_pictures(folder)]:
-        if file.suffix == ".json":
-            table = _table(file)
-            sections.append((table.title, table_html(table)))
-        else:
-            title, caption = _caption(file)
-            sections.append((title, picture(file.read_bytes(), caption)))
+    tables = map(_table, sorted(folder.glob("table*.json"), key=lambda f: (_view(f), f.name)))
+    sections += map(_picture, folder.glob(f"{FIRST}.svg"))
+    sections += [(table.title, table_html(table)) for table in distinct_tables(tables)]
+    sections += map(_picture, _pictures(folder))
     provenance = _provenance(folder)
     if provenance:
         sections.append(("Provenance", mapping_html(provenance)))
@@ -61,6 +65,11 @@ def folder_page(path: str | Path) -> str:
     return page(
         f"{command}: {folder.resolve().name}", sections, "Made by autorobustloss from the files of a run folder."
     )
+
+
+def _picture(file: Path) -> Section:
+    title, caption = _caption(file)
+    return title, picture(_bytes(file), caption)
 
 
 def provenance_of(results: Iterable[Result]) -> dict[str, Any]:
@@ -78,12 +87,15 @@ def provenance_of(results: Iterable[Result]) -> dict[str, Any]:
 
 def _agreed(versions: list[dict[str, str]]) -> dict[str, str]:
     names = sorted({name for each in versions for name in each})
-    return {name: " and ".join(sorted({each[name] for each in versions if name in each})) for name in names}
+    return {name: " and ".join(sorted({str(each[name]) for each in versions if name in each})) for name in names}
 
 
 def _provenance(folder: Path) -> dict[str, Any]:
     if (folder / PROVENANCE).is_file():
-        return dict(_read(folder / PROVENANCE))
+        found = _read(folder / PROVENANCE)
+        if not isinstance(found, dict):
+            raise RunFolderError(f"{folder / PROVENANCE} holds no names and values; run the same command again")
+        return found
     if not (folder / STORE).is_file():
         return {}
     with Store(folder / STORE) as store:
@@ -123,6 +135,16 @@ def _table(file: Path) -> Table:
 
 def _read(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(_bytes(file))
+    except ValueError as error:
+        raise RunFolderError(f"cannot read {file}: {error}; restore it, or run the same command again") from None
+
+
+def _bytes(file: Path) -> bytes:
+    """Return the content of a file; a pipe, which might never end, or a huge file is an error."""
+    try:
+        if not file.is_file() or file.stat().st_size > LARGEST_FILE:
+            raise RunFolderError(f"{file} is no file of at most {LARGEST_FILE >> 20} MiB; run the same command again")
+        return file.read_bytes()
+    except OSError as error:
         raise RunFolderError(f"cannot read {file}: {error}; restore it, or run the same command again") from None

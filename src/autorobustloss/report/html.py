@@ -9,11 +9,19 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
-from autorobustloss.benchmark.render import UNIT, best_rows, cell_text, explanations, footer, summary
-from autorobustloss.benchmark.table import SELECTIONS, Block, Table
+from autorobustloss.benchmark.render import (
+    UNIT,
+    best_rows,
+    cell_text,
+    distinct_blocks,
+    explanations,
+    footer,
+    summary,
+)
+from autorobustloss.benchmark.table import Block, Table
+from autorobustloss.escape import html as escape
 
 STYLE = """
 :root { color-scheme: light; --ink: #1b1f24; --soft: #59636e; --line: #d9dee3; --tint: #f4f8fb; --accent: #0072b2; }
@@ -53,21 +61,21 @@ def page(title: str, sections: Sequence[Section], lead: str = "") -> str:
 def picture(svg: bytes, caption: str) -> str:
     """Return an SVG as an embedded picture with a caption that also serves screen readers."""
     data = base64.b64encode(svg).decode("ascii")
-    text = escape(caption, quote=True)
+    text = escape(caption)
     return f'<figure><img alt="{text}" src="data:image/svg+xml;base64,{data}"><figcaption>{text}</figcaption></figure>'
 
 
 def table_html(table: Table) -> str:
     """Return a table, one HTML table per selection protocol, the best cell of each column set off."""
-    parts = [_block_html(table, block) for block in table.blocks]
+    parts = [_block_html(table, heading, block) for heading, block in distinct_blocks(table)]
     notes = "".join(f"<li>{escape(line)}</li>" for line in explanations(table))
     return "\n".join(parts) + (f'\n<ul class="soft">{notes}</ul>' if notes else "")
 
 
-def _block_html(table: Table, block: Block) -> str:
+def _block_html(table: Table, heading: str, block: Block) -> str:
     best = best_rows(block)
     columns, *tails = summary(table, block)
-    heads = "".join(f'<th scope="col">{escape(_broken(text))}</th>' for text in (*table.tasks, *columns))
+    heads = "".join(f'<th scope="col">{_broken(text)}</th>' for text in (*table.tasks, *columns))
     rows = []
     for row, method in enumerate(table.methods):
         cells = block.cells[row]
@@ -79,7 +87,7 @@ def _block_html(table: Table, block: Block) -> str:
         quoted = ' class="quoted"' if any(cell.mean is not None and not cell.n for cell in cells) else ""
         rows.append(f'<tr{quoted}><th scope="row">{escape(method)}</th>{shown}{tail}</tr>')
     below = f'<p class="soft">{escape(footer(block))}</p>' if footer(block) else ""
-    caption = f"{table.title} ({UNIT}); {SELECTIONS[block.selection]}"
+    caption = f"{table.title} ({UNIT}); {heading}"
     return (
         f'<div class="wide"><table>\n<caption>{escape(caption)}</caption>\n'
         f'<thead><tr><th scope="col">method</th>{heads}</tr></thead>\n<tbody>\n'
@@ -100,15 +108,19 @@ def mapping_html(values: Mapping[str, Any]) -> str:
 def json_html(values: Any, summary: str) -> str:
     """Return a JSON value folded away behind a line."""
     text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False)
-    return f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>"
+    return f"<details><summary>{escape(summary)}</summary><pre>{_lines(text)}</pre></details>"
 
 
 def _attributes(best: bool, reason: str) -> str:
-    return (' class="best"' if best else "") + (f' title="{escape(reason, quote=True)}"' if reason else "")
+    return (' class="best"' if best else "") + (f' title="{escape(reason)}"' if reason else "")
 
 
 def _broken(label: str) -> str:
-    return "\n".join(label.rsplit("/", 2))
+    return "\n".join(map(escape, label.rsplit("/", 2)))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(escape, text.split("\n")))
 
 
 def _short(value: Any) -> str:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.text import Text
 
 from autorobustloss.errors import ConfigError
+from autorobustloss.escape import clipped, visible
+
+if TYPE_CHECKING:
+    from autorobustloss.jobs.run_folder import RunFolder
 
 OKABE_ITO = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#8C8C8C")
 """The palette of Okabe and Ito (2008), its yellow replaced by a grey that shows on white."""
@@ -20,8 +28,12 @@ LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8,
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 
 FORMATS = (".png", ".svg", ".pdf")
-# Text stays text in SVG; a fixed salt and no date make the same data give the same bytes.
-SETTINGS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "autorobustloss", "pdf.fonttype": 42}
+# Text stays text in SVG, and is no formula whatever signs it holds; a fixed salt and no date make the same data give
+# the same bytes.
+SETTINGS: dict[Any, Any] = {
+    **{"svg.fonttype": "none", "svg.hashsalt": "autorobustloss", "pdf.fonttype": 42},
+    **{"text.usetex": False, "text.parse_math": False, "axes.formatter.use_mathtext": False},
+}
 
 
 def line_style(index: int) -> dict[str, Any]:
@@ -58,26 +70,60 @@ def tidy(axes: Axes) -> None:
     axes.tick_params(labelsize=8)
 
 
+def add_legend(figure: Figure | SubFigure, handles: Sequence[Artist], names: Sequence[str], **how: Any) -> None:
+    """Draw a legend outside, below the panels; a name may begin with "_", which matplotlib would leave out."""
+    legend = figure.legend(
+        handles, [str(i) for i in range(len(names))], loc="outside lower center", frameon=False, **how
+    )
+    for text, name in zip(legend.get_texts(), names):
+        text.set_text(name)
+
+
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG, SVG or PDF, by the suffix of `path`; the same figure gives the same bytes.
 
-    Raises ConfigError for another suffix.
+    Raises ConfigError for another suffix and for a file that cannot be written.
     """
     target = Path(path)
     suffix = target.suffix.lower()
     if suffix not in FORMATS:
         raise ConfigError(f"got picture {str(path)!r}, expected a name that ends in {', '.join(FORMATS)}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(render(figure, suffix[1:]))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(render(figure, suffix[1:]))
+    except OSError as error:
+        raise ConfigError(f"cannot write {target}: {error.strerror}; try another --out") from None
     return target
 
 
+def write_figure(folder: RunFolder, stem: str, figure: Figure) -> Path:
+    """Write a figure into a run folder as stem.png and stem.svg; return the path of the first."""
+    path, _ = (folder.write(f"{stem}.{kind}", render(figure, kind)) for kind in ("png", "svg"))
+    return path
+
+
 def render(figure: Figure, kind: str = "svg") -> bytes:
-    """Return the bytes of a figure as "png", "svg" or "pdf"."""
+    """Return the bytes of a figure as "png", "svg" or "pdf"; its texts are drawn as they are, none is parsed."""
     if f".{kind}" not in FORMATS:
         raise ConfigError(f"got picture format {kind!r}, expected one of png, svg, pdf")
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     buffer = io.BytesIO()
-    with rc_context(SETTINGS):
+    with rc_context(SETTINGS), warnings.catch_warnings():
+        for known in ("Glyph .* missing from", "constrained_layout not applied"):  # a box is drawn, panels are narrow
+            warnings.filterwarnings("ignore", message=known)
+        for text in figure.findobj(Text):
+            _take_as_it_is(text)
         figure.savefig(buffer, format=kind, metadata=metadata)
     return buffer.getvalue()
+
+
+def label(name: str) -> str:
+    """Return a name as a picture shows it: in one line, and not too long."""
+    return clipped(visible(name))
+
+
+def _take_as_it_is(text: Any) -> None:
+    text.set_parse_math(False)
+    text.set_usetex(False)
+    if isinstance(text.get_text(), str):
+        text.set_text(label(text.get_text()))

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import platform
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from autorobustloss import __version__
+from autorobustloss.escape import clipped, visible
 from autorobustloss.losses import create_loss
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.search import SearchOutcome
 from autorobustloss.zoo import Card
+
+
+def card_name(folder: Path) -> str:
+    """Return what a loss is called after the run folder of its search, whatever the folder is called.
+
+    >>> card_name(Path("runs/mnist")), card_name(Path("/"))
+    ('mnist', 'learned')
+    """
+    return clipped(visible(folder.resolve().name), 100) or "learned"
 
 
 def make_card(config: SearchConfig, outcome: SearchOutcome, name: str) -> Card:

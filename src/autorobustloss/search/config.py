@@ -18,6 +18,8 @@ from autorobustloss.search.strategy import LEARNING_RATE_ADAPTATION_FROM, Strate
 FITNESS_ON: Mapping[str, str] = {"clean": "valid_clean", "noisy": "valid_noisy"}
 """The split of a job's result that a fitness on clean, or on noisy, validation labels is taken from."""
 RIVAL_VALUES = ("defaults", "authors")
+MOST_ROUNDS = 100_000
+"""Generations, or seeds of the finalists, beyond which a number is a slip of the hand."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class SearchConfig:
                 "rivals are there to be ranked with, on every task"
             )
         for name in ("generations", "finalists_seeds"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"got {name}={getattr(self, name)}, expected at least 1")
+            if not 1 <= getattr(self, name) <= MOST_ROUNDS:
+                raise ConfigError(f"got {name}={getattr(self, name)}, expected 1 to {MOST_ROUNDS}")
         if not 0 <= self.tasks_per_generation <= len(self.tasks):
             raise ConfigError(
                 f"got tasks_per_generation={self.tasks_per_generation}, expected 0 (all) to {len(self.tasks)}, "

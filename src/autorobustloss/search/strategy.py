@@ -24,10 +24,12 @@ class Strategy:
     def __init__(
         self, mean: np.ndarray, sigma: float, population: int, seed: int, adapt_learning_rate: bool = False
     ) -> None:
-        if population < 4:
-            raise ConfigError(f"got population={population}, expected at least 4; try 12")
-        if not sigma > 0:
-            raise ConfigError(f"got sigma={sigma}, expected a positive number; try 0.5")
+        if not 4 <= population <= 10_000:
+            raise ConfigError(f"got population={population}, expected 4 to 10000; try 12")
+        if not 1e-9 <= sigma <= 1e6:  # beyond, the squares that CMA-ES adds up leave what a float can hold
+            raise ConfigError(f"got sigma={sigma}, expected a positive number from 1e-9 to 1e6; try 0.5")
+        if not np.abs(mean).max() <= 1e9:
+            raise ConfigError(f"got a start of {list(map(float, mean))}, expected numbers of at most 1e9")
         with warnings.catch_warnings():  # cmaes announces its optional plotting and bounds features on import
             warnings.simplefilter("ignore")
             from cmaes import CMA  # here, because it takes a second to import

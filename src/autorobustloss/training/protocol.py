@@ -73,6 +73,9 @@ class Protocol:
         for name in ("weight_decay", "clip_norm", "patience_at_chance", "l1"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected 0 or more")
+        for name, most in (("epochs", 10**6), ("batch_size", 2**31), ("lr", 1e38), ("weight_decay", 1e38)):
+            if getattr(self, name) > most:
+                raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected at most {most:g}")
         self._check_milestones()
         k, alpha = self.lookahead if len(self.lookahead) == 2 else (0.0, 0.0)
         if self.lookahead and not (k >= 1 and k == int(k) and 0 < alpha <= 1):
