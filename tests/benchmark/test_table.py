@@ -101,6 +101,28 @@ def test_average_ranks_and_tests_are_those_of_the_ranking_module():
     assert block.friedman.chi2 == pytest.approx(6.0)
 
 
+@pytest.mark.parametrize(("ahead", "tied"), [(4e-6, True), (-4e-6, True), (2e-5, False)])
+def test_means_that_print_alike_share_their_rank(ahead, tied):
+    """To a thousandth of a percent: a float's last bits decide nothing, a sample in 50,000 does."""
+    grid = Grid((CE, GCE, MAE), TASKS, seeds=1)
+    level = {CE: [0.5, 0.3, 0.5], GCE: [0.5 + ahead, 0.4, 0.6], MAE: [0.1, 0.2, 0.3]}
+    results = {e.job.key: result(e.job, [level[e.method][TASKS.index(e.task)]]) for e in grid.entries()}
+    block = tabulate(grid.entries(), results).block()
+    first = 1.5 if tied else 2.0
+    assert block.average_ranks == pytest.approx(((first + 4) / 3, (3.0 - first + 2) / 3, 3.0))
+
+
+def test_a_tie_for_the_best_rank_goes_to_the_first_named():
+    """The one that the others are tested against, and that has no p-value itself."""
+    level = {CE: [0.1, 0.2, 0.3], GCE: [0.5, 0.6, 0.6], MAE: [0.6, 0.5, 0.6]}
+    for methods in ((CE, GCE, MAE), (MAE, CE, GCE)):
+        grid = Grid(methods, TASKS, seeds=1)
+        results = {e.job.key: result(e.job, [level[e.method][TASKS.index(e.task)]]) for e in grid.entries()}
+        block = tabulate(grid.entries(), results).block()
+        best = [m for m, p in zip(methods, block.p_values) if p is None]
+        assert best == [next(m for m in methods if m != CE)]
+
+
 def test_absent_cells_say_why_and_do_not_spoil_the_ranks():
     grid = Grid((CE, GCE, MAE), TASKS, seeds=1)
     results = {e.job.key: result(e.job, curve(e)) for e in grid.entries() if e.task != TASKS[0] and e.method != MAE}

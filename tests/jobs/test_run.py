@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 
@@ -12,6 +17,7 @@ from autorobustloss.data import load_dataset, make_splits
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, DataError
 from autorobustloss.jobs import Job, Task, run_job
+from autorobustloss.jobs import run as run_module
 from autorobustloss.jobs.run import SplitsCache, Trainer, denormals_flushed, known_noise, reproducible
 from autorobustloss.losses import kernel
 from autorobustloss.methods import MethodSpec
@@ -53,6 +59,42 @@ def test_a_result_tells_its_story(digits):
     assert result.device == "cpu"
     assert set(result.versions) == {"python", "torch", "numpy", "autorobustloss"}
     assert result.peak_memory > 50e6
+    assert result.exact is False
+    assert run_job(JOB, digits, exact=True).exact is True
+    assert Trainer({"digits": digits}, exact=True)(JOB).exact is True
+
+
+def test_a_result_tells_which_kernels_computed_it(digits):
+    result = run_job(JOB, digits)
+    name, _, instructions = result.processor.rpartition(", ")
+    assert instructions == torch.backends.cpu.get_cpu_capability()
+    assert len(name) > 2
+    assert re.fullmatch(r".+ \(NumPy\), \w+ \(PyTorch\)", result.blas)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have no such choice")
+def test_forced_kernels_are_told():
+    """The kernels in use count, not those that the processor could have."""
+    code = "from autorobustloss.jobs.run import blas, processor; print(processor(), '|', blas())"
+    kernels = {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Nehalem"}
+    run = subprocess.run([sys.executable, "-c", code], env={**os.environ, **kernels}, capture_output=True, text=True)
+    assert ", DEFAULT |" in run.stdout, run.stderr
+    assert "openblas" not in run.stdout or "Nehalem" in run.stdout
+
+
+def test_a_job_has_one_thread_whatever_the_process_has(digits, monkeypatch):
+    """More threads add up in another order."""
+    seen = []
+    real = run_module.run_method
+    monkeypatch.setattr(run_module, "run_method", lambda *a, **k: seen.append(torch.get_num_threads()) or real(*a, **k))
+    for threads in (3, 2):
+        torch.set_num_threads(threads)
+        try:
+            run_job(JOB, digits)
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(1)
+    assert seen == [1, 1]
 
 
 def test_exact_jobs_leave_out_the_compiled_loss(digits, monkeypatch):

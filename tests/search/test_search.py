@@ -169,6 +169,128 @@ def test_who_diverges_in_a_race_is_counted():
     assert outcome.generations[0].diverged == 1
 
 
+def scored(accuracy, stopped=lambda job: ""):
+    """Return an executor that gives each job the accuracy that a function says."""
+
+    class Scored(FakeExecutor):
+        def map(self, jobs, failures=None):
+            for job in jobs:
+                self.jobs.append(job)
+                history = History([1], valid_clean=[accuracy(job)], stopped=stopped(job), steps=1)
+                yield job, make_result(job, history)
+
+    return Scored()
+
+
+def finalists_of(config, scores, fitness="accuracy", lost=()):
+    """Return the outcome of a search whose finalists, "mean" and "best", score so on each task."""
+    fresh = [generation_seeds(config.seed, -1 - i) for i in range(config.finalists_seeds)]
+    order, seen = ["mean", "best"], {}
+
+    def origin(job):
+        return order[seen.setdefault(job.method, len(seen))]
+
+    def accuracy(job):
+        if (job.noise_seed, job.seed) not in fresh:
+            return 0.5
+        return scores[origin(job)][config.tasks.index(job.task)]
+
+    def stopped(job):
+        return "diverged" if (job.noise_seed, job.seed) in fresh and origin(job) in lost else ""
+
+    return search(dataclasses.replace(config, fitness=fitness), scored(accuracy, stopped))
+
+
+THREE = tuple(Task(SPEC, f"sym:0.{i}", "linear", PROTOCOL) for i in (2, 4, 6))
+
+
+@pytest.mark.parametrize(
+    ("scores", "fitness", "winner"),
+    [
+        ({"mean": [0.5, 0.5, 0.5], "best": [0.6, 0.6, 0.6]}, "accuracy", "best"),
+        ({"mean": [0.6, 0.6, 0.6], "best": [0.5, 0.5, 0.5]}, "accuracy", "mean"),
+        ({"mean": [0.5, 0.5, 0.5], "best": [0.5, 0.5, 0.5]}, "accuracy", "mean"),
+        ({"mean": [0.2, 0.5, 0.5], "best": [0.9, 0.4, 0.4]}, "accuracy", "best"),
+        ({"mean": [0.2, 0.5, 0.5], "best": [0.9, 0.4, 0.4]}, "rank", "mean"),
+        ({"mean": [0.5, 0.5, 0.98], "best": [0.6, 0.6, 0.9]}, "accuracy", "best"),
+        ({"mean": [0.5, 0.5, 0.98], "best": [0.6, 0.6, 0.9]}, "odds", "mean"),
+    ],
+)
+def test_the_winner_is_the_fitter_finalist_on_fresh_draws(scores, fitness, winner):
+    config = dataclasses.replace(CONFIG, tasks=THREE, generations=1)
+    outcome = finalists_of(config, scores, fitness)
+    assert [f.origin for f in outcome.finalists] == ["mean", "best"]
+    assert outcome.winner.origin == winner
+    for finalist in outcome.finalists:
+        assert finalist.per_task == pytest.approx(scores[finalist.origin])
+        assert finalist.accuracy == pytest.approx(np.mean(scores[finalist.origin]))
+
+
+@pytest.mark.parametrize(("lost", "winner"), [("mean", "best"), ("best", "mean")])
+def test_a_finalist_that_diverges_never_wins(lost, winner):
+    config = dataclasses.replace(CONFIG, tasks=THREE, generations=1)
+    outcome = finalists_of(config, {lost: [0.9] * 3, winner: [0.1] * 3}, lost=(lost,))
+    assert outcome.winner.origin == winner
+    assert {f.origin: f.accuracy for f in outcome.finalists}[lost] is None
+
+
+def test_a_search_both_of_whose_finalists_diverge_has_no_winner():
+    config = dataclasses.replace(CONFIG, tasks=THREE, generations=1)
+    with pytest.raises(ConfigError, match="no candidate"):
+        finalists_of(config, {"mean": [0.9] * 3, "best": [0.9] * 3}, lost=("mean", "best"))
+
+
+def test_a_finalist_that_diverges_with_one_draw_of_one_task_never_wins():
+    config = dataclasses.replace(CONFIG, tasks=THREE, generations=1)
+    unlucky = []
+
+    def once(job):
+        fresh = (job.noise_seed, job.seed) == generation_seeds(config.seed, -2)
+        if fresh and job.task == THREE[1] and not unlucky:
+            unlucky.append(job)
+        return "diverged" if job in unlucky else ""
+
+    outcome = search(config, scored(lambda job: 0.9, once))
+    assert [f.accuracy is None for f in outcome.finalists] == [True, False]
+    assert outcome.winner.origin == "best"
+
+
+def test_the_best_candidate_is_the_first_with_the_best_mean_over_tasks():
+    seen = {}
+
+    def accuracy(job):
+        number = seen.setdefault(job.method, len(seen))
+        return {1: [0.9, 0.1], 2: [0.6, 0.6], 4: [0.6, 0.6]}.get(number, [0.3, 0.3])[TASKS.index(job.task)]
+
+    config = dataclasses.replace(CONFIG, generations=2)
+    outcome = search(config, scored(accuracy))
+    assert outcome.finalists[1].method == list(seen)[2]
+    assert outcome.generations[0].best == pytest.approx(0.6)
+    assert outcome.generations[1].best == pytest.approx(0.3)
+    assert outcome.generations[0].mean == pytest.approx((0.3 + 0.5 + 0.6 + 0.3 + 0.6) / 5)
+    assert outcome.generations[0].worst == pytest.approx(0.3)
+
+
+def test_who_leaves_a_race_early_is_not_the_best():
+    """It met the easy task only, so that its mean is above that of all who met the hard ones."""
+    order = {}
+
+    def accuracy(job):
+        number = order.setdefault(job.method, len(order))
+        return 0.9 - 0.01 * number if job.task == THREE[0] else 0.1 + 0.01 * number
+
+    config = dataclasses.replace(CONFIG, tasks=THREE, race=0.5)
+    executor = scored(accuracy)
+    outcome = search(config, executor)
+    fresh = {generation_seeds(config.seed, -1 - i) for i in range(config.finalists_seeds)}
+    finished = {j.method for j in executor.jobs if j.task == THREE[2] and (j.noise_seed, j.seed) not in fresh}
+    best = outcome.finalists[1].method
+    assert best in finished
+    assert 2 * len(finished) < len({job.method for job in executor.jobs})
+    means = {m: np.mean([accuracy(Job(t, m)) for t in THREE]) for m in finished}
+    assert means[best] == pytest.approx(max(means.values()))
+
+
 def test_rivals_are_ranked_with_but_never_win():
     """A rival that beats all candidates costs each of them a rank and changes nothing else."""
     told = {}

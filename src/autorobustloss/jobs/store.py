@@ -167,8 +167,8 @@ class Store:
         if kept is not None:
             return kept
         with self._errors("write to"):
-            self._database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
-        return self.get_meta(name) or value
+            cursor = self._database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
+        return value if cursor.rowcount else self.keep(name, value)
 
     def get_meta(self, name: str) -> str | None:
         """Return a text kept with `set_meta`, or None."""
