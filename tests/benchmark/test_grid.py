@@ -48,6 +48,8 @@ def test_a_learning_rate_is_a_multiple_of_the_tasks_own():
     grid = Grid((CE,), TASKS[:1], seeds=1, learning_rates=(0.1, 3.0))
     assert [e.job.task.protocol.lr for e in grid.entries()] == pytest.approx([0.01, 0.3])
     assert {e.task for e in grid.entries()} == {TASKS[0]}
+    assert [e.variant for e in grid.entries()] == ["lr×0.1", "lr×3"]
+    assert [e.variant for e in Grid((CE,), TASKS[:1], seeds=1, learning_rates=(3.0,)).entries()] == [""]
 
 
 def test_matching_the_scale_leaves_what_is_matched_already():

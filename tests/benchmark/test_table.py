@@ -13,7 +13,7 @@ import pytest
 from autorobustloss.benchmark.grid import Grid
 from autorobustloss.benchmark.ranking import average_ranks, critical_difference
 from autorobustloss.benchmark.render import RENDERERS, render
-from autorobustloss.benchmark.table import SELECTIONS, Table, accuracy, compare, tabulate
+from autorobustloss.benchmark.table import SELECTIONS, Table, accuracy, compare, method_names, tabulate
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.job import Task
@@ -130,6 +130,8 @@ def test_absent_cells_say_why_and_do_not_spoil_the_ranks():
     block = table.block()
     assert block.cells[0][0].reason == "data set 'digits' is not there"
     assert block.cells[2][1].reason == "not trained yet"
+    assert (block.cells[0][0].n, block.cells[0][0].mean, block.cells[0][0].diverged) == (0, None, 0)
+    assert any("ranks over 2 of 3 tasks" in note for note in table.notes)
     assert block.ranked_tasks == 2
     assert block.average_ranks == (2.0, 1.0, None)
     for form in ("text", "markdown", "latex"):
@@ -162,6 +164,12 @@ def test_cost_is_relative_to_cross_entropy_on_the_same_machine():
     }
     assert tabulate(grid.entries(), results).cost == (1.0, 1.5, None)
     assert tabulate(Grid((GCE, MAE), TASKS[:1], seeds=1).entries(), results).cost == (None, None)
+
+
+def test_what_has_the_same_name_is_numbered():
+    learned = [MethodSpec.of("taylor", theta=[0.0] * 11 + [t], scale="init") for t in (1.0, 2.0)]
+    assert method_names([CE, *learned, GCE]) == ["ce", "taylor(scale='init')#1", "taylor(scale='init')#2", "gce"]
+    assert method_names([CE, GCE], {CE: "x", GCE: "x"}) == ["x#1", "x#2"]
 
 
 def test_tasks_that_differ_in_the_protocol_alone_have_names_of_their_own():

@@ -252,3 +252,23 @@ def test_beyond_the_range_of_numbers():
 
 def _kept(store):
     return [name for (name,) in store._rows("SELECT name FROM meta", ())]
+
+
+@pytest.mark.slow
+def test_the_command_replays_on_other_kernels(tmp_path):
+    """Run here, and again on the processor of another decade: nothing is trained, and it ends at the same loss."""
+    command = [sys.executable, "-m", "autorobustloss", "search", "--quiet", "--json", "--models=linear", "--epochs=2"]
+    command += ["--train-size=300", "--valid-size=100", "--generations=4", "--compare=ce", "--compare-seeds=1"]
+    outcomes = []
+    for kernels in ({}, KERNELS):
+        run = subprocess.run(
+            [*command, f"--out={tmp_path / 'run'}"],
+            env={**os.environ, **kernels},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        with Store(tmp_path / "run" / "store.sqlite") as store:
+            outcomes.append((json.loads(run.stdout), load_card(tmp_path / "run" / "loss.json"), store.keys()))
+    assert outcomes[0] == outcomes[1]
