@@ -19,6 +19,7 @@ PROTOCOL = Protocol(lr=0.1, batch_size=128, epochs=2, evaluate_every=2)
 DIGITS = load_dataset("digits")
 SPEC = DataSpec("digits", train_size=300, valid_size=100, fingerprint=DIGITS.fingerprint)
 TASKS = tuple(Task(SPEC, noise, "linear", PROTOCOL) for noise in ("sym:0.4", "clean"))
+THREE = tuple(Task(SPEC, f"sym:0.{i}", "linear", PROTOCOL) for i in (2, 4, 6))
 CONFIG = SearchConfig(TASKS, population=5, generations=3, finalists_seeds=2)
 
 
@@ -137,6 +138,17 @@ def test_a_race_trains_less_and_still_climbs():
     assert first.trained == len(of_first) < 3 * alive
 
 
+@pytest.mark.parametrize("race", [0.3, 0.55, 0.9])
+def test_a_race_goes_on_with_the_share_rounded_up(race):
+    executor = FakeExecutor()
+    config = dataclasses.replace(CONFIG, tasks=THREE, population=7, generations=1, race=race)
+    first = search(config, executor).generations[0]
+    draws = generation_seeds(config.seed, 1)
+    counts = [sum(j.task == t and (j.noise_seed, j.seed) == draws for j in executor.jobs) for t in THREE]
+    assert counts == race_sizes(7 - first.rejected, 3, race)
+    assert first.trained == sum(counts)
+
+
 def test_a_race_keeps_the_best_and_they_outrank_the_rest():
     """Each candidate's score is its loss's alone here, so the fitness must have the order of a search with no race."""
     tasks = tuple(Task(SPEC, f"sym:0.{i}", "linear", PROTOCOL) for i in (2, 4, 6))
@@ -199,9 +211,6 @@ def finalists_of(config, scores, fitness="accuracy", lost=()):
         return "diverged" if (job.noise_seed, job.seed) in fresh and origin(job) in lost else ""
 
     return search(dataclasses.replace(config, fitness=fitness), scored(accuracy, stopped))
-
-
-THREE = tuple(Task(SPEC, f"sym:0.{i}", "linear", PROTOCOL) for i in (2, 4, 6))
 
 
 @pytest.mark.parametrize(
