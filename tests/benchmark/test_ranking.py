@@ -138,6 +138,20 @@ def test_wilcoxon_with_ties_and_zeros_is_scipy_s(tasks):
     assert wilcoxon_holm(scores)[0, 1] == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_wilcoxon_of_few_tasks_with_ties_counts_what_is_as_far_out(seed):
+    """By the definition: the share of all signs of the differences whose sum is at least as far from 0."""
+    differences = np.random.default_rng(seed).integers(-3, 4, size=7) / 4
+    if not differences.any():
+        return
+    r = stats.rankdata(np.abs(differences))
+    sums = [sum(s * v for s, v, d in zip(signs, r, differences) if d) for signs in itertools.product((-1, 1), repeat=7)]
+    observed = abs(sum(np.sign(d) * v for v, d in zip(r, differences)))
+    expected = min(1.0, 2 * np.mean([s >= observed for s in sums]))
+    scores = np.column_stack([differences, np.zeros(7)])
+    assert wilcoxon_holm(scores)[0, 1] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("tasks", [6, 14, 30])
 def test_wilcoxon_of_equal_methods_is_one(tasks):
     scores = np.random.default_rng(0).normal(size=(tasks, 2))
@@ -169,6 +183,7 @@ def test_friedman_needs_two_tasks_and_two_methods():
     assert friedman([[1.0, 2.0], [1.0, 2.0]]).chi2 == pytest.approx(2.0)
 
 
-def test_critical_difference_refuses_nonsense():
+@pytest.mark.parametrize("alpha", [1.5, 1.0, 0.0, -0.1])
+def test_critical_difference_refuses_nonsense(alpha):
     with pytest.raises(ConfigError, match="alpha"):
-        critical_difference(3, 5, alpha=1.5)
+        critical_difference(3, 5, alpha=alpha)

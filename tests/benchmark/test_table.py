@@ -112,6 +112,14 @@ def test_means_that_print_alike_share_their_rank(ahead, tied):
     assert block.average_ranks == pytest.approx(((first + 4) / 3, (3.0 - first + 2) / 3, 3.0))
 
 
+@pytest.mark.parametrize("tasks", [1, 2, 3])
+def test_methods_are_tested_against_the_best_from_two_tasks_on(tasks):
+    grid = Grid((CE, GCE, MAE), TASKS[:tasks], seeds=2)
+    block = tabulate(grid.entries(), filled(grid)).block()
+    assert [p is None for p in block.p_values] == [tasks < 2, True, tasks < 2]
+    assert (block.friedman is None) == (tasks < 2)
+
+
 def test_a_tie_for_the_best_rank_goes_to_the_first_named():
     """The one that the others are tested against, and that has no p-value itself."""
     level = {CE: [0.1, 0.2, 0.3], GCE: [0.5, 0.6, 0.6], MAE: [0.6, 0.5, 0.6]}

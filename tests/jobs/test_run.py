@@ -10,6 +10,7 @@ import sys
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -70,6 +71,14 @@ def test_a_result_tells_which_kernels_computed_it(digits):
     assert instructions == torch.backends.cpu.get_cpu_capability()
     assert len(name) > 2
     assert re.fullmatch(r".+ \(NumPy\), \w+ \(PyTorch\)", result.blas)
+
+
+def test_a_blas_that_says_nothing_of_itself_is_told_by_numpys_build(monkeypatch):
+    """Such as Apple's."""
+    monkeypatch.setattr("threadpoolctl.threadpool_info", list)
+    monkeypatch.setattr("torch.__config__.show", lambda: "")
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    assert run_module.blas.__wrapped__() == f"{built} (NumPy), unknown (PyTorch)"
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have no such choice")

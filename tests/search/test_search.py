@@ -11,7 +11,7 @@ from autorobustloss.jobs import Job, Result, SerialExecutor, Store, Task
 from autorobustloss.losses import create_loss
 from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.methods import MethodSpec
-from autorobustloss.search import SearchConfig, Space, run_search
+from autorobustloss.search import Reporter, SearchConfig, Space, rescore, run_search
 from autorobustloss.search.search import generation_seeds, race_sizes, tasks_of
 from autorobustloss.training import History, Protocol
 
@@ -72,6 +72,43 @@ def test_a_rerun_trains_nothing(tmp_path):
     two = search(executor=executor, store=Store(tmp_path / "s.sqlite"))
     assert one == two
     assert len(executor.jobs) == trained == len({job.key for job in executor.jobs})
+
+
+def test_a_reporter_hears_of_everything():
+    heard = []
+
+    class Listener(Reporter):
+        def on_generation_start(self, number, jobs, rejected):
+            heard.append(("start", number, jobs, rejected))
+
+        def on_result(self, job, result, cached):
+            heard.append(("result", cached))
+
+        def on_generation(self, generation):
+            heard.append(("end", generation))
+
+        def on_finalists(self, jobs):
+            heard.append(("finalists", jobs))
+
+    config = dataclasses.replace(CONFIG, generations=2)
+    outcome = search(config, FakeExecutor(), reporter=Listener())
+    expected = []
+    for generation in outcome.generations:
+        jobs = len(TASKS) * (config.population - generation.rejected)
+        expected += [("start", generation.number, jobs, generation.rejected)]
+        expected += [("result", False)] * jobs + [("end", generation)]
+    rescored = len(outcome.finalists) * len(TASKS) * config.finalists_seeds
+    assert heard == [*expected, ("finalists", rescored), *[("result", False)] * rescored]
+
+
+def test_losses_are_scored_again_as_the_finalists_are():
+    with Store(":memory:") as store:
+        outcome = run_search(CONFIG, {"digits": 10}, store, FakeExecutor())
+        candidates = {finalist.origin: finalist.method for finalist in outcome.finalists}
+        assert rescore(CONFIG, candidates, {"digits": 10}, store, FakeExecutor()) == outcome.finalists
+        hopeless = MethodSpec.of("taylor", theta=(0, 0, 0, 0, 1), log_weight=0.0, scale=None)
+        (finalist,) = rescore(CONFIG, {"other": hopeless}, {"digits": 10}, store, FakeExecutor())
+        assert (finalist.origin, finalist.accuracy, finalist.per_task) == ("other", None, ())
 
 
 def test_candidates_of_a_generation_share_their_random_numbers():

@@ -283,6 +283,24 @@ def test_smoothed_weights_are_evaluated_and_kept():
         assert any(not torch.equal(v, live[k]) for k, v in network.state_dict().items())
 
 
+def test_the_average_follows_every_step():
+    """One batch an epoch, so that the weights after each step are those an epoch of plain training leaves."""
+    splits, protocol = make_splits(), Protocol(epochs=5, batch_size=150, lr=0.3)
+    plain, averaged = (build_model("linear", splits.input_shape, 3, seed=0) for _ in range(2))
+    expected = [p.detach().clone() for p in plain.parameters()]
+
+    def follow(history):
+        step = len(history.train_loss)
+        decay = min(0.5, (1 + step) / (10 + step))
+        for mean, weight in zip(expected, plain.parameters()):
+            mean.mul_(decay).add_(weight.detach(), alpha=1 - decay)
+
+    train(protocol, splits, network=plain, on_epoch=follow)
+    train(protocol.but(average=0.5), splits, network=averaged)
+    for mean, weight in zip(expected, averaged.parameters()):
+        torch.testing.assert_close(weight.detach(), mean)
+
+
 def test_average_does_not_disturb_training():
     with_average = train(Protocol(epochs=3, batch_size=50, average=0.9))[1]
     assert with_average.train_loss == train(Protocol(epochs=3, batch_size=50))[1].train_loss

@@ -276,8 +276,10 @@ def blas() -> str:
 
     loaded = [library for library in threadpool_info() if library["user_api"] == "blas"]
     parts = (" ".join(filter(None, (b["internal_api"], b["version"], b.get("architecture")))) for b in loaded)
-    built = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
-    return f"{' + '.join(dict.fromkeys(parts)) or 'unknown'} (NumPy), {built[1] if built else 'unknown'} (PyTorch)"
+    built: Any = np.show_config(mode="dicts")  # what NumPy was built with, for libraries that say nothing of themselves
+    for_numpy = " + ".join(dict.fromkeys(parts)) or built["Build Dependencies"]["blas"]["name"]
+    for_torch = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    return f"{for_numpy} (NumPy), {for_torch[1] if for_torch else 'unknown'} (PyTorch)"
 
 
 def peak_memory() -> int:
