@@ -98,8 +98,8 @@ def test_an_origin_is_exact_if_all_results_are(found, expected):
 
 
 def test_an_origin_names_each_processor_once():
-    results = [replace(RESULT, processor=name, blas=2 * name) for name in ("b", "a", "", "b")]
-    assert Origin.of(results) == Origin(("a", "b"), ("aa", "bb"), None)
+    results = [replace(RESULT, processor=name, blas=2 * name) for name in "hgfedcba"] + [RESULT]
+    assert Origin.of(2 * results) == Origin(tuple("abcdefgh"), tuple(2 * name for name in "abcdefgh"), None)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def test_a_result_tells_which_kernels_computed_it(digits):
     assert instructions == torch.backends.cpu.get_cpu_capability()
     assert len(name) > 2
     assert re.fullmatch(r".+ \(NumPy\), \w+ \(PyTorch\)", result.blas)
+    assert "openmp" not in result.blas, "which multiplies nothing"
 
 
 def test_a_blas_that_says_nothing_of_itself_is_told_by_numpys_build(monkeypatch):

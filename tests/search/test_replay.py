@@ -230,6 +230,8 @@ def test_answers_go_on_from_what_was_kept(monkeypatch):
         json.dumps({"points": [[0.0] * 7] * 4, "mean": [0.0] * 7, "converged": 0}),
         json.dumps({"points": [[0.0] * 7] * 4, "mean": [float("nan")] * 7, "converged": False}),
         json.dumps({"points": [[0.0] * 7] * 4, "mean": [0.0] * 6 + [float("inf")], "converged": False}),
+        json.dumps({"points": [[10**400] * 7] * 4, "mean": [0.0] * 7, "converged": False}),
+        "[" * 10**5,
         json.dumps({"points": [["a"] * 7] * 4, "mean": [0.0] * 7, "converged": False}),
     ],
 )

@@ -264,7 +264,8 @@ def processor() -> str:
     """Return the processor's name and the instruction set that PyTorch takes on it, such as "AMD EPYC 7543, AVX2"."""
     name = platform.processor() or platform.machine()
     with suppress(OSError):  # Linux
-        model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
         name = model[1] if model else name
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 

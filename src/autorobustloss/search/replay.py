@@ -23,7 +23,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -55,16 +54,16 @@ class Remembered:
     @property
     def mean(self) -> np.ndarray:
         """Return μ, shape (dimension,)."""
-        return np.array(self._answers["mean"])
+        return self._mean.copy()
 
     @property
     def converged(self) -> bool:
         """Return whether CMA-ES's own stopping criteria hold."""
-        return bool(self._answers["converged"])
+        return self._converged
 
     def ask(self) -> list[np.ndarray]:
         """Return the candidates of the next generation, `population` vectors; the same until they are told."""
-        return [np.array(point) for point in self._answers["points"]]
+        return list(self._points.copy())
 
     def tell(self, points: Sequence[np.ndarray], fitness: Sequence[float]) -> None:
         """Move the distribution towards the fitter points; every fitness must be finite."""
@@ -86,19 +85,21 @@ class Remembered:
             ) from None
         text = self._store.keep(name, text)
         try:
-            self._answers = self._checked(json.loads(text))
-        except (ValueError, TypeError, KeyError) as error:
+            self._points, self._mean, self._converged = _read(text, self._shape)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise StoreError(
                 f"the store {self._store.path} has candidates of a search that do not read, {name}: {error!r}; restore "
                 "it from a copy, or remove them, and they are drawn anew:\n"
                 f"  sqlite3 {self._store.path} \"DELETE FROM meta WHERE name = '{name}'\""
             ) from error
 
-    def _checked(self, answers: Any) -> dict[str, Any]:
-        for name, shape in (("points", self._shape), ("mean", self._shape[1:])):
-            values = np.array(answers[name], dtype=float)
-            if values.shape != shape or not np.isfinite(values).all():
-                raise ValueError(f"{name} of shape {values.shape}, expected finite numbers of shape {shape}")
-        if not isinstance(answers["converged"], bool):
-            raise ValueError(f"converged={answers['converged']!r}")
-        return dict(answers)
+
+def _read(text: str, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return what `Remembered` keeps: points of this shape, their mean, and whether CMA-ES has converged."""
+    answers = json.loads(text)
+    points, mean = (np.array(answers[name], dtype=float) for name in ("points", "mean"))
+    if points.shape != shape or mean.shape != shape[1:] or not (np.isfinite(points).all() and np.isfinite(mean).all()):
+        raise ValueError(f"expected {shape[0]} points of {shape[1]} finite numbers, and their mean")
+    if not isinstance(answers["converged"], bool):
+        raise ValueError(f"converged={answers['converged']!r}")
+    return points, mean, answers["converged"]
