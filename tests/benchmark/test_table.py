@@ -148,6 +148,16 @@ def test_absent_cells_say_why_and_do_not_spoil_the_ranks():
         assert "not trained yet" in text
 
 
+@pytest.mark.parametrize(("kept", "said"), [(0, False), (1, True), (2, True), (3, False)])
+def test_it_is_said_how_many_tasks_the_ranks_are_over(kept, said):
+    grid = Grid((CE, GCE), TASKS, seeds=1)
+    results = {
+        e.job.key: result(e.job, curve(e)) for e in grid.entries() if e.method == CE or e.task in TASKS[:kept]
+    } if kept else {}  # fmt: skip
+    table = tabulate(grid.entries(), results)
+    assert (f"ranks over {kept} of 3 tasks, those without an absent cell" in table.notes) is said
+
+
 def test_cells_with_seeds_to_come_are_marked():
     grid = Grid((CE, GCE), TASKS, seeds=2)
     results = dict(list(filled(grid).items())[:-1])
