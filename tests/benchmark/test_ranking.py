@@ -152,6 +152,10 @@ def test_wilcoxon_of_few_tasks_with_ties_counts_what_is_as_far_out(seed):
     assert wilcoxon_holm(scores)[0, 1] == pytest.approx(expected)
 
 
+def test_wilcoxon_of_what_balances_is_one():
+    assert wilcoxon_holm([[0.1, 0.2], [0.2, 0.1]])[0, 1] == 1.0
+
+
 @pytest.mark.parametrize("tasks", [6, 14, 30])
 def test_wilcoxon_of_equal_methods_is_one(tasks):
     scores = np.random.default_rng(0).normal(size=(tasks, 2))

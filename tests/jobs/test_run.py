@@ -63,6 +63,7 @@ def test_a_result_tells_its_story(digits):
     assert result.exact is False
     assert run_job(JOB, digits, exact=True).exact is True
     assert Trainer({"digits": digits}, exact=True)(JOB).exact is True
+    assert Trainer({"digits": digits})(JOB).exact is False
 
 
 def test_a_result_tells_which_kernels_computed_it(digits):
@@ -166,6 +167,31 @@ def test_the_numbers_do_not_depend_on_the_state_of_the_process(digits):
             torch.set_float32_matmul_precision("highest")
             torch.use_deterministic_algorithms(False)
             torch.backends.cudnn.benchmark = False
+
+
+def test_within_it_is_as_in_a_fresh_process():
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = True
+    try:
+        with torch.no_grad(), reproducible():
+            assert torch.is_grad_enabled()
+            assert not torch.are_deterministic_algorithms_enabled()
+            assert not torch.backends.cudnn.benchmark
+            assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.backends.cudnn.benchmark
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = False
+
+
+def test_environment_variables_are_set_for_a_while(monkeypatch):
+    monkeypatch.setenv("ARL_THERE", "before")
+    monkeypatch.delenv("ARL_NEW", raising=False)
+    with run_module.environment(ARL_THERE="now", ARL_NEW="too"):
+        assert (os.environ["ARL_THERE"], os.environ["ARL_NEW"]) == ("now", "too")
+    assert os.environ["ARL_THERE"] == "before"
+    assert "ARL_NEW" not in os.environ
 
 
 def test_global_random_numbers_come_from_the_seed_and_leave_no_trace():
