@@ -140,6 +140,7 @@ def test_absent_cells_say_why_and_do_not_spoil_the_ranks():
     assert block.cells[2][1].reason == "not trained yet"
     assert (block.cells[0][0].n, block.cells[0][0].mean, block.cells[0][0].diverged) == (0, None, 0)
     assert any("ranks over 2 of 3 tasks" in note for note in table.notes)
+    assert f"{table.tasks[0]}: data set 'digits' is not there" in table.notes
     assert block.ranked_tasks == 2
     assert block.average_ranks == (2.0, 1.0, None)
     for form in ("text", "markdown", "latex"):

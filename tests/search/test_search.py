@@ -13,6 +13,7 @@ from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.methods import MethodSpec
 from autorobustloss.search import Reporter, SearchConfig, Space, rescore, run_search
 from autorobustloss.search.search import generation_seeds, race_sizes, tasks_of
+from autorobustloss.search.strategy import Strategy
 from autorobustloss.training import History, Protocol
 
 PROTOCOL = Protocol(lr=0.1, batch_size=128, epochs=2, evaluate_every=2)
@@ -72,6 +73,30 @@ def test_a_rerun_trains_nothing(tmp_path):
     two = search(executor=executor, store=Store(tmp_path / "s.sqlite"))
     assert one == two
     assert len(executor.jobs) == trained == len({job.key for job in executor.jobs})
+
+
+def test_the_origin_is_that_of_all_trainings():
+    class Everywhere(FakeExecutor):
+        def map(self, jobs, failures=None):
+            for job, result in super().map(jobs, failures):
+                yield job, dataclasses.replace(result, processor=f"{job.noise_seed}", exact=job.noise_seed != lax)
+
+    draws = [generation_seeds(0, g)[0] for g in (1, 2, 3, -1, -2)]
+    for lax, exact in ((None, True), (draws[0], False), (draws[-1], False)):
+        origin = search(executor=Everywhere()).origin
+        assert set(origin.processor) == set(map(str, draws))
+        assert origin.exact is exact
+
+
+def test_a_search_that_has_converged_stops(monkeypatch):
+    told = []
+    monkeypatch.setattr(Strategy, "converged", property(lambda self: len(told) >= 2))
+    tell = Strategy.tell
+    monkeypatch.setattr(Strategy, "tell", lambda self, *a: (told.append(a), tell(self, *a))[1])
+    outcome = search(dataclasses.replace(CONFIG, generations=5), FakeExecutor())
+    assert outcome.converged
+    assert [g.number for g in outcome.generations] == [1, 2]
+    assert not search(dataclasses.replace(CONFIG, generations=1, seed=1), FakeExecutor()).generations[0].log_power
 
 
 def test_a_reporter_hears_of_everything():
