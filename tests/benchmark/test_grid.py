@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autorobustloss.benchmark.grid import Grid, matched
+from autorobustloss.benchmark.grid import Grid, matched, with_learning_rate
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.job import Task
@@ -55,6 +55,8 @@ def test_a_learning_rate_is_a_multiple_of_the_tasks_own():
     assert [e.job.task.protocol.lr for e in grid.entries()] == pytest.approx([0.01, 0.3])
     assert {e.task for e in grid.entries()} == {TASKS[0]}
     assert [e.variant for e in grid.entries()] == ["lr×0.1", "lr×3"]
+    assert with_learning_rate(TASKS[0], 2).protocol.lr == pytest.approx(0.2)
+    assert with_learning_rate(TASKS[0], 1) is TASKS[0]
     assert [e.variant for e in Grid((CE,), TASKS[:1], seeds=1, learning_rates=(3.0,)).entries()] == [""]
 
 

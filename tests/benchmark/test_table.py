@@ -92,6 +92,12 @@ def test_the_learning_rate_is_chosen_on_noisy_validation_and_never_on_test():
     assert table.block("best-test").cells[0][0].choice == "lr×0.1"
 
 
+def test_of_two_learning_rates_the_better_is_chosen():
+    grid = Grid((CE,), TASKS[:1], seeds=1, learning_rates=(1.0, 3.0))
+    results = {e.job.key: result(e.job, [0.5], [0.9 if e.variant == "lr×3" else 0.1]) for e in grid.entries()}
+    assert tabulate(grid.entries(), results).block().cells[0][0].choice == "lr×3"
+
+
 def test_average_ranks_and_tests_are_those_of_the_ranking_module():
     grid = Grid((CE, GCE, MAE), TASKS, seeds=2)
     block = tabulate(grid.entries(), filled(grid)).block()
