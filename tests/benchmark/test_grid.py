@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autorobustloss.benchmark.grid import Grid, counted_once, matched, values_note
+from autorobustloss.benchmark.grid import Grid, counted_once, matched, values_note, with_learning_rate
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.job import Task
@@ -44,10 +44,20 @@ def test_methods_of_a_column_and_seed_meet_equal_conditions():
     assert len(set(conditions.values())) == 6
 
 
+def test_lists_do_as_well_as_tuples():
+    grid = Grid([CE, GCE], list(TASKS), learning_rates=[1.0, 3.0])
+    assert grid == Grid((CE, GCE), TASKS, learning_rates=(1.0, 3.0))
+    assert hash(grid) == hash(Grid((CE, GCE), TASKS, learning_rates=(1.0, 3.0)))
+
+
 def test_a_learning_rate_is_a_multiple_of_the_tasks_own():
     grid = Grid((CE,), TASKS[:1], seeds=1, learning_rates=(0.1, 3.0))
     assert [e.job.task.protocol.lr for e in grid.entries()] == pytest.approx([0.01, 0.3])
     assert {e.task for e in grid.entries()} == {TASKS[0]}
+    assert [e.variant for e in grid.entries()] == ["lr×0.1", "lr×3"]
+    assert with_learning_rate(TASKS[0], 2).protocol.lr == pytest.approx(0.2)
+    assert with_learning_rate(TASKS[0], 1) is TASKS[0]
+    assert [e.variant for e in Grid((CE,), TASKS[:1], seeds=1, learning_rates=(3.0,)).entries()] == [""]
 
 
 def test_matching_the_scale_leaves_what_is_matched_already():
@@ -56,6 +66,8 @@ def test_matching_the_scale_leaves_what_is_matched_already():
     assert matched(learned) == learned
     assert matched(GCE) == MethodSpec.of("gce", match_scale=True)
     assert matched(matched(GCE)) == matched(GCE)
+    assert {job.method for job in Grid((GCE,), TASKS, match_scale=True).jobs()} == {matched(GCE)}
+    assert {job.method for job in Grid((GCE,), TASKS).jobs()} == {GCE}
     shared = keys(Grid((CE, GCE), TASKS)) & keys(Grid((CE, GCE), TASKS, match_scale=True))
     assert shared == keys(Grid((CE,), TASKS))
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import stats
+from scipy import special, stats
 
 from autorobustloss.benchmark.ranking import (
     average_ranks,
@@ -79,6 +79,14 @@ def test_friedman_equals_scipy_with_and_without_ties(scores):
     assert ours.p_chi2 == pytest.approx(reference.pvalue, rel=1e-7, abs=1e-12)
 
 
+def test_the_p_value_of_f_has_its_degrees_of_freedom():
+    """Demšar's example: F with 3 and 39 degrees of freedom, whose quantile at 0.05 he gives as 2.85."""
+    test = friedman(DEMSAR, correct_ties=False)
+    assert test.p_f == pytest.approx(special.betainc(39 / 2, 3 / 2, 39 / (39 + 3 * test.f)))
+    assert stats.f.ppf(0.95, 3, 39) == pytest.approx(2.85, abs=5e-3)
+    assert (test.tasks, test.methods) == (14, 4)
+
+
 @given(SCORES)
 @settings(deadline=None, max_examples=60)
 def test_ranks_sum_to_the_triangle_and_follow_the_scores(scores):
@@ -130,8 +138,27 @@ def test_wilcoxon_with_ties_and_zeros_is_scipy_s(tasks):
     assert wilcoxon_holm(scores)[0, 1] == pytest.approx(expected, rel=1e-12)
 
 
-def test_wilcoxon_of_equal_methods_is_one():
-    scores = np.random.default_rng(0).normal(size=(6, 2))
+@pytest.mark.parametrize("seed", range(12))
+def test_wilcoxon_of_few_tasks_with_ties_counts_what_is_as_far_out(seed):
+    """By the definition: the share of all signs of the differences whose sum is at least as far from 0."""
+    differences = np.random.default_rng(seed).integers(-3, 4, size=7) / 4
+    if not differences.any():
+        return
+    r = stats.rankdata(np.abs(differences))
+    sums = [sum(s * v for s, v, d in zip(signs, r, differences) if d) for signs in itertools.product((-1, 1), repeat=7)]
+    observed = abs(sum(np.sign(d) * v for v, d in zip(r, differences)))
+    expected = min(1.0, 2 * np.mean([s >= observed for s in sums]))
+    scores = np.column_stack([differences, np.zeros(7)])
+    assert wilcoxon_holm(scores)[0, 1] == pytest.approx(expected)
+
+
+def test_wilcoxon_of_what_balances_is_one():
+    assert wilcoxon_holm([[0.1, 0.2], [0.2, 0.1]])[0, 1] == 1.0
+
+
+@pytest.mark.parametrize("tasks", [6, 14, 30])
+def test_wilcoxon_of_equal_methods_is_one(tasks):
+    scores = np.random.default_rng(0).normal(size=(tasks, 2))
     assert wilcoxon_holm(np.column_stack([scores[:, 0], scores]))[0, 1] == 1.0
 
 
@@ -153,11 +180,14 @@ def test_incomplete_scores_are_refused(scores):
         average_ranks(scores)
 
 
-def test_friedman_needs_two_tasks():
-    with pytest.raises(ConfigError, match="expected at least 2"):
-        friedman([[1.0, 2.0]])
+def test_friedman_needs_two_tasks_and_two_methods():
+    for scores in ([[1.0, 2.0]], [[1.0], [2.0]]):
+        with pytest.raises(ConfigError, match="expected at least 2"):
+            friedman(scores)
+    assert friedman([[1.0, 2.0], [1.0, 2.0]]).chi2 == pytest.approx(2.0)
 
 
-def test_critical_difference_refuses_nonsense():
+@pytest.mark.parametrize("alpha", [1.5, 1.0, 0.0, -0.1])
+def test_critical_difference_refuses_nonsense(alpha):
     with pytest.raises(ConfigError, match="alpha"):
-        critical_difference(3, 5, alpha=1.5)
+        critical_difference(3, 5, alpha=alpha)

@@ -13,7 +13,7 @@ import pytest
 from autorobustloss.benchmark.grid import Grid
 from autorobustloss.benchmark.ranking import average_ranks, critical_difference
 from autorobustloss.benchmark.render import RENDERERS, render
-from autorobustloss.benchmark.table import SELECTIONS, Table, accuracy, compare, tabulate
+from autorobustloss.benchmark.table import SELECTIONS, Table, accuracy, compare, method_names, tabulate
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.job import Task
@@ -92,6 +92,12 @@ def test_the_learning_rate_is_chosen_on_noisy_validation_and_never_on_test():
     assert table.block("best-test").cells[0][0].choice == "lr×0.1"
 
 
+def test_of_two_learning_rates_the_better_is_chosen():
+    grid = Grid((CE,), TASKS[:1], seeds=1, learning_rates=(1.0, 3.0))
+    results = {e.job.key: result(e.job, [0.5], [0.9 if e.variant == "lr×3" else 0.1]) for e in grid.entries()}
+    assert tabulate(grid.entries(), results).block().cells[0][0].choice == "lr×3"
+
+
 def test_average_ranks_and_tests_are_those_of_the_ranking_module():
     grid = Grid((CE, GCE, MAE), TASKS, seeds=2)
     block = tabulate(grid.entries(), filled(grid)).block()
@@ -101,6 +107,36 @@ def test_average_ranks_and_tests_are_those_of_the_ranking_module():
     assert block.friedman.chi2 == pytest.approx(6.0)
 
 
+@pytest.mark.parametrize(("ahead", "tied"), [(4e-6, True), (-4e-6, True), (2e-5, False)])
+def test_means_that_print_alike_share_their_rank(ahead, tied):
+    """To a thousandth of a percent: a float's last bits decide nothing, a sample in 50,000 does."""
+    grid = Grid((CE, GCE, MAE), TASKS, seeds=1)
+    level = {CE: [0.5, 0.3, 0.5], GCE: [0.5 + ahead, 0.4, 0.6], MAE: [0.1, 0.2, 0.3]}
+    results = {e.job.key: result(e.job, [level[e.method][TASKS.index(e.task)]]) for e in grid.entries()}
+    block = tabulate(grid.entries(), results).block()
+    first = 1.5 if tied else 2.0
+    assert block.average_ranks == pytest.approx(((first + 4) / 3, (3.0 - first + 2) / 3, 3.0))
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3])
+def test_methods_are_tested_against_the_best_from_two_tasks_on(tasks):
+    grid = Grid((CE, GCE, MAE), TASKS[:tasks], seeds=2)
+    block = tabulate(grid.entries(), filled(grid)).block()
+    assert [p is None for p in block.p_values] == [tasks < 2, True, tasks < 2]
+    assert (block.friedman is None) == (tasks < 2)
+
+
+def test_a_tie_for_the_best_rank_goes_to_the_first_named():
+    """The one that the others are tested against, and that has no p-value itself."""
+    level = {CE: [0.1, 0.2, 0.3], GCE: [0.5, 0.6, 0.6], MAE: [0.6, 0.5, 0.6]}
+    for methods in ((CE, GCE, MAE), (MAE, CE, GCE)):
+        grid = Grid(methods, TASKS, seeds=1)
+        results = {e.job.key: result(e.job, [level[e.method][TASKS.index(e.task)]]) for e in grid.entries()}
+        block = tabulate(grid.entries(), results).block()
+        best = [m for m, p in zip(methods, block.p_values) if p is None]
+        assert best == [next(m for m in methods if m != CE)]
+
+
 def test_absent_cells_say_why_and_do_not_spoil_the_ranks():
     grid = Grid((CE, GCE, MAE), TASKS, seeds=1)
     results = {e.job.key: result(e.job, curve(e)) for e in grid.entries() if e.task != TASKS[0] and e.method != MAE}
@@ -108,12 +144,25 @@ def test_absent_cells_say_why_and_do_not_spoil_the_ranks():
     block = table.block()
     assert block.cells[0][0].reason == "data set 'digits' is not there"
     assert block.cells[2][1].reason == "not trained yet"
+    assert (block.cells[0][0].n, block.cells[0][0].mean, block.cells[0][0].diverged) == (0, None, 0)
+    assert any("ranks over 2 of 3 tasks" in note for note in table.notes)
+    assert f"{table.tasks[0]}: data set 'digits' is not there" in table.notes
     assert block.ranked_tasks == 2
     assert block.average_ranks == (2.0, 1.0, None)
     for form in ("text", "markdown", "latex"):
         text = render(table, form)
         assert "not there" in text
         assert "not trained yet" in text
+
+
+@pytest.mark.parametrize(("kept", "said"), [(0, False), (1, True), (2, True), (3, False)])
+def test_it_is_said_how_many_tasks_the_ranks_are_over(kept, said):
+    grid = Grid((CE, GCE), TASKS, seeds=1)
+    results = {
+        e.job.key: result(e.job, curve(e)) for e in grid.entries() if e.method == CE or e.task in TASKS[:kept]
+    } if kept else {}  # fmt: skip
+    table = tabulate(grid.entries(), results)
+    assert (f"ranks over {kept} of 3 tasks, those without an absent cell" in table.notes) is said
 
 
 def test_cells_with_seeds_to_come_are_marked():
@@ -140,6 +189,12 @@ def test_cost_is_relative_to_cross_entropy_on_the_same_machine():
     }
     assert tabulate(grid.entries(), results).cost == (1.0, 1.5, None)
     assert tabulate(Grid((GCE, MAE), TASKS[:1], seeds=1).entries(), results).cost == (None, None)
+
+
+def test_what_has_the_same_name_is_numbered():
+    learned = [MethodSpec.of("taylor", theta=[0.0] * 11 + [t], scale="init") for t in (1.0, 2.0)]
+    assert method_names([CE, *learned, GCE]) == ["ce", "taylor(scale='init')#1", "taylor(scale='init')#2", "gce"]
+    assert method_names([CE, GCE], {CE: "x", GCE: "x"}) == ["x#1", "x#2"]
 
 
 def test_tasks_that_differ_in_the_protocol_alone_have_names_of_their_own():

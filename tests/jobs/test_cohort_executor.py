@@ -94,6 +94,7 @@ def test_together_they_give_the_numbers_they_give_alone(datasets, loop):
         results = list(executor.map([other, *POPULATION]))
     assert [job for job, _ in results] == [other, *POPULATION]
     assert [r.device for _, r in results] == ["cpu"] + ["cpu, cohort of 5"] * 5
+    assert {r.exact for _, r in results} == {False}
     check(results[1:], loop)
     assert len({r.wall_time for _, r in results[1:]}) == 1
 

@@ -285,6 +285,12 @@ def test_executor_for(datasets):
             assert not executor_for(datasets, workers, cohorts=cohorts).run.exact
 
 
+@pytest.mark.parametrize("kind", [SerialExecutor, ProcessExecutor])
+def test_what_is_faster_is_the_default_and_what_rounds_by_company_is_not(datasets, kind):
+    executor = kind(datasets)
+    assert (executor.cohorts, executor.run.exact, executor.run.device) == (False, False, "cpu")
+
+
 # Data that are shared
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs import Result
+from autorobustloss.jobs.result import Origin
 from autorobustloss.training import History
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -31,6 +33,9 @@ results = st.builds(
     host=text,
     versions=st.dictionaries(text, text, max_size=3),
     peak_memory=st.integers(0, 2**40),
+    processor=text,
+    blas=text,
+    exact=st.sampled_from([None, False, True]),
 )
 RESULT = Result("k", History([1, 2], [0.5, 0.25], steps=4), 0.4, 1.0, "cpu", "here", {"torch": "2"}, 7)
 
@@ -55,6 +60,9 @@ def test_through_json_and_back_with_every_bit(result):
         (lambda d: d["history"].update(epochs=[1.5]), "epochs=1.5, expected int"),
         (lambda d: d["history"].update(steps=True), "steps=True"),
         (lambda d: d["history"].update(best=[]), "unknown history field"),
+        (lambda d: d.update(exact=1), "exact=1, expected bool"),
+        (lambda d: d.update(processor=None), "processor=None, expected str"),
+        (lambda d: d.update(peak_memory=True), "peak_memory=True, expected int"),
         (lambda d: d["history"].update(stopped=1), "stopped=1, expected str"),
     ],
 )
@@ -63,6 +71,36 @@ def test_a_broken_result_is_refused(change, message):
     change(values)
     with pytest.raises(ConfigError, match=message):
         Result.from_json(json.dumps(values))
+
+
+def test_results_of_before_the_processor_was_noted_still_read():
+    values = json.loads(RESULT.to_json())
+    for name in ("processor", "blas", "exact", "peak_memory"):
+        del values[name]
+    old = Result.from_json(json.dumps(values))
+    assert (old.processor, old.blas, old.exact, old.peak_memory) == ("", "", None, 0)
+    assert old.history == RESULT.history
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([], None),
+        ([True], True),
+        ([True, True], True),
+        ([None], None),
+        ([True, None], None),
+        ([True, False], False),
+        ([None, False], False),
+    ],
+)
+def test_an_origin_is_exact_if_all_results_are(found, expected):
+    assert Origin.of(replace(RESULT, exact=exact) for exact in found).exact is expected
+
+
+def test_an_origin_names_each_processor_once():
+    results = [replace(RESULT, processor=name, blas=2 * name) for name in "hgfedcba"] + [RESULT]
+    assert Origin.of(2 * results) == Origin(tuple("abcdefgh"), tuple(2 * name for name in "abcdefgh"), None)
 
 
 @pytest.mark.parametrize(

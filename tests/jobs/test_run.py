@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +18,7 @@ from autorobustloss.data import load_dataset, make_splits
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, DataError
 from autorobustloss.jobs import Job, Task, run_job
+from autorobustloss.jobs import run as run_module
 from autorobustloss.jobs.run import SplitsCache, Trainer, denormals_flushed, known_noise, reproducible
 from autorobustloss.losses import kernel
 from autorobustloss.methods import MethodSpec
@@ -53,6 +60,52 @@ def test_a_result_tells_its_story(digits):
     assert result.device == "cpu"
     assert set(result.versions) == {"python", "torch", "numpy", "autorobustloss"}
     assert result.peak_memory > 50e6
+    assert result.exact is False
+    assert run_job(JOB, digits, exact=True).exact is True
+    assert Trainer({"digits": digits}, exact=True)(JOB).exact is True
+    assert Trainer({"digits": digits})(JOB).exact is False
+
+
+def test_a_result_tells_which_kernels_computed_it(digits):
+    result = run_job(JOB, digits)
+    name, _, instructions = result.processor.rpartition(", ")
+    assert instructions == torch.backends.cpu.get_cpu_capability()
+    assert len(name) > 2
+    assert re.fullmatch(r".+ \(NumPy\), \w+ \(PyTorch\)", result.blas)
+    assert "openmp" not in result.blas, "which multiplies nothing"
+
+
+def test_a_blas_that_says_nothing_of_itself_is_told_by_numpys_build(monkeypatch):
+    """Such as Apple's."""
+    monkeypatch.setattr("threadpoolctl.threadpool_info", list)
+    monkeypatch.setattr("torch.__config__.show", lambda: "")
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    assert run_module.blas.__wrapped__() == f"{built} (NumPy), unknown (PyTorch)"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have no such choice")
+def test_forced_kernels_are_told():
+    """The kernels in use count, not those that the processor could have."""
+    code = "from autorobustloss.jobs.run import blas, processor; print(processor(), '|', blas())"
+    kernels = {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Nehalem"}
+    run = subprocess.run([sys.executable, "-c", code], env={**os.environ, **kernels}, capture_output=True, text=True)
+    assert ", DEFAULT |" in run.stdout, run.stderr
+    assert "openblas" not in run.stdout or "Nehalem" in run.stdout
+
+
+def test_a_job_has_one_thread_whatever_the_process_has(digits, monkeypatch):
+    """More threads add up in another order."""
+    seen = []
+    real = run_module.run_method
+    monkeypatch.setattr(run_module, "run_method", lambda *a, **k: seen.append(torch.get_num_threads()) or real(*a, **k))
+    for threads in (3, 2):
+        torch.set_num_threads(threads)
+        try:
+            run_job(JOB, digits)
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(1)
+    assert seen == [1, 1]
 
 
 def test_exact_jobs_leave_out_the_compiled_loss(digits, monkeypatch):
@@ -114,6 +167,31 @@ def test_the_numbers_do_not_depend_on_the_state_of_the_process(digits):
             torch.set_float32_matmul_precision("highest")
             torch.use_deterministic_algorithms(False)
             torch.backends.cudnn.benchmark = False
+
+
+def test_within_it_is_as_in_a_fresh_process():
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = True
+    try:
+        with torch.no_grad(), reproducible():
+            assert torch.is_grad_enabled()
+            assert not torch.are_deterministic_algorithms_enabled()
+            assert not torch.backends.cudnn.benchmark
+            assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.backends.cudnn.benchmark
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = False
+
+
+def test_environment_variables_are_set_for_a_while(monkeypatch):
+    monkeypatch.setenv("ARL_THERE", "before")
+    monkeypatch.delenv("ARL_NEW", raising=False)
+    with run_module.environment(ARL_THERE="now", ARL_NEW="too"):
+        assert (os.environ["ARL_THERE"], os.environ["ARL_NEW"]) == ("now", "too")
+    assert os.environ["ARL_THERE"] == "before"
+    assert "ARL_NEW" not in os.environ
 
 
 def test_global_random_numbers_come_from_the_seed_and_leave_no_trace():

@@ -72,6 +72,21 @@ def test_the_first_result_stays():
         assert len(store) == 1
 
 
+def test_the_first_text_kept_stays(tmp_path):
+    """Also where another process keeps its own between the look and the write."""
+    path = tmp_path / "store.sqlite"
+    with Store(path) as store, Store(path) as other:
+        assert store.keep("a", "first") == "first"
+        assert other.keep("a", "second") == "first"
+        assert store.keep("b", "") == "" == other.keep("b", "third")
+        looks = iter([None, "theirs"])
+        other.set_meta("c", "theirs")
+        store.get_meta = lambda name: next(looks)
+        assert store.keep("c", "ours") == "theirs"
+    with Store(path) as store:
+        assert [store.get_meta(name) for name in "abc"] == ["first", "", "theirs"]
+
+
 def test_meta(tmp_path):
     path = tmp_path / "store.sqlite"
     with Store(path) as store:

@@ -11,14 +11,16 @@ from autorobustloss.jobs import Job, Result, SerialExecutor, Store, Task
 from autorobustloss.losses import create_loss
 from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.methods import MethodSpec
-from autorobustloss.search import SearchConfig, Space, run_search
+from autorobustloss.search import Reporter, SearchConfig, Space, rescore, run_search
 from autorobustloss.search.search import generation_seeds, race_sizes, tasks_of
+from autorobustloss.search.strategy import Strategy
 from autorobustloss.training import History, Protocol
 
 PROTOCOL = Protocol(lr=0.1, batch_size=128, epochs=2, evaluate_every=2)
 DIGITS = load_dataset("digits")
 SPEC = DataSpec("digits", train_size=300, valid_size=100, fingerprint=DIGITS.fingerprint)
 TASKS = tuple(Task(SPEC, noise, "linear", PROTOCOL) for noise in ("sym:0.4", "clean"))
+THREE = tuple(Task(SPEC, f"sym:0.{i}", "linear", PROTOCOL) for i in (2, 4, 6))
 CONFIG = SearchConfig(TASKS, population=5, generations=3, finalists_seeds=2)
 
 
@@ -45,10 +47,7 @@ class FakeExecutor:
 
 
 def make_result(job, history):
-    values = {f.name: "" for f in dataclasses.fields(Result)}
-    template = Result(**{**values, "key": job.key, "history": history, "noise_rate": 0.4, "wall_time": 0.0,
-                         "versions": {}, "peak_memory": 0})  # fmt: skip
-    return template
+    return Result(job.key, history, 0.4, 0.0, "cpu", "here", {}, processor="Z80", blas="by hand", exact=True)
 
 
 def search(config=CONFIG, executor=None, store=None, reporter=None):
@@ -76,6 +75,71 @@ def test_a_rerun_trains_nothing(tmp_path):
     two = search(executor=executor, store=Store(tmp_path / "s.sqlite"))
     assert one == two
     assert len(executor.jobs) == trained == len({job.key for job in executor.jobs})
+
+
+def test_the_origin_is_that_of_all_trainings():
+    class Everywhere(FakeExecutor):
+        def __init__(self, lax):
+            super().__init__()
+            self.lax = lax
+
+        def map(self, jobs, failures=None):
+            for job, result in super().map(jobs, failures):
+                yield job, dataclasses.replace(result, processor=f"{job.noise_seed}", exact=job.noise_seed != self.lax)
+
+    draws = [generation_seeds(0, g)[0] for g in (1, 2, 3, -1, -2)]
+    for lax, exact in ((None, True), (draws[0], False), (draws[-1], False)):
+        origin = search(executor=Everywhere(lax)).origin
+        assert set(origin.processor) == set(map(str, draws))
+        assert origin.exact is exact
+
+
+def test_a_search_that_has_converged_stops(monkeypatch):
+    told = []
+    monkeypatch.setattr(Strategy, "converged", property(lambda self: len(told) >= 2))
+    tell = Strategy.tell
+    monkeypatch.setattr(Strategy, "tell", lambda self, *a: (told.append(a), tell(self, *a))[1])
+    outcome = search(dataclasses.replace(CONFIG, generations=5), FakeExecutor())
+    assert outcome.converged
+    assert [g.number for g in outcome.generations] == [1, 2]
+    assert not search(dataclasses.replace(CONFIG, generations=1, seed=1), FakeExecutor()).generations[0].log_power
+
+
+def test_a_reporter_hears_of_everything():
+    heard = []
+
+    class Listener(Reporter):
+        def on_generation_start(self, number, jobs, rejected):
+            heard.append(("start", number, jobs, rejected))
+
+        def on_result(self, job, result, cached):
+            heard.append(("result", cached))
+
+        def on_generation(self, generation):
+            heard.append(("end", generation))
+
+        def on_finalists(self, jobs):
+            heard.append(("finalists", jobs))
+
+    config = dataclasses.replace(CONFIG, generations=2)
+    outcome = search(config, FakeExecutor(), reporter=Listener())
+    expected = []
+    for generation in outcome.generations:
+        jobs = len(TASKS) * (config.population - generation.rejected)
+        expected += [("start", generation.number, jobs, generation.rejected)]
+        expected += [("result", False)] * jobs + [("end", generation)]
+    rescored = len(outcome.finalists) * len(TASKS) * config.finalists_seeds
+    assert heard == [*expected, ("finalists", rescored), *[("result", False)] * rescored]
+
+
+def test_losses_are_scored_again_as_the_finalists_are():
+    with Store(":memory:") as store:
+        outcome = run_search(CONFIG, {"digits": 10}, store, FakeExecutor())
+        candidates = {finalist.origin: finalist.method for finalist in outcome.finalists}
+        assert rescore(CONFIG, candidates, {"digits": 10}, store, FakeExecutor()) == outcome.finalists
+        hopeless = MethodSpec.of("taylor", theta=(0, 0, 0, 0, 1), log_weight=0.0, scale=None)
+        (finalist,) = rescore(CONFIG, {"other": hopeless}, {"digits": 10}, store, FakeExecutor())
+        assert (finalist.origin, finalist.accuracy, finalist.per_task) == ("other", None, ())
 
 
 def test_candidates_of_a_generation_share_their_random_numbers():
@@ -142,6 +206,17 @@ def test_a_race_trains_less_and_still_climbs():
     assert first.trained == len(of_first) < 3 * alive
 
 
+@pytest.mark.parametrize("race", [0.3, 0.55, 0.9])
+def test_a_race_goes_on_with_the_share_rounded_up(race):
+    executor = FakeExecutor()
+    config = dataclasses.replace(CONFIG, tasks=THREE, population=7, generations=1, race=race)
+    first = search(config, executor).generations[0]
+    draws = generation_seeds(config.seed, 1)
+    counts = [sum(j.task == t and (j.noise_seed, j.seed) == draws for j in executor.jobs) for t in THREE]
+    assert counts == race_sizes(7 - first.rejected, 3, race)
+    assert first.trained == sum(counts)
+
+
 def test_a_race_keeps_the_best_and_they_outrank_the_rest():
     """Each candidate's score is its loss's alone here, so the fitness must have the order of a search with no race."""
     tasks = tuple(Task(SPEC, f"sym:0.{i}", "linear", PROTOCOL) for i in (2, 4, 6))
@@ -172,6 +247,125 @@ def test_who_diverges_in_a_race_is_counted():
         dataclasses.replace(CONFIG, tasks=tasks, generations=1, race=0.6), FakeExecutor(one_on_the_second_task)
     )
     assert outcome.generations[0].diverged == 1
+
+
+def scored(accuracy, stopped=lambda job: ""):
+    """Return an executor that gives each job the accuracy that a function says."""
+
+    class Scored(FakeExecutor):
+        def map(self, jobs, failures=None):
+            for job in jobs:
+                self.jobs.append(job)
+                history = History([1], valid_clean=[accuracy(job)], stopped=stopped(job), steps=1)
+                yield job, make_result(job, history)
+
+    return Scored()
+
+
+def finalists_of(config, scores, fitness="accuracy", lost=()):
+    """Return the outcome of a search whose finalists, "mean" and "best", score so on each task."""
+    fresh = [generation_seeds(config.seed, -1 - i) for i in range(config.finalists_seeds)]
+    order, seen = ["mean", "best"], {}
+
+    def origin(job):
+        return order[seen.setdefault(job.method, len(seen))]
+
+    def accuracy(job):
+        if (job.noise_seed, job.seed) not in fresh:
+            return 0.5
+        return scores[origin(job)][config.tasks.index(job.task)]
+
+    def stopped(job):
+        return "diverged" if (job.noise_seed, job.seed) in fresh and origin(job) in lost else ""
+
+    return search(dataclasses.replace(config, fitness=fitness), scored(accuracy, stopped))
+
+
+@pytest.mark.parametrize(
+    ("scores", "fitness", "winner"),
+    [
+        ({"mean": [0.5, 0.5, 0.5], "best": [0.6, 0.6, 0.6]}, "accuracy", "best"),
+        ({"mean": [0.6, 0.6, 0.6], "best": [0.5, 0.5, 0.5]}, "accuracy", "mean"),
+        ({"mean": [0.5, 0.5, 0.5], "best": [0.5, 0.5, 0.5]}, "accuracy", "mean"),
+        ({"mean": [0.2, 0.5, 0.5], "best": [0.9, 0.4, 0.4]}, "accuracy", "best"),
+        ({"mean": [0.2, 0.5, 0.5], "best": [0.9, 0.4, 0.4]}, "rank", "mean"),
+        ({"mean": [0.5, 0.5, 0.98], "best": [0.6, 0.6, 0.9]}, "accuracy", "best"),
+        ({"mean": [0.5, 0.5, 0.98], "best": [0.6, 0.6, 0.9]}, "odds", "mean"),
+    ],
+)
+def test_the_winner_is_the_fitter_finalist_on_fresh_draws(scores, fitness, winner):
+    config = dataclasses.replace(CONFIG, tasks=THREE, generations=1)
+    outcome = finalists_of(config, scores, fitness)
+    assert [f.origin for f in outcome.finalists] == ["mean", "best"]
+    assert outcome.winner.origin == winner
+    for finalist in outcome.finalists:
+        assert finalist.per_task == pytest.approx(scores[finalist.origin])
+        assert finalist.accuracy == pytest.approx(np.mean(scores[finalist.origin]))
+
+
+@pytest.mark.parametrize(("lost", "winner"), [("mean", "best"), ("best", "mean")])
+def test_a_finalist_that_diverges_never_wins(lost, winner):
+    config = dataclasses.replace(CONFIG, tasks=THREE, generations=1)
+    outcome = finalists_of(config, {lost: [0.9] * 3, winner: [0.1] * 3}, lost=(lost,))
+    assert outcome.winner.origin == winner
+    assert {f.origin: f.accuracy for f in outcome.finalists}[lost] is None
+
+
+def test_a_search_both_of_whose_finalists_diverge_has_no_winner():
+    config = dataclasses.replace(CONFIG, tasks=THREE, generations=1)
+    with pytest.raises(ConfigError, match="no candidate"):
+        finalists_of(config, {"mean": [0.9] * 3, "best": [0.9] * 3}, lost=("mean", "best"))
+
+
+def test_a_finalist_that_diverges_with_one_draw_of_one_task_never_wins():
+    config = dataclasses.replace(CONFIG, tasks=THREE, generations=1)
+    unlucky = []
+
+    def once(job):
+        fresh = (job.noise_seed, job.seed) == generation_seeds(config.seed, -2)
+        if fresh and job.task == THREE[1] and not unlucky:
+            unlucky.append(job)
+        return "diverged" if job in unlucky else ""
+
+    outcome = search(config, scored(lambda job: 0.9, once))
+    assert [f.accuracy is None for f in outcome.finalists] == [True, False]
+    assert outcome.winner.origin == "best"
+
+
+def test_the_best_candidate_is_the_first_with_the_best_mean_over_tasks():
+    seen = {}
+
+    def accuracy(job):
+        number = seen.setdefault(job.method, len(seen))
+        return {1: [0.9, 0.1], 2: [0.6, 0.6], 4: [0.6, 0.6]}.get(number, [0.3, 0.3])[TASKS.index(job.task)]
+
+    config = dataclasses.replace(CONFIG, generations=2)
+    outcome = search(config, scored(accuracy))
+    assert outcome.finalists[1].method == list(seen)[2]
+    assert outcome.generations[0].best == pytest.approx(0.6)
+    assert outcome.generations[1].best == pytest.approx(0.3)
+    assert outcome.generations[0].mean == pytest.approx((0.3 + 0.5 + 0.6 + 0.3 + 0.6) / 5)
+    assert outcome.generations[0].worst == pytest.approx(0.3)
+
+
+def test_who_leaves_a_race_early_is_not_the_best():
+    """It met the easy task only, so that its mean is above that of all who met the hard ones."""
+    order = {}
+
+    def accuracy(job):
+        number = order.setdefault(job.method, len(order))
+        return 0.9 - 0.01 * number if job.task == THREE[0] else 0.1 + 0.01 * number
+
+    config = dataclasses.replace(CONFIG, tasks=THREE, race=0.5)
+    executor = scored(accuracy)
+    outcome = search(config, executor)
+    fresh = {generation_seeds(config.seed, -1 - i) for i in range(config.finalists_seeds)}
+    finished = {j.method for j in executor.jobs if j.task == THREE[2] and (j.noise_seed, j.seed) not in fresh}
+    best = outcome.finalists[1].method
+    assert best in finished
+    assert 2 * len(finished) < len({job.method for job in executor.jobs})
+    means = {m: np.mean([accuracy(Job(t, m)) for t in THREE]) for m in finished}
+    assert means[best] == pytest.approx(max(means.values()))
 
 
 def test_rivals_are_ranked_with_but_never_win():

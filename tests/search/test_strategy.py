@@ -1,8 +1,13 @@
+import itertools
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.search.fitness import FITNESS, mean_accuracy, mean_rank
+from autorobustloss.search.fitness import FITNESS, by_stage, mean_accuracy, mean_log_odds, mean_rank
 from autorobustloss.search.strategy import Strategy
 
 
@@ -59,6 +64,56 @@ def test_a_failed_candidate_is_the_worst_and_finite(name):
 def test_all_failed():
     assert mean_accuracy([None, None]) == [0.0, 0.0]
     assert len(set(mean_rank([None, None]))) == 1
+
+
+def test_a_race_ranks_stages_and_ties_what_agrees_to_rounding():
+    """Without the rounding 0.1 + 0.2 would be fitter than 0.3, and which of two equal candidates leads be chance."""
+    assert 0.1 + 0.2 > 0.3
+    fitness = by_stage([[0.9, 0.9], [0.1 + 0.2], [0.3], None, None, [0.7, 0.7]], mean_accuracy)
+    assert fitness == [0.9, -0.3, -0.3, -1.3, -1.3, 0.7]
+    assert by_stage([[0.1 + 0.2] * 2, [0.3] * 2, [0.9]], mean_accuracy)[:2] == [0.3, 0.3]
+
+
+scores_of_a_race = st.lists(st.none() | st.lists(st.floats(0, 1), min_size=1, max_size=3), min_size=2, max_size=9)
+
+
+@pytest.mark.parametrize("name", sorted(FITNESS))
+@given(scores=scores_of_a_race)
+def test_in_a_race_who_gets_further_is_fitter_and_failures_are_last(name, scores):
+    fitness = by_stage(scores, FITNESS[name])
+    reached = [0 if s is None else len(s) for s in scores]
+    if len(set(reached) - {0}) < 2:
+        assert fitness == FITNESS[name](scores)
+        return
+    assert fitness == [round(v, 12) for v in fitness]
+    for i, j in itertools.permutations(range(len(scores)), 2):
+        if reached[i] > reached[j]:
+            assert fitness[i] >= fitness[j] + 1 - 1e-9
+    for stage in set(reached) - {0}:
+        members = [i for i, r in enumerate(reached) if r == stage]
+        alone = FITNESS[name]([scores[i] for i in members])
+        offsets = [fitness[i] - value for i, value in zip(members, alone)]
+        assert max(offsets) - min(offsets) < 1e-9, "within a stage it is the fitness itself, moved as a whole"
+
+
+def test_equal_accuracies_share_their_mean_rank():
+    assert mean_rank([[0.5], [0.5], [0.1]]) == [-1.5, -1.5, -3.0]
+
+
+def test_fitness_without_a_race_is_left_as_it_is():
+    scores = [[0.1 + 0.2, 0.5], None, [1 / 3, 0.7]]
+    assert by_stage(scores, mean_accuracy) == mean_accuracy(scores)
+    assert by_stage([None, None], mean_accuracy) == [0.0, 0.0]
+
+
+def test_log_odds_are_rounded_for_the_logarithms_of_other_systems():
+    (value,) = mean_log_odds([[2 / 3]])
+    assert value == round(math.log(2), 12)
+
+
+def test_log_odds_keep_off_nothing_and_all():
+    low, high = mean_log_odds([[0.0], [1.0]])
+    assert (low, high) == (pytest.approx(-math.log(999)), pytest.approx(math.log(999)))
 
 
 def test_mean_rank_does_not_depend_on_how_far_tasks_spread():

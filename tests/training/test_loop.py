@@ -18,6 +18,8 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.models import build_model
 from autorobustloss.seeding import torch_generator
 from autorobustloss.training import History, LossObjective, Objective, Protocol, fit
+from autorobustloss.training.evaluation import labelled_splits
+from autorobustloss.training.loop import EXPLODED, chance_level, diverged
 
 
 def make_splits(count=150, shape=(1, 6, 6), classes=3, seed=0):
@@ -233,6 +235,36 @@ def test_chance_stops_after_its_patience_and_is_scored():
     assert (learning.stopped, learning.epochs) == ("", [5, 9])
 
 
+def test_chance_is_what_a_constant_prediction_may_reach():
+    """The commonest label's share and three standard errors, whatever the shares of the others."""
+    labels = torch.tensor([0] * 20 + [1] * 70 + [2] * 10)
+    assert chance_level(labels) == pytest.approx(0.7 + 3 * math.sqrt(0.7 * 0.3 / 100))
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "expected"),
+    [(1.0, 1.0, False), (1e30, EXPLODED, False), (1.0, 1.001 * EXPLODED, True), (math.nan, 1.0, True),
+     (math.inf, 1.0, True), (1.0, math.inf, True), (1.0, math.nan, True)],
+)  # fmt: skip
+def test_what_counts_as_divergence(loss, norm, expected):
+    assert diverged(loss, norm) is expected
+
+
+def test_an_epoch_of_one_batch():
+    splits = make_splits(count=40)
+    history = train(Protocol(lr=0.1, epochs=2, batch_size=40), splits)[1]
+    assert history.steps == 2
+    assert len(history.train_loss) == 2
+
+
+def test_a_split_of_the_first_class_alone_is_scored():
+    splits = make_splits()
+    splits.y_test[:] = 0
+    assert labelled_splits(splits, ("test",)).keys() == {"test"}
+    splits.y_test[:] = -1
+    assert labelled_splits(splits, ("test",)) == {}
+
+
 def test_smoothed_weights_are_evaluated_and_kept():
     splits = make_splits()
     protocol = Protocol(epochs=3, batch_size=50, lr=0.1)
@@ -251,6 +283,24 @@ def test_smoothed_weights_are_evaluated_and_kept():
         assert history.last("test") == accuracy
         assert all(torch.equal(v, seen[-1][k]) for k, v in network.state_dict().items())
         assert any(not torch.equal(v, live[k]) for k, v in network.state_dict().items())
+
+
+def test_the_average_follows_every_step():
+    """One batch an epoch, so that the weights after each step are those an epoch of plain training leaves."""
+    splits, protocol = make_splits(), Protocol(epochs=5, batch_size=150, lr=0.3)
+    plain, averaged = (build_model("linear", splits.input_shape, 3, seed=0) for _ in range(2))
+    expected = [p.detach().clone() for p in plain.parameters()]
+
+    def follow(history):
+        step = len(history.train_loss)
+        decay = min(0.5, (1 + step) / (10 + step))
+        for mean, weight in zip(expected, plain.parameters()):
+            mean.mul_(decay).add_(weight.detach(), alpha=1 - decay)
+
+    train(protocol, splits, network=plain, on_epoch=follow)
+    train(protocol.but(average=0.5), splits, network=averaged)
+    for mean, weight in zip(expected, averaged.parameters()):
+        torch.testing.assert_close(weight.detach(), mean)
 
 
 def test_average_does_not_disturb_training():

@@ -161,7 +161,8 @@ def add_run_flags(parser: argparse.ArgumentParser, out: bool = True, seed: bool 
         "--exact",
         action="store_true",
         help="leave out what is faster and agrees to rounding only (the compiled loss, tiny numbers taken for 0): on a "
-        "CPU the same command then ends at the same numbers to the last bit on other machines, given the same PyTorch",
+        "CPU of the same type the same command then ends at the same numbers to the last bit, given the same build of "
+        "PyTorch; on another one trainings agree to rounding, which they may amplify",
     )
     if seed:
         group.add_argument(

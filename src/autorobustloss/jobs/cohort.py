@@ -1,8 +1,8 @@
 """Jobs that are trained together: which ones can be, and how.
 
 A job in a cohort gives the numbers it gives alone to rounding, not to the last bit, and which jobs share a cohort may
-depend on what was finished before a run was killed. So cohorts are asked for; without them every number is
-reproducible to the last bit (on the CPU), and the store takes the results of both.
+depend on what was finished before a run was killed. So cohorts are asked for; without them a machine repeats every
+number to the last bit (on the CPU), and the store takes the results of both.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 An executor takes jobs and yields each with its result as it finishes, in any order. It keeps no results; `evaluate`
 looks up and stores. Because a job is a pure function of its spec, who ran it, and where, changes no number, up to
 rounding: cohorts round otherwise than jobs alone (see `jobs.cohort`), the compiled loss otherwise than PyTorch's
-operations. `exact` leaves the compiled loss out, and takes denormal numbers for what they are.
+operations, and PyTorch otherwise on another type of processor. `exact` leaves the compiled loss out, and takes denormal
+numbers for what they are.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class SerialExecutor(Executor):
     ) -> None:
         """`datasets`: by the name that the jobs use; device: "cpu" or "cuda"; cohorts: train like jobs at once.
 
-        exact: the same numbers to the last bit wherever PyTorch gives the same, see `jobs.run.run_job`.
+        exact: only what PyTorch computes, without the compiled loss, see `jobs.run.run_job`.
         """
         self.cohorts = cohorts
         self.run: Callable[[Job], Result] = (CohortTrainer if cohorts else Trainer)(datasets, device, exact=exact)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,9 +41,11 @@ def run_job(
 ) -> Result:
     """Train and score one network: the same job on the same data gives the same numbers, whatever ran before.
 
-    On the CPU the numbers are the same to the last bit in every process of a machine, because one thread does it all.
-    exact: they are so on every machine on which PyTorch gives the same; without it they agree to rounding, because the
-        compiled loss (`losses.kernel`) is not the same, or not there, everywhere, and numbers below 10⁻³⁸ count as 0.
+    On the CPU the numbers are the same to the last bit in every process of a machine, because one thread does it all,
+    and on machines of the same type with the same build of PyTorch. Other processors have other kernels beneath, whose
+    results agree to rounding, which training may amplify.
+    exact: leave out what of this library adds to that: the compiled loss (`losses.kernel`), which is not the same, or
+        not there, everywhere, and the rule that numbers below 10⁻³⁸ count as 0.
     cache: splits of earlier jobs; it changes the time, not the numbers.
 
     Raises DataError if the data set is not the one that the job was written for (`DataSpec.fingerprint`).
@@ -59,11 +63,17 @@ def run_job(
             known_noise(job.task.noise, dataset.name, splits),
         )
         wall_time = time.perf_counter() - start
-    return make_result(job, history, splits, wall_time, device)
+    return make_result(job, history, splits, wall_time, device, exact=exact)
 
 
 def make_result(
-    job: Job, history: History, splits: Splits, wall_time: float, device: str = "cpu", how: str = ""
+    job: Job,
+    history: History,
+    splits: Splits,
+    wall_time: float,
+    device: str = "cpu",
+    how: str = "",
+    exact: bool = False,
 ) -> Result:
     """Return a job's result, with what this process knows of where it was trained; how: noted beside the device."""
     return Result(
@@ -75,6 +85,9 @@ def make_result(
         host=platform.node(),
         versions=dict(library_versions()),
         peak_memory=peak_memory(),
+        processor=processor(),
+        blas=blas(),
+        exact=exact,
     )
 
 
@@ -241,6 +254,30 @@ def library_versions() -> dict[str, str]:
         "numpy": np.__version__,
         "autorobustloss": own,
     }
+
+
+@functools.cache
+def processor() -> str:
+    """Return the processor's name and the instruction set that PyTorch takes on it, such as "AMD EPYC 7543, AVX2"."""
+    name = platform.processor() or platform.machine()
+    with suppress(OSError):  # Linux
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+        name = model[1] if model else name
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+@functools.cache
+def blas() -> str:
+    """Return what multiplies matrices for NumPy and PyTorch, such as "openblas 0.3.31 Zen (NumPy), mkl (PyTorch)"."""
+    from threadpoolctl import threadpool_info
+
+    loaded = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    parts = (" ".join(filter(None, (b["internal_api"], b["version"], b.get("architecture")))) for b in loaded)
+    built: Any = np.show_config(mode="dicts")  # what NumPy was built with, for libraries that say nothing of themselves
+    for_numpy = " + ".join(dict.fromkeys(parts)) or built["Build Dependencies"]["blas"]["name"]
+    for_torch = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    return f"{for_numpy} (NumPy), {for_torch[1] if for_torch else 'unknown'} (PyTorch)"
 
 
 def peak_memory() -> int:

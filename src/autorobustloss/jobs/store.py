@@ -223,6 +223,17 @@ class Store:
         with self._errors("write to"):
             self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
+    def keep(self, name: str, value: str) -> str:
+        """Return the text kept under a name; `value`, and keep it, if there is none: the first one kept, for ever."""
+        kept = self.get_meta(name)
+        if kept is not None:
+            return kept
+        if self.read_only:
+            return value
+        with self._errors("write to"):
+            cursor = self._database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
+        return value if cursor.rowcount else self.keep(name, value)
+
     def get_meta(self, name: str) -> str | None:
         """Return a text kept with `set_meta`, or None."""
         rows = self._rows("SELECT value FROM meta WHERE name = ?", (name,))

@@ -28,7 +28,10 @@ def card_name(folder: Path) -> str:
 
 
 def make_card(config: SearchConfig, outcome: SearchOutcome, name: str) -> Card:
-    """Return the card of the winner, with what is needed to find it again."""
+    """Return the card of the winner, with what is needed to find it again.
+
+    Processor, BLAS and exactness are those of the trainings, hardware and versions those of who wrote the card.
+    """
     winner = outcome.winner
     provenance: dict[str, Any] = {
         "search": config.to_dict(),
@@ -37,6 +40,9 @@ def make_card(config: SearchConfig, outcome: SearchOutcome, name: str) -> Card:
         "fitness": winner.accuracy,
         "finalists": {f.origin: f.accuracy for f in outcome.finalists},
         "date": datetime.now(timezone.utc).date().isoformat(),
+        "processor": "; ".join(outcome.origin.processor) or "unknown",
+        "blas": "; ".join(outcome.origin.blas) or "unknown",
+        "exact": outcome.origin.exact,
         "hardware": f"{platform.machine()} {platform.system()}",
         "versions": {
             "autorobustloss": __version__,

@@ -44,7 +44,7 @@ def mean_log_odds(scores: Scores) -> list[float]:
 
     def odds(accuracy: float) -> float:
         accuracy = min(max(accuracy, 0.001), 0.999)
-        return math.log(accuracy / (1 - accuracy))
+        return round(math.log(accuracy / (1 - accuracy)), 12)  # the last bits of a logarithm are each system's own
 
     return mean_accuracy([None if s is None else [odds(accuracy) for accuracy in s] for s in scores])
 

@@ -12,13 +12,14 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.evaluate import evaluate
 from autorobustloss.jobs.executors import Executor
 from autorobustloss.jobs.job import Job, Task
-from autorobustloss.jobs.result import Result
+from autorobustloss.jobs.result import Origin, Result
 from autorobustloss.jobs.store import Store
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.analysis import screen
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.fitness import FITNESS, by_stage, mean_accuracy, score
+from autorobustloss.search.replay import Remembered
 from autorobustloss.seeding import derive_seed, numpy_generator
 
 SPLIT_SEED = 0
@@ -60,12 +61,13 @@ class Finalist:
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """The end of a search: its history, the finalists, and the better of them."""
+    """The end of a search: its history, the finalists, the better of them, and where the networks were trained."""
 
     generations: tuple[Generation, ...]
     finalists: tuple[Finalist, ...]
     winner: Finalist
     converged: bool
+    origin: Origin
 
 
 class Reporter:
@@ -95,24 +97,25 @@ def run_search(
 
     class_counts: number of classes of each data set of the tasks, by name, for the screen before training.
     Every finished job is in `store` at once; calling again with the same configuration and store goes on from there
-    and ends at the same loss, bit for bit.
+    and ends at the same loss, bit for bit, on another processor too (see `search.replay` for what is promised).
 
     Raises ConfigError when no candidate survived, WorkerError or StoreError when jobs cannot be run or kept.
     """
     reporter = reporter or Reporter()
-    strategy = config.strategy()
+    strategy = Remembered(config, store)
     best: tuple[float, MethodSpec] | None = None
     history: list[Generation] = []
+    results: list[Result] = []
     for number in range(1, config.generations + 1):
+        tasks, draws = tasks_of(config, number), generation_seeds(config.seed, number)
         points = strategy.ask()
         methods = [config.space.method(p) for p in points]
-        tasks = tasks_of(config, number)
         accepted = [not _rejected(m, tasks, class_counts) for m in methods]
-        draws = generation_seeds(config.seed, number)
         field, trainable = [*methods, *config.rivals], [*accepted, *(True for _ in config.rivals)]
         expected = sum(race_sizes(trainable.count(True), len(tasks), config.race))
         reporter.on_generation_start(number, expected, accepted.count(False))
-        scores, trained = _race(config, field, trainable, tasks, draws, class_counts, store, executor, reporter)
+        scores, new = _race(config, field, trainable, tasks, draws, class_counts, store, executor, reporter)
+        results += new
         strategy.tell(points, by_stage(scores, FITNESS[config.fitness])[: len(points)])
         scores = scores[: len(points)]
         accuracies = mean_accuracy(scores)
@@ -121,7 +124,7 @@ def run_search(
             if finished and (best is None or accuracy > best[0]):
                 best = accuracy, method
         centre = config.space.method(strategy.mean)
-        generation = _generation(number, accuracies, accepted, scores, trained, centre)
+        generation = _generation(number, accuracies, accepted, scores, len(new), centre)
         history.append(generation)
         reporter.on_generation(generation)
         if strategy.converged:
@@ -129,13 +132,13 @@ def run_search(
     if best is None:
         raise _nothing_survived(config)
     candidates = {"mean": config.space.method(strategy.mean), "best": best[1]}
-    finalists = rescore(config, candidates, class_counts, store, executor, reporter)
+    finalists, new = _rescore(config, candidates, class_counts, store, executor, reporter)
     alive = [f for f in finalists if f.accuracy is not None]
     if not alive:
         raise _nothing_survived(config)
     fitness = FITNESS[config.fitness]([f.per_task for f in alive])
     winner = alive[int(np.argmax(fitness))]
-    return SearchOutcome(tuple(history), finalists, winner, strategy.converged)
+    return SearchOutcome(tuple(history), finalists, winner, strategy.converged, Origin.of([*results, *new]))
 
 
 def race_sizes(candidates: int, tasks: int, race: float) -> list[int]:
@@ -160,29 +163,31 @@ def _race(
     store: Store,
     executor: Executor,
     reporter: Reporter,
-) -> tuple[list[list[float] | None], int]:
-    """Return each candidate's score on the tasks it was trained on, None if rejected or diverged; and the job count.
+) -> tuple[list[list[float] | None], list[Result]]:
+    """Return each candidate's score on the tasks it was trained on, None if rejected or diverged; and all results.
 
     Without a race (1.0) every candidate meets every task, all at once. Else task after task, and of the candidates on
     one only that share with the best mean so far goes on to the next.
     """
     scores: list[list[float] | None] = [[] if ok else None for ok in accepted]
     running = [i for i, ok in enumerate(accepted) if ok]
-    split, race, trained = config.scored_split, config.race, 0
+    split, race = config.scored_split, config.race
+    results: list[Result] = []
     for stage in [tasks] if race == 1 else [[task] for task in tasks]:
         jobs = [
             Job(task, config.trained(methods[i], task, class_counts), SPLIT_SEED, *draws, evaluate=(split,))
             for i in running
             for task in stage
         ]
-        results = iter(evaluate(jobs, store, executor, reporter.on_result))
-        trained += len(jobs)
+        stage_results = evaluate(jobs, store, executor, reporter.on_result)
+        results += stage_results
+        left = iter(stage_results)
         for i in running:
-            new = _scores([next(results) for _ in stage], split)
+            new = _scores([next(left) for _ in stage], split)
             scores[i] = None if new is None else [*(scores[i] or []), *new]
         alive = {i: float(np.mean(score)) for i in running if (score := scores[i]) is not None}
         running = sorted(sorted(alive, key=lambda i: -alive[i])[: math.ceil(race * len(alive))])
-    return scores, trained
+    return scores, results
 
 
 def rescore(
@@ -194,7 +199,17 @@ def rescore(
     reporter: Reporter | None = None,
 ) -> tuple[Finalist, ...]:
     """Score losses on all tasks with noise draws and initial weights that no generation has seen."""
-    reporter = reporter or Reporter()
+    return _rescore(config, candidates, class_counts, store, executor, reporter or Reporter())[0]
+
+
+def _rescore(
+    config: SearchConfig,
+    candidates: Mapping[str, MethodSpec],
+    class_counts: Mapping[str, int],
+    store: Store,
+    executor: Executor,
+    reporter: Reporter,
+) -> tuple[tuple[Finalist, ...], list[Result]]:
     alive = {o: m for o, m in candidates.items() if not _rejected(m, config.tasks, class_counts)}
     draws = [generation_seeds(config.seed, -1 - i) for i in range(config.finalists_seeds)]
     jobs = [
@@ -204,17 +219,18 @@ def rescore(
         for noise_seed, seed in draws
     ]
     reporter.on_finalists(len(jobs))
-    results = iter(evaluate(jobs, store, executor, reporter.on_result))
+    results = evaluate(jobs, store, executor, reporter.on_result)
+    left = iter(results)
     finalists = []
     for origin, method in candidates.items():
         if origin not in alive:
             finalists.append(Finalist(origin, method, None))
             continue
-        scores = [_scores([next(results) for _ in draws], config.scored_split) for _ in config.tasks]
+        scores = [_scores([next(left) for _ in draws], config.scored_split) for _ in config.tasks]
         per_task = tuple(float(np.mean(s)) for s in scores if s is not None)
         whole = len(per_task) == len(config.tasks)
         finalists.append(Finalist(origin, method, float(np.mean(per_task)) if whole else None, per_task))
-    return tuple(finalists)
+    return tuple(finalists), results
 
 
 def tasks_of(config: SearchConfig, generation: int) -> tuple[Task, ...]:

@@ -17,8 +17,8 @@ LEARNING_RATE_ADAPTATION_FROM = 2000
 class Strategy:
     """The search distribution N(μ, Σ) over a space, moved by CMA-ES (Hansen & Ostermeier 1996).
 
-    Deterministic: the same seed and the same fitness values give the same candidates, bit for bit, so a search is
-    resumed by telling it its stored results again.
+    Deterministic on one machine: the same seed and the same fitness values give the same candidates, bit for bit. Other
+    processors and libraries give others, so a search keeps them (see `search.replay`).
     """
 
     def __init__(

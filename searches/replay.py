@@ -1,0 +1,78 @@
+"""Follow the committed stores to the losses on the shelf: without data or training, on any processor.
+
+    python searches/replay.py            # all that have a store
+    python searches/replay.py arl        # or some
+
+Each search runs again on its results, from the configuration in the loss's card, and must end at the card's SHA-256.
+"""
+
+from __future__ import annotations
+
+import argparse
+import lzma
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from autorobustloss.data.names import DataName
+from autorobustloss.errors import WorkerError
+from autorobustloss.jobs import Executor, Job, Store
+from autorobustloss.methods import MethodSpec
+from autorobustloss.search import SearchConfig, SearchOutcome, Space, run_search
+from autorobustloss.search.card import make_card
+from autorobustloss.zoo import Card, load_card
+
+STORES = Path(__file__).parent / "stores"
+NAMES = tuple(sorted(path.name.split(".")[0] for path in STORES.glob("*.sqlite.xz")))
+CLASSES = 10
+"""Of MNIST and CIFAR-10, whose classes a view may merge or split."""
+
+
+class Nobody(Executor):
+    """Runs nothing."""
+
+    def map(self, jobs: Sequence[Job], failures: dict[str, str] | None = None) -> Any:
+        """Refuse to train anything."""
+        if jobs:
+            raise WorkerError(f"the store lacks {len(jobs)} results, the first is {jobs[0].label}")
+        yield from ()
+
+
+def config_of(card: Card) -> SearchConfig:
+    """Return the configuration of the search that found a card."""
+    found = dict(card.provenance["search"])
+    tasks = [Job.from_dict({"task": task, "method": {"name": "ce"}}).task for task in found.pop("tasks")]
+    rivals = [MethodSpec.parse(rival) for rival in found.pop("rivals")]
+    return SearchConfig(tasks=tuple(tasks), space=Space(**found.pop("space")), rivals=tuple(rivals), **found)
+
+
+def replay(name: str) -> tuple[SearchOutcome, Card]:
+    """Run the search of a shipped loss on its committed store; return how it ends, and the card."""
+    config = config_of(load_card(name))
+    names = {task.dataset.name: DataName.parse(task.dataset.name) for task in config.tasks}
+    counts = {name: data.option("split") or data.option("merge") or CLASSES for name, data in names.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "store.sqlite"
+        file.write_bytes(lzma.decompress((STORES / f"{name}.sqlite.xz").read_bytes()))
+        with Store(file) as store:
+            outcome = run_search(config, counts, store, Nobody())
+    return outcome, make_card(config, outcome, name)
+
+
+def main() -> None:
+    """Replay searches and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=NAMES, help=f"some of {', '.join(NAMES)} (default: all)")
+    for name in parser.parse_args().names:
+        shelf = load_card(name)
+        _, found = replay(name)
+        same = replace(found, scale=shelf.scale).sha256 == shelf.sha256  # the scale may have been chosen afterwards
+        print(f"{name}: {shelf.sha256 if same else 'another loss'}")
+        if not same:
+            raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
