@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.normalised import focal, normalised_cross_entropy
 from autorobustloss.losses.plain import reduced_mae
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, not_both_zero, one_hot, within
@@ -181,22 +182,24 @@ class EpsilonSoftmaxLoss(PublishedLoss):
     legacy: bool
 
     def active(self, log_eps: Tensor) -> Tensor:
-        """Return the active loss of every label from log ε-softmax outputs: (M, C) -> (M, C)."""
+        """Return the active loss of candidate labels from their log ε-softmax outputs, in their shape."""
         raise NotImplementedError
 
-    def of_labels(self, logits: Tensor) -> Tensor:
-        """Return the loss for every label: (M, C) -> (M, C)."""
-        log_p = torch.log_softmax(logits, dim=1)
-        active = self.active(log_epsilon_softmax(log_p, self.m, self.legacy))
-        return self.alpha * active + 2 * self.beta * reduced_mae(log_p)
+    def of_labels(self, log_eps: Tensor, log_p: Tensor) -> Tensor:
+        """Return the loss of candidate labels from their two log-probabilities."""
+        return self.alpha * self.active(log_eps) + 2 * self.beta * reduced_mae(log_p)
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
-        return self.of_labels(logits).gather(1, labels.unsqueeze(1)).squeeze(1)
+        log_p, at_label = torch.log_softmax(logits, dim=1), labels.unsqueeze(1)
+        log_eps = log_epsilon_softmax(log_p, self.m, self.legacy)
+        return self.of_labels(log_eps.gather(1, at_label), log_p.gather(1, at_label)).squeeze(1)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the expected loss of each row: (M, C), (M, C) -> (M,)."""
-        return (probabilities * self.of_labels(logits)).sum(dim=1)
+        log_p = torch.log_softmax(logits, dim=1)
+        log_eps = kept(log_epsilon_softmax(log_p, self.m, self.legacy), probabilities)
+        return (probabilities * self.of_labels(log_eps, log_p)).sum(dim=1)
 
 
 @LOSSES.register("ce_eps+mae")
@@ -235,7 +238,7 @@ class EpsilonCEandMAE(EpsilonSoftmaxLoss):
         self.legacy = legacy
 
     def active(self, log_eps: Tensor) -> Tensor:
-        """Return cross-entropy for every label."""
+        """Return cross-entropy of candidate labels."""
         return -log_eps
 
 
@@ -269,13 +272,15 @@ class EpsilonFLandMAE(EpsilonSoftmaxLoss):
         self.legacy = legacy
 
     def active(self, log_eps: Tensor) -> Tensor:
-        """Return the focal loss for every label."""
+        """Return the focal loss of candidate labels."""
         return -focal(log_eps, self.gamma, self.legacy)
 
 
 @LOSSES.register("jal_ce")
 class JointAsymmetricCE(LabelwiseLoss):
     """Joint asymmetric loss: ℓ = α·NCE + β·‖a·e_y − p‖²/C, an asymmetric mean square error as the passive part.
+
+    C counts the classes that are not masked.
 
     The theory asks for a above a bound that rises with the noise rate (9 for ten classes and 80 % symmetric noise);
     the authors take a from 10 to 40 by data set and noise, α = β = 1. a = 30 is our one default. Their runs also
@@ -298,7 +303,7 @@ class JointAsymmetricCE(LabelwiseLoss):
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
         squares = (2 * log_p).exp().sum(dim=1, keepdim=True)
-        amse = (squares - 2 * self.a * chosen.exp() + self.a**2) / log_p.shape[1]
+        amse = (squares - 2 * self.a * chosen.exp() + self.a**2) / (~masked(log_p)).sum(dim=1, keepdim=True)
         return self.alpha * normalised_cross_entropy(chosen, log_p) + self.beta * amse
 
 

@@ -220,7 +220,7 @@ class LearnedLoss(TaylorLoss):
 
     def __init__(self, card: Card, **arguments: Any) -> None:
         super().__init__(card.theta, card.log_weight, card.scale, log_power=card.log_power, **arguments)
-        self.name = card.name
+        self.card = card
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return no hyper-parameters: θ, log_weight, log_power and scale are the card's."""
@@ -228,7 +228,7 @@ class LearnedLoss(TaylorLoss):
 
     def extra_repr(self) -> str:
         """Show the name of the card."""
-        return ", ".join(filter(None, [repr(self.name), super().extra_repr()]))
+        return ", ".join(filter(None, [repr(self.card.name), super().extra_repr()]))
 
 
 def load_card(source: str | os.PathLike[str]) -> Card:
@@ -249,10 +249,11 @@ def load_card(source: str | os.PathLike[str]) -> Card:
         if len(text) > LARGEST_FILE:
             raise CardError(f"got more than {LARGEST_FILE} bytes, expected a loss card")
         return Card.from_json(text)
-    except OSError as error:
-        raise CardError(f"loss card {path}: {error.strerror}; try the path of a .json file that exists") from None
     except CardError as error:
         raise CardError(f"loss card {path}: {error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise CardError(f"loss card {path}: {reason}; try the path of a .json file that exists") from None
 
 
 def save_card(card: Card, path: str | os.PathLike[str]) -> None:
