@@ -30,8 +30,8 @@ def log_exp_tempered(a: Tensor, t: float) -> Tensor:
     if t > 1:
         return torch.log1p(base) / (1 - t)
     inside = base > -1
-    # The inner `where` keeps the gradient of the branch not taken finite.
-    return torch.where(inside, torch.log1p(torch.where(inside, base, 0.0)) / (1 - t), -math.inf)
+    # The inner choice keeps the gradient of the branch not taken finite.
+    return (torch.log1p(base.masked_fill(~inside, 0.0)) / (1 - t)).masked_fill(~inside, -math.inf)
 
 
 def normaliser(shifted: Tensor, t: float, num_iters: int) -> Tensor:

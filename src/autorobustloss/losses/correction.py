@@ -53,7 +53,7 @@ class ForwardCorrection(PublishedLoss):
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
         log_t = self._log_t(logits)
-        return -torch.logsumexp(torch.log_softmax(logits, dim=1) + log_t.t()[labels], dim=1)
+        return -torch.logsumexp(torch.log_softmax(logits, dim=1) + log_t.t().index_select(0, labels), dim=1)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the expected loss of each row: (M, C), (M, C) -> (M,)."""

@@ -179,11 +179,11 @@ class _Traced(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients, ignored: int) -> Tensor:
-        kept = target != ignored
+        counted = target != ignored
         largest = input.amax(1, keepdim=True)
         u = (input - largest).exp()
         inverse = 1 / u.sum(1, keepdim=True)
-        log_p_label = input.gather(1, torch.where(kept, target, 0).unsqueeze(1)) - largest + inverse.log()
+        log_p_label = input.gather(1, torch.where(counted, target, 0).unsqueeze(1)) - largest + inverse.log()
         p_label = log_p_label.exp()
         _, label_slopes, log_weight = _slopes(c)
         value, pull = _powers(p_label, c.label) + c.offset, _powers(p_label, label_slopes)
@@ -198,7 +198,7 @@ class _Traced(torch.autograd.Function):
             slope = slope + n * coefficient * power_sum
         ctx.c, ctx.ignored = c, ignored
         ctx.save_for_backward(input, target, largest, inverse, slope, pull)
-        return torch.where(kept, value.squeeze(1), 0.0)
+        return torch.where(counted, value.squeeze(1), 0.0)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:

@@ -23,7 +23,7 @@ def normalised(chosen: Tensor, of_label: Tensor, of_all: Tensor) -> Tensor:
     f <= 0. It is 0 where only the label is left, and 1 where the label is masked, whose log p is `chosen`.
     """
     total = of_all.sum(dim=1, keepdim=True).clamp_max(-torch.finfo(of_all.dtype).tiny)
-    return torch.where(masked(chosen), 1.0, of_label / total)
+    return (of_label / total).masked_fill(masked(chosen), 1.0)
 
 
 def normalised_cross_entropy(chosen: Tensor, log_p: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def focal(log_p: Tensor, gamma: float, detach: bool = False) -> Tensor:
     the slope of the power at p = 0 meet log p = −∞, where the factor is 1.
     """
     miss = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
-    return torch.where(masked(log_p), 1.0, (miss.detach() if detach else miss) ** gamma) * log_p
+    return ((miss.detach() if detach else miss) ** gamma).masked_fill(masked(log_p), 1.0) * log_p
 
 
 def normalised_focal(chosen: Tensor, log_p: Tensor, gamma: float, legacy: bool = False) -> Tensor:

@@ -167,8 +167,8 @@ EPS_FLOOR = 1e-8
 def log_epsilon_softmax(log_p: Tensor, m: float, legacy: bool = False) -> Tensor:
     """Return log((p + m·e_ŷ)/(m + 1)), ŷ the predicted class: m -> ∞ turns the prediction into a one-hot vector."""
     predicted = one_hot(log_p.argmax(dim=1), log_p).bool()
-    # The inner `where` keeps the gradient of the branch not taken finite.
-    lifted = torch.log1p(torch.expm1(torch.where(predicted, log_p, 0.0)) / (m + 1))
+    # The inner choice keeps the gradient of the branch not taken finite.
+    lifted = torch.log1p(torch.expm1(log_p.masked_fill(~predicted, 0.0)) / (m + 1))
     result = torch.where(predicted, lifted, log_p - math.log1p(m))
     return result.clamp_min(math.log(EPS_FLOOR)) if legacy else result
 
@@ -314,7 +314,7 @@ def normalised_scores(logits: Tensor) -> Tensor:
     scores stay finite when every logit is far below zero.
     """
     low = logits < -80
-    log_softplus = torch.where(low, logits, F.softplus(torch.where(low, 0.0, logits)).log())
+    log_softplus = torch.where(low, logits, F.softplus(logits.masked_fill(low, 0.0)).log())
     return logits.shape[1] * torch.softmax(log_softplus, dim=1)
 
 
@@ -350,7 +350,7 @@ class LabelDistributionallyRobustKL(PublishedLoss):
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the expected loss of each row: (M, C), (M, C) -> (M,)."""
         scores = normalised_scores(logits)
-        margins = self.margin * (1 - torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device))
+        margins = self.margin * (1 - logits.new_ones(logits.shape[1]).diag())
         return (probabilities * (self._log_mean_exp(scores.unsqueeze(1) + margins) - scores)).sum(dim=1)
 
     def _log_mean_exp(self, values: Tensor) -> Tensor:
