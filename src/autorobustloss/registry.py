@@ -97,6 +97,9 @@ def parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         call = ast.parse(f"f({inside or ''})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError("hyper-parameters are given by name")
+        keys = [keyword.arg for keyword in call.keywords]
+        if None in keys or len(set(keys)) < len(keys):
+            raise ValueError("each hyper-parameter is given once")
         return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"got {kind} {text!r}: {error}; expected name(key=value, …)") from None

@@ -22,7 +22,8 @@ def normalised(chosen: Tensor, of_label: Tensor, of_all: Tensor) -> Tensor:
 
     f <= 0. It is 0 where only the label is left, and 1 where the label is masked, whose log p is `chosen`.
     """
-    total = of_all.sum(dim=1, keepdim=True).clamp_max(-torch.finfo(of_all.dtype).tiny)
+    # Off 0 by so much that its inverse is finite, and times any weight.
+    total = of_all.sum(dim=1, keepdim=True).clamp_max(-(torch.finfo(of_all.dtype).tiny ** 0.5))
     return (of_label / total).masked_fill(masked(chosen), 1.0)
 
 

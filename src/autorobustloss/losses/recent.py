@@ -280,7 +280,7 @@ class EpsilonFLandMAE(EpsilonSoftmaxLoss):
 class JointAsymmetricCE(LabelwiseLoss):
     """Joint asymmetric loss: ℓ = α·NCE + β·‖a·e_y − p‖²/C, an asymmetric mean square error as the passive part.
 
-    C counts the classes that are not masked.
+    C counts the label and the classes that are not masked.
 
     The theory asks for a above a bound that rises with the noise rate (9 for ten classes and 80 % symmetric noise);
     the authors take a from 10 to 40 by data set and noise, α = β = 1. a = 30 is our one default. Their runs also
@@ -303,7 +303,8 @@ class JointAsymmetricCE(LabelwiseLoss):
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
         squares = (2 * log_p).exp().sum(dim=1, keepdim=True)
-        amse = (squares - 2 * self.a * chosen.exp() + self.a**2) / (~masked(log_p)).sum(dim=1, keepdim=True)
+        number = (~masked(log_p)).sum(dim=1, keepdim=True) + masked(chosen)
+        amse = (squares - 2 * self.a * chosen.exp() + self.a**2) / number
         return self.alpha * normalised_cross_entropy(chosen, log_p) + self.beta * amse
 
 
