@@ -115,7 +115,7 @@ class TestGradients:
             (given,) = torch.autograd.grad(value, inner, retain_graph=kept)
             assert torch.equal(given, expected)
             given.mul_(7)
-        with pytest.raises(RuntimeError, match="second time|freed"):
+        with pytest.raises(RuntimeError, match="a second time"):
             value.backward()
 
     @each_way

@@ -6,7 +6,6 @@ from os import PathLike
 from typing import Any
 
 from autorobustloss.errors import ConfigError
-
 from autorobustloss.losses import (  # noqa: F401 (each registers its losses)
     analysis,
     bi_tempered,

@@ -261,8 +261,8 @@ def check_shapes(input: Tensor, target: Tensor) -> None:
     classes = input.shape[0] if input.ndim == 1 else input.shape[1]
     if classes < 2:
         raise LossInputError(
-            f"got logits for {classes} class (input of shape {tuple(input.shape)}), expected at least 2 classes; for "
-            "two classes give a logit to each, such as torch.cat([torch.zeros_like(z), z], dim=1) for one of shape (N, 1)"
+            f"got logits for {classes} class (input of shape {tuple(input.shape)}), expected at least 2 classes; "
+            "for two classes give a logit to each: torch.cat([torch.zeros_like(z), z], dim=1) for z of shape (N, 1)"
         )
     if torch.is_floating_point(target):
         if target.shape != input.shape:
@@ -318,8 +318,8 @@ def check_probabilities(probabilities: Tensor) -> None:
     if low.item() >= -torch.finfo(values.dtype).eps and (sums - 1).abs().amax().item() <= OFF_ONE:
         return
     raise LossInputError(
-        f"got probabilities from {low.item():g} to {values.amax().item():g} whose rows sum to {sums.amin().item():g} to "
-        f"{sums.amax().item():g}, expected numbers >= 0 that sum to 1 over the classes: a softmax, mixed one-hot labels. "
+        f"got probabilities from {low.item():g} to {values.amax().item():g} whose rows sum to {sums.amin().item():g} "
+        f"to {sums.amax().item():g}, expected numbers >= 0 that sum to 1 over the classes, such as mixed one-hot rows. "
         "For two classes give both, (1 − p, p), for two logits; several labels a sample (multi-label) are another "
         "task, for torch.nn.BCEWithLogitsLoss"
     )

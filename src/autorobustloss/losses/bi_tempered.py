@@ -78,7 +78,8 @@ class _Normaliser(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return grad * escort(*ctx.saved_tensors, ctx.t), None, None
+        shifted, lam = ctx.saved_tensors
+        return grad * escort(shifted, lam, ctx.t), None, None
 
 
 def newton(shifted: Tensor, lam: Tensor, t: float) -> Tensor:
@@ -101,7 +102,7 @@ def log_tempered_softmax(logits: Tensor, t: float, num_iters: int) -> Tensor:
     if seen_through():
         lam = newton(shifted, normaliser(shifted.detach(), t, num_iters), t)
     else:
-        lam = _Normaliser.apply(shifted, t, num_iters)  # type: ignore[no-untyped-call]
+        lam = _Normaliser.apply(shifted, t, num_iters)
     return log_exp_tempered(shifted - lam, t)
 
 

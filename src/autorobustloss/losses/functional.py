@@ -362,9 +362,7 @@ def _is_one(grad: Tensor) -> bool:
 
 
 # Whether the backward pass that runs keeps its graph for another one; PyTorch 2.4 does not tell.
-_backward_again: Callable[[], bool] = getattr(
-    torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True
-)
+_backward_again: Callable[[], bool] = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
 
 
 def _slopes(c: Coefficients) -> tuple[list[float], list[float], float]:
