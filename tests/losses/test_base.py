@@ -126,4 +126,4 @@ def test_a_loss_without_soft_targets_says_so():
             return logits.sum(1)
 
     with pytest.raises(UnsupportedArgumentError, match="HardOnly is defined for class indices only"):
-        HardOnly()(torch.zeros(4, 3), torch.zeros(4, 3))
+        HardOnly()(torch.zeros(4, 3), torch.full((4, 3), 1 / 3))

@@ -157,7 +157,7 @@ class TestAgainstIndependentNumbers:
 
 class TestGradients:
     def test_the_gradient_kept_for_the_mean_is_handed_out_unharmed(self):
-        """Under the mean the backward pass returns what the forward pass kept, with no copy: nobody may spoil it."""
+        """Under the mean the backward pass returns what the forward pass kept, the last time with no copy."""
         logits, target = batch(dtype=torch.float32)
         loss = TaylorLoss(THETA, log_weight=0.1)
         reference = value_and_grad(lambda z, t: loss(z.double(), t), logits, target)[1]
@@ -172,8 +172,9 @@ class TestGradients:
         (first,) = torch.autograd.grad(value, inner, retain_graph=True)
         assert torch.allclose(first, reference, rtol=1e-5, atol=1e-6)
         first.mul_(7)
-        with pytest.raises(RuntimeError, match="inplace"):
-            value.backward()
+        leaf.grad = None
+        value.backward()
+        assert torch.allclose(leaf.grad, reference, rtol=1e-5, atol=1e-6)
 
     @pytest.mark.parametrize(
         "arguments",
@@ -308,22 +309,13 @@ class TestUnderPyTorch:
         torch.testing.assert_close(copied(loss)(logits, labels), loss(logits, labels))
         assert repr(copied(loss)) == repr(loss)
 
-    def test_state_dict(self, tmp_path):
-        logits, labels = batch()
-        loss, other = TaylorLoss(THETA, 0.3), TaylorLoss([0.0] * 5)
-        torch.save(torch.nn.ModuleDict({"criterion": loss}).state_dict(), tmp_path / "state.pt")
-        state = torch.load(tmp_path / "state.pt", weights_only=True)
-        torch.nn.ModuleDict({"criterion": other}).load_state_dict(state)
-        assert other.theta == loss.theta
-        torch.testing.assert_close(other(logits, labels), loss(logits, labels))
-
     @pytest.mark.parametrize("change", [torch.nn.Module.half, torch.nn.Module.bfloat16, torch.nn.Module.float])
     def test_parameters_keep_their_precision(self, change):
         loss = change(TaylorLoss(THETA, 1 / 3))
-        again = TaylorLoss([0.0] * 5)
-        again.load_state_dict(loss.state_dict())
-        assert again.theta == tuple(THETA)
-        assert again.log_weight == 1 / 3
+        assert loss.theta == tuple(THETA)
+        assert loss.log_weight == 1 / 3
+        logits, labels = batch()
+        assert torch.equal(loss(logits, labels), TaylorLoss(THETA, 1 / 3)(logits, labels))
 
     def test_nothing_to_optimise(self):
         assert list(TaylorLoss(THETA).parameters()) == []

@@ -1,5 +1,6 @@
 """A loss written out is the loss."""
 
+import importlib
 import re
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autorobustloss.losses import TaylorLoss
+from autorobustloss.losses import TaylorLoss, create_loss
 from autorobustloss.losses.formula import as_latex, as_text
 
 THETA = [0.4, 0.5, -1.0, 0.5, 0.3, -0.2, -1.0, 0.3, 0.4, 0.2, -0.1, 0.6]
@@ -26,15 +27,65 @@ def value_and_grad(loss, logits, labels):
 @pytest.mark.parametrize("power", [0.0, 0.6])
 def test_exported_code_is_the_loss(theta, scale, power):
     loss = TaylorLoss(theta, 0.3, scale, log_power=power)
-    names: dict = {}
-    exec(compile(loss.code(), "exported.py", "exec"), names)
-    assert {name for name in names if not name.startswith("__")} <= {"torch", "F", "learned_loss", "scale", "d0", "d1"}
+    names = exported(loss)
+    written = {"torch", "F", "learned_loss", "scale", "SCALES", "d0", "d1"}
+    assert {name for name in names if not name.startswith("__")} <= written
     for classes in (3, 10):
         logits = torch.randn(6, classes, dtype=torch.float64)
         labels = torch.randint(0, classes, (6,))
         for got, wanted in zip(value_and_grad(names["learned_loss"], logits, labels),
                                value_and_grad(loss, logits, labels)):  # fmt: skip
             torch.testing.assert_close(got, wanted, rtol=1e-7, atol=1e-10)
+
+
+def exported(loss):
+    names: dict = {}
+    exec(compile(loss.code(), "exported.py", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("name", ["arl", "arl-mild", "arl-ar-s80"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weight", [None, torch.linspace(0.5, 2, 10)], ids=["plain", "weighted"])
+@pytest.mark.parametrize("ignored", [-100, 3])
+def test_exported_code_takes_the_same_arguments(name, reduction, weight, ignored):
+    function = exported(create_loss(name))["learned_loss"]
+    arguments = {"weight": weight, "reduction": reduction, "ignore_index": ignored}
+    loss = create_loss(name, **arguments)
+    for shape in ((12,), (2, 6), (2, 2, 3)):
+        logits = torch.randn(shape[0], 10, *shape[1:])
+        labels = torch.randint(10, shape)
+        labels.view(-1)[::3] = ignored
+        logits.movedim(1, -1).reshape(-1, 10)[0] = torch.inf if len(shape) == 1 else 0.0
+        logits[0, 4] = -torch.inf
+        for target in (labels, labels.int(), torch.full_like(labels, ignored)):
+            results = []
+            for call in (lambda z, y: function(z, y, **arguments), loss):
+                leaf = logits.clone().requires_grad_()
+                value = call(leaf, target)
+                results.append((value, *torch.autograd.grad(value.sum(), leaf)))
+            torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
+    half = torch.randn(4, 10, dtype=torch.bfloat16)
+    assert function(half, torch.arange(4)).dtype == torch.float32
+
+
+def test_exported_code_works_its_scale_out_once(monkeypatch):
+    names = exported(create_loss("arl"))
+    logits, labels = torch.randn(4, 10), torch.arange(4)
+    first = names["learned_loss"](logits, labels)
+    names["d1"] = None  # what it is made of is not called again
+    assert torch.equal(names["learned_loss"](logits, labels), first)
+
+
+@pytest.mark.slow
+def test_exported_code_compiles(tmp_path, monkeypatch):
+    (tmp_path / "exported_loss.py").write_text(create_loss("arl").code(), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    function = importlib.import_module("exported_loss").learned_loss
+    torch._dynamo.reset()
+    logits, labels = torch.randn(4, 10), torch.arange(4)
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(logits, labels), create_loss("arl")(logits, labels))
 
 
 def parsed(text):

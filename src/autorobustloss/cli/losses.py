@@ -17,8 +17,7 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.escape import markdown, message
 from autorobustloss.losses import LOSSES, TaylorLoss, analysis, create_loss, list_losses
 from autorobustloss.losses.base import RobustLoss
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.zoo import Card, card_names, load_card
+from autorobustloss.zoo import Card, LearnedLoss
 
 DESCRIPTION = """\
 Losses by name, with hyper-parameters in brackets: gce, gce(q=0.5), sce(alpha=0.1, beta=1),
@@ -64,14 +63,8 @@ MOST_CLASSES = 1000
 
 def named_loss(text: str) -> tuple[RobustLoss, Card | None]:
     """Return the loss behind a name or a path, and its card if it was learned."""
-    if text.endswith(".json"):
-        card = load_card(Path(text))
-        return card.loss(), card
-    spec = MethodSpec.parse(text)
-    if spec.name in card_names():
-        card = load_card(spec.name)
-        return card.loss(**spec.options), card
-    return create_loss(spec.name, **spec.options), None
+    loss = create_loss(text)
+    return loss, loss.card if isinstance(loss, LearnedLoss) else None
 
 
 def run_list(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,12 @@ from torch import Tensor, nn
 from autorobustloss.errors import ConfigError, LossInputError, UnsupportedArgumentError
 
 REDUCTIONS = ("mean", "sum", "none")
+
+MASKED = -1e20
+"""A class whose logit or log-probability is below it is masked: no network says so, −∞ or the lowest float does."""
+
+OFF_ONE = 0.02
+"""Rows of probabilities may sum to so much more or less than 1: bfloat16 rounds by 0.004, and each step once more."""
 
 
 class RobustLoss(nn.Module):
@@ -27,8 +34,15 @@ class RobustLoss(nn.Module):
     of samples (`CrossEntropyLoss` weighs each class's term instead, which not every loss has). A batch in which
     every label is ignored gives 0.
 
-    Raises LossInputError for shapes or labels that do not fit, UnsupportedArgumentError for probabilities given to
-    a loss that is defined for class indices only.
+    A class whose logit is −∞ is masked. The loss is its limit there, with 0·log 0 = 0; where sums over the classes'
+    log p have none (normalised losses, label smoothing), the class is left out of them. A masked label costs what
+    p_y = 0 costs: infinity under cross-entropy, a bound under a bounded loss.
+
+    The `state_dict` is that of `CrossEntropyLoss`: `weight`, if given. What a loss is made of is not in it.
+
+    Raises LossInputError for shapes, labels or probabilities that do not fit (values are looked at on a CPU in eager
+    mode only), UnsupportedArgumentError for probabilities given to a loss that is defined for class indices only, or
+    together with an `ignore_index` >= 0.
     """
 
     weight: Tensor | None
@@ -62,12 +76,12 @@ class RobustLoss(nn.Module):
         """Return the mean of `hard` over the rows; for a loss that is cheaper to average than its rows are."""
         return mean_of(self.hard(logits, labels))
 
-    def hard_where(self, kept: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return `hard` of the samples kept, 0 without a gradient of the others, whatever their labels and logits."""
-        safe = torch.where(kept, labels, torch.zeros_like(labels))
+    def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return `hard` of the samples that count, 0 without a gradient of the others, whatever these hold."""
+        safe = torch.where(counted, labels, torch.zeros_like(labels))
         # An ignored sample may have non-finite logits, which a factor of 0 would not keep out of the gradient.
-        values = self.hard(torch.where(kept.unsqueeze(1), logits, torch.zeros_like(logits)), safe)
-        return values * kept.to(values.dtype)
+        values = self.hard(torch.where(counted.unsqueeze(1), logits, torch.zeros_like(logits)), safe)
+        return values * counted.to(values.dtype)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
@@ -76,13 +90,23 @@ class RobustLoss(nn.Module):
             "pass class indices of shape (N,), or choose a loss that takes soft targets"
         )
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
+    def forward(self, input: Tensor, target: Tensor, *, num_items_in_batch: int | Tensor | None = None) -> Tensor:
+        """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities).
+
+        num_items_in_batch: what a mean divides the sum by, instead of the samples of this call (or their weights): a
+            number, or a tensor of one. So a batch that comes in parts has one mean, the sum of what the parts return.
+            Hugging Face's Trainer calls a `compute_loss_func` with it.
+
+        >>> from autorobustloss.losses import create_loss
+        >>> create_loss("mae")(torch.zeros(3, 2), torch.tensor([0, 1, 0]), num_items_in_batch=6)
+        tensor(0.2500)
+        """
         check_shapes(input, target)
-        if torch.is_autocast_enabled(input.device.type):
-            with torch.autocast(device_type=input.device.type, enabled=False):
-                return self._reduced(input, target)
-        return self._reduced(input, target)
+        device = input.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            with torch.autocast(device_type=device, enabled=False):
+                return self._reduced(input, target, num_items_in_batch)
+        return self._reduced(input, target, num_items_in_batch)
 
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the reduced loss and its gradient in `input`, for training loops that need no graph.
@@ -93,22 +117,31 @@ class RobustLoss(nn.Module):
         """
         return _by_autograd(self, input, target)
 
-    def _reduced(self, input: Tensor, target: Tensor) -> Tensor:
+    def _reduced(self, input: Tensor, target: Tensor, num_items: int | Tensor | None) -> Tensor:
         soft = torch.is_floating_point(target)
         logits = flatten(input)
         if self.weight is not None and self.weight.shape[0] != logits.shape[1]:
             raise LossInputError(f"got {self.weight.shape[0]} class weights for {logits.shape[1]} classes")
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
         if soft:
-            values, total_weight = self._soft_values(logits, flatten(target).to(logits.dtype)), None
+            if self.ignore_index >= 0:
+                raise UnsupportedArgumentError(
+                    f"got ignore_index={self.ignore_index} and probabilities as target, which name no label to ignore; "
+                    "leave these samples out of the batch, or pass class indices"
+                )
+            probabilities = flatten(target)
+            check_probabilities(probabilities)
+            values, total_weight = self._soft_values(logits, probabilities.to(logits.dtype)), None
         else:
             labels = target.reshape(-1).long()
             if self.weight is None and all_count(labels, logits.shape[1], self.ignore_index):
-                if self.reduction == "mean":
+                if self.reduction == "mean" and num_items is None:
                     return self.hard_mean(logits, labels)
                 values, total_weight = self.hard(logits, labels), None
             else:
                 values, total_weight = self._masked_values(logits, labels)
+        if num_items is not None:
+            return self._share(values.sum(), num_items)
         if self.reduction == "none":
             dense = target.shape if not soft else (input.shape[:1] + input.shape[2:] if input.ndim > 1 else ())
             return values.reshape(dense)
@@ -118,6 +151,20 @@ class RobustLoss(nn.Module):
             return mean_of(values)
         return values.sum() / total_weight.clamp_min(torch.finfo(values.dtype).tiny)
 
+    def _share(self, total: Tensor, num_items: int | Tensor) -> Tensor:
+        """Return a sum over samples divided by a number of samples that the caller gives; 0 of none."""
+        if self.reduction != "mean":
+            raise UnsupportedArgumentError(
+                f"got num_items_in_batch with reduction={self.reduction!r}, expected reduction='mean': it is what a "
+                "mean divides by"
+            )
+        if isinstance(num_items, Tensor) and num_items.numel() == 1:
+            return total / num_items.to(total.device).reshape(()).clamp_min(1)
+        if isinstance(num_items, (int, float)) and not isinstance(num_items, bool) and 0 <= num_items < math.inf:
+            return total / max(num_items, 1)
+        got = tuple(num_items.shape) if isinstance(num_items, Tensor) else num_items
+        raise UnsupportedArgumentError(f"got num_items_in_batch={got!r}, expected one number >= 0")
+
     def _soft_values(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         values = self.soft(logits, probabilities)
         if self.weight is None:
@@ -126,12 +173,12 @@ class RobustLoss(nn.Module):
 
     def _masked_values(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return weighted per-sample losses, zero where ignored, and the sum of the weights."""
-        kept = labels != self.ignore_index
-        check_labels(labels, kept, logits.shape[1])
-        values = self.hard_where(kept, logits, labels)
-        factor = kept.to(values.dtype)
+        counted = labels != self.ignore_index
+        check_labels(labels, counted, logits.shape[1])
+        values = self.hard_where(counted, logits, labels)
+        factor = counted.to(values.dtype)
         if self.weight is not None:
-            weights = self.weight.to(values)[torch.where(kept, labels, torch.zeros_like(labels))]
+            weights = self.weight.to(values)[torch.where(counted, labels, torch.zeros_like(labels))]
             values, factor = values * weights, factor * weights
         return values, factor.sum()
 
@@ -179,8 +226,31 @@ def flatten(values: Tensor) -> Tensor:
     return values.movedim(1, -1).reshape(-1, values.shape[1])
 
 
+def masked(log_p: Tensor) -> Tensor:
+    """Return which classes are masked, from their logits or log-probabilities."""
+    return log_p < MASKED
+
+
+def kept(log_p: Tensor, probabilities: Tensor | None = None) -> Tensor:
+    """Return log-probabilities with 0 for masked classes, so that they add nothing to a sum, nor to its gradient.
+
+    probabilities: the target, if it is one; of the masked classes those stay that it asks for.
+
+    >>> kept(torch.tensor([[-0.7, -0.7, -torch.inf]]))
+    tensor([[-0.7000, -0.7000,  0.0000]])
+    """
+    out = masked(log_p)
+    return log_p.masked_fill(out if probabilities is None else out & (probabilities == 0), 0.0)
+
+
 def check_shapes(input: Tensor, target: Tensor) -> None:
     """Raise LossInputError unless input and target fit together as in `CrossEntropyLoss`."""
+    if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
+        raise LossInputError(
+            f"got input of {type(input).__name__} and target of {type(target).__name__}, expected two tensors; for the "
+            "outputs of a model pass their logits, as in lambda outputs, labels, **more: criterion(outputs['logits'], "
+            "labels, **more)"
+        )
     usual = input.ndim == 2 and target.dtype == torch.int64 and target.shape == input.shape[:1]
     if usual and input.shape[1] > 1 and torch.is_floating_point(input):
         return
@@ -191,7 +261,8 @@ def check_shapes(input: Tensor, target: Tensor) -> None:
     classes = input.shape[0] if input.ndim == 1 else input.shape[1]
     if classes < 2:
         raise LossInputError(
-            f"got logits for {classes} class (input of shape {tuple(input.shape)}), expected at least 2 classes"
+            f"got logits for {classes} class (input of shape {tuple(input.shape)}), expected at least 2 classes; "
+            "for two classes give a logit to each: torch.cat([torch.zeros_like(z), z], dim=1) for z of shape (N, 1)"
         )
     if torch.is_floating_point(target):
         if target.shape != input.shape:
@@ -210,12 +281,47 @@ def check_shapes(input: Tensor, target: Tensor) -> None:
         )
 
 
-def readable(labels: Tensor) -> bool:
-    """Return whether looking at the values costs nothing: in eager mode, on the CPU, outside `vmap` and `grad`."""
+def seen_through() -> bool:
+    """Return whether `torch.compile`, `vmap`, `grad`, forward mode or the like see through the code that runs.
+
+    They follow plain operations to any depth, a custom `autograd.Function` only so far as it foresaw them.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+def readable(values: Tensor) -> bool:
+    """Return whether looking at the values costs nothing: in eager mode, on the CPU, outside `vmap` and `grad`.
+
+    A tensor may have none (a fake one, for planning), and whoever traces operations would take a value for a constant.
+    """
     return (
         not torch.compiler.is_compiling()
-        and labels.device.type == "cpu"
-        and not torch._C._functorch.is_functorch_wrapped_tensor(labels)
+        and values.device.type == "cpu"
+        and not torch._C._functorch.is_functorch_wrapped_tensor(values)
+        and type(values).__torch_dispatch__ is Tensor.__torch_dispatch__
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+    )
+
+
+def check_probabilities(probabilities: Tensor) -> None:
+    """Raise LossInputError for rows, (M, C), that are no distributions, where values are `readable`."""
+    if probabilities.numel() == 0 or not readable(probabilities):
+        return
+    values = probabilities.detach()
+    low, sums = values.amin(), values.sum(dim=1)
+    # Below 0 by the rounding of 1 − Σ is meant to be 0; NaN fails every comparison.
+    if low.item() >= -torch.finfo(values.dtype).eps and (sums - 1).abs().amax().item() <= OFF_ONE:
+        return
+    raise LossInputError(
+        f"got probabilities from {low.item():g} to {values.amax().item():g} whose rows sum to {sums.amin().item():g} "
+        f"to {sums.amax().item():g}, expected numbers >= 0 that sum to 1 over the classes, such as mixed one-hot rows. "
+        "For two classes give both, (1 − p, p), for two logits; several labels a sample (multi-label) are another "
+        "task, for torch.nn.BCEWithLogitsLoss"
     )
 
 
@@ -230,7 +336,7 @@ def all_count(labels: Tensor, classes: int, ignore_index: int) -> bool:
     return low >= 0 and high < classes and not low <= ignore_index <= high
 
 
-def check_labels(labels: Tensor, kept: Tensor, classes: int) -> None:
+def check_labels(labels: Tensor, counted: Tensor, classes: int) -> None:
     """Raise LossInputError for a label outside [0, C).
 
     Only where values are `readable`. On a GPU an out-of-range label trips the device-side assertion of the gather, as
@@ -238,7 +344,7 @@ def check_labels(labels: Tensor, kept: Tensor, classes: int) -> None:
     """
     if not readable(labels):
         return
-    bad = kept & ((labels < 0) | (labels >= classes))
+    bad = counted & ((labels < 0) | (labels >= classes))
     if bool(bad.any()):
         got = sorted(set(labels[bad].tolist()))[:5]
         raise LossInputError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError
+from autorobustloss.losses.base import kept, seen_through
 from autorobustloss.losses.published import LossArguments, PublishedLoss, one_hot, within
 from autorobustloss.losses.registry import LOSSES
 
@@ -29,8 +30,8 @@ def log_exp_tempered(a: Tensor, t: float) -> Tensor:
     if t > 1:
         return torch.log1p(base) / (1 - t)
     inside = base > -1
-    # The inner `where` keeps the gradient of the branch not taken finite.
-    return torch.where(inside, torch.log1p(torch.where(inside, base, 0.0)) / (1 - t), -math.inf)
+    # The inner choice keeps the gradient of the branch not taken finite.
+    return (torch.log1p(base.masked_fill(~inside, 0.0)) / (1 - t)).masked_fill(~inside, -math.inf)
 
 
 def normaliser(shifted: Tensor, t: float, num_iters: int) -> Tensor:
@@ -57,20 +58,52 @@ def normaliser(shifted: Tensor, t: float, num_iters: int) -> Tensor:
     return (low + high) / 2
 
 
-def log_tempered_softmax(logits: Tensor, t: float, num_iters: int) -> Tensor:
-    """Return log p, p = exp_t(logits − λ), with the gradient of the exact normaliser: (M, C) -> (M, C).
+def escort(shifted: Tensor, lam: Tensor, t: float) -> Tensor:
+    """Return p^t / Σ p^t, the gradient of λ in the logits, which follows from Σ_k p_k = 1."""
+    return torch.softmax(t * log_exp_tempered(shifted - lam, t), dim=1)
 
-    The iteration for λ runs without gradient. Σ_k p_k = 1 gives ∂λ/∂logits = p^t / Σ p^t (the escort distribution),
-    so λ enters the graph as a constant plus a term of value 0 that has this gradient.
+
+class _Normaliser(torch.autograd.Function):
+    """`normaliser` with the derivatives of the exact λ: the iteration runs without them.
+
+    The backward pass is a function of the logits and of λ itself, so that it can be differentiated as often as wanted.
     """
+
+    @staticmethod
+    def forward(ctx: Any, shifted: Tensor, t: float, num_iters: int) -> Tensor:
+        lam = normaliser(shifted, t, num_iters)
+        ctx.t = t
+        ctx.save_for_backward(shifted, lam)
+        return lam
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        shifted, lam = ctx.saved_tensors
+        return grad * escort(shifted, lam, ctx.t), None, None
+
+
+def newton(shifted: Tensor, lam: Tensor, t: float) -> Tensor:
+    """Return λ with derivatives, by plain code, for who sees through nothing else: (M, C) -> (M, 1).
+
+    Newton's step from a root stays there, but knows its first derivative, and n steps know 2ⁿ − 1 of them.
+    """
+    root = lam
+    for _ in range(3):
+        log_p = log_exp_tempered(shifted - root, t)
+        root = root + (log_p.exp().sum(dim=1, keepdim=True) - 1) / (t * log_p).exp().sum(dim=1, keepdim=True)
+    return lam + (root - root.detach())
+
+
+def log_tempered_softmax(logits: Tensor, t: float, num_iters: int) -> Tensor:
+    """Return log p, p = exp_t(logits − λ), with the derivatives of the exact normaliser: (M, C) -> (M, C)."""
     if t == 1:
         return torch.log_softmax(logits, dim=1)
-    fixed = logits.detach()
-    top = fixed.amax(dim=1, keepdim=True)
-    lam = normaliser(fixed - top, t, num_iters)
-    escort = torch.softmax(t * log_exp_tempered(fixed - top - lam, t), dim=1)
-    tangent = (escort * logits).sum(dim=1, keepdim=True)
-    return log_exp_tempered(logits - top - lam - (tangent - tangent.detach()), t)
+    shifted = logits - logits.detach().amax(dim=1, keepdim=True)
+    if seen_through():
+        lam = newton(shifted, normaliser(shifted.detach(), t, num_iters), t)
+    else:
+        lam = _Normaliser.apply(shifted, t, num_iters)
+    return log_exp_tempered(shifted - lam, t)
 
 
 @LOSSES.register("bi_tempered")
@@ -83,7 +116,7 @@ class BiTempered(PublishedLoss):
     s/(C − 1) each (not s/C as in PyTorch).
 
     λ is found in `num_iters` steps: 5 leave an error of some 5e-6 at (0.8, 1.2); t2 < 1 bisects and wants 30 or more.
-    The gradient is the closed form at the p so found, the true one once λ has converged (first derivatives only).
+    The gradient is the closed form at the p so found, the true one once λ has converged; so are further derivatives.
     Below the support of t2 < 1 it is zero. Beware large t2: at initialisation the gradient of (0.5, 4) is 3000 times
     smaller than that of cross-entropy for C = 10.
 
@@ -121,9 +154,10 @@ class BiTempered(PublishedLoss):
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
         classes = logits.shape[1]
         off = self.label_smoothing / (classes - 1)
-        y = probabilities * (1 - classes * off) + off if off else probabilities
+        # Not below 0, as 1 − Σ may be by rounding, which has no power.
+        y = (probabilities * (1 - classes * off) + off if off else probabilities).clamp_min(0)
         log_p = log_tempered_softmax(logits, self.t2, self.num_iters)
         power = 2 - self.t1
-        of_p = torch.exp(power * log_p) / power - y * log_tempered(log_p, self.t1)
+        of_p = torch.exp(power * log_p) / power - y * log_tempered(kept(log_p, y), self.t1)
         of_y = y * log_tempered(y.clamp_min(torch.finfo(y.dtype).tiny).log(), self.t1) - y**power / power
         return (of_p + of_y).sum(dim=1)

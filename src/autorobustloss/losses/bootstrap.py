@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from autorobustloss.losses.base import kept
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, within
 from autorobustloss.losses.registry import LOSSES
 
@@ -34,7 +35,7 @@ class SoftBootstrap(LabelwiseLoss):
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
-        entropy = -(log_p.exp() * log_p).sum(dim=1, keepdim=True)
+        entropy = -(log_p.exp() * kept(log_p)).sum(dim=1, keepdim=True)
         return (1 - self.beta) * entropy - self.beta * chosen
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError, LossInputError
+from autorobustloss.losses.base import masked
 from autorobustloss.losses.published import LossArguments, PublishedLoss
 from autorobustloss.losses.registry import LOSSES
 
@@ -38,7 +39,8 @@ class ForwardCorrection(PublishedLoss):
 
     def __init__(self, T: Tensor | Sequence[Sequence[float]] | np.ndarray, **arguments: Unpack[LossArguments]) -> None:
         super().__init__(**arguments)
-        self.register_buffer("T", checked_transition(T))
+        # A buffer, to go where the loss goes, but none of the keys of a checkpoint, which would change the formula.
+        self.register_buffer("T", checked_transition(T), persistent=False)
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the matrix as nested tuples, the form a method spec can hold."""
@@ -51,12 +53,14 @@ class ForwardCorrection(PublishedLoss):
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
         log_t = self._log_t(logits)
-        return -torch.logsumexp(torch.log_softmax(logits, dim=1) + log_t.t()[labels], dim=1)
+        return -torch.logsumexp(torch.log_softmax(logits, dim=1) + log_t.t().index_select(0, labels), dim=1)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the expected loss of each row: (M, C), (M, C) -> (M,)."""
-        log_p = torch.log_softmax(logits, dim=1).unsqueeze(1)
-        log_noisy = torch.logsumexp(log_p + self._log_t(logits).t(), dim=2)
+        joint = torch.log_softmax(logits, dim=1).unsqueeze(1) + self._log_t(logits).t()
+        # A label that nobody gives, and that no class left would be taken for: 0·log 0 = 0, and no gradient.
+        never = masked(joint).all(dim=2) & (probabilities == 0)
+        log_noisy = torch.logsumexp(joint.masked_fill(never.unsqueeze(2), 0.0), dim=2)
         return -(probabilities * log_noisy).sum(dim=1)
 
     def _log_t(self, logits: Tensor) -> Tensor:

@@ -76,17 +76,18 @@ def primitives(form: CanonicalForm) -> tuple[list[float], list[float]]:
 def as_code(loss: TaylorLoss) -> str:
     """Return a Python module with the loss as one function, for those who want no dependency but PyTorch.
 
-    `learned_loss(input, target)` takes logits (N, C) and class indices (N,) and returns the mean, as `loss` does.
+    `learned_loss(input, target)` returns for class indices what `loss` does; it takes `weight`, `ignore_index` and
+    `reduction` too.
     """
     form, exact = loss.canonical(), expand_exactly(loss.theta)
     others, label = primitives(form)
     multiple, name = split_rule(str(loss.scale))
     rule = {"init": "init", "max": "top", "geometric": "(init * top) ** 0.5"}.get(name)
-    q = form.log_power
+    per_class, constant = float(exact[0][0]), float(exact[1][0] + sum(exact[0][1:]))
     return _CODE.substitute(
         formula=as_text(form, loss.scale).replace("\n", "\n    "),
         scale=_SCALE.substitute(
-            d1=f"{_nested((*form.a, form.k), 'x')} - {form.log_weight!r} * x ** {q - 1!r}",
+            d1=f"{_nested((*form.a, form.k), 'x')} - {form.log_weight!r} * x ** {form.log_power - 1!r}",
             d0=_nested((0.0, *form.b, form.k), "x"),
             rule=rule if multiple == 1 else f"{multiple!r} * {rule}",
         )
@@ -94,12 +95,18 @@ def as_code(loss: TaylorLoss) -> str:
         else "",
         others=_nested(others, "p"),
         label=_nested(label, "p_label"),
-        log_weight=repr(form.log_weight),
-        log_term=f"torch.expm1({q!r} * log_p_label) / {q!r}" if q else "log_p_label",
-        per_class=repr(float(exact[0][0])),
-        constant=repr(float(exact[1][0] + sum(exact[0][1:]))),
+        log_term=_log_code(form),
+        constant=f" + ({per_class!r} * num_classes + {constant!r})" if per_class or constant else "",
         factor="scale(num_classes)" if rule else repr(loss.scale or 1.0),
     )
+
+
+def _log_code(form: CanonicalForm) -> str:
+    if not form.log_weight:
+        return ""
+    q = form.log_power
+    term = f"{form.log_weight / q!r} * torch.expm1({q!r} * " if q else f"{form.log_weight!r} * ("
+    return f" - {term}log_p_label)"
 
 
 def _log_term(form: CanonicalForm, latex: bool = False) -> tuple[float, str]:
@@ -157,22 +164,33 @@ _CODE = Template('''"""A classification loss for noisy labels, learned with auto
 import torch
 import torch.nn.functional as F
 
-$scale
-def learned_loss(input, target):
-    """Return the mean loss of logits (N, C) for class indices (N,)."""
-    num_classes = input.shape[1]
-    log_p = F.log_softmax(input.float() if input.dtype in (torch.float16, torch.bfloat16) else input, dim=1)
+
+def learned_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
+    """Return the loss of logits (N, C) or (N, C, d1, ...) for class indices (N,) or (N, d1, ...).
+
+    weight (C,), ignore_index and reduction ("mean", "sum", "none") are those of `torch.nn.functional.cross_entropy`.
+    """
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"got reduction={reduction!r}, expected mean, sum or none")
+    num_classes = int(input.shape[1])
+    ignored = target == ignore_index
+    logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+    log_p = F.log_softmax(logits.masked_fill(ignored.unsqueeze(1), 0), dim=1)
     p = log_p.exp()
-    at_label = target.unsqueeze(1)
-    p_label, log_p_label = p.gather(1, at_label), log_p.gather(1, at_label)
-    others = p * p * ($others)
-    label = p_label * ($label) - $log_weight * $log_term
-    constant = $per_class * num_classes + $constant
-    total = others.sum(dim=1, keepdim=True) + label + constant
-    return $factor / num_classes * total.mean()
-''')
+    label = target.long().masked_fill(ignored, 0)
+    log_p_label = log_p.gather(1, label.unsqueeze(1)).squeeze(1)
+    p_label = log_p_label.exp()
+    others = (p * p * ($others)).sum(dim=1)
+    rows = others + p_label * ($label)$log_term$constant
+    factors = (~ignored).to(rows.dtype) if weight is None else weight.to(rows)[label].masked_fill(ignored, 0)
+    rows = rows * ($factor / num_classes * factors)
+    if reduction == "none":
+        return rows
+    return rows.sum() if reduction == "sum" else rows.sum() / factors.sum().clamp_min(1e-30)
+$scale''')
 
 _SCALE = Template('''
+
 def d1(x):
     """Slope of the loss in the probability of the label."""
     return $d1
@@ -183,12 +201,24 @@ def d0(x):
     return $d0
 
 
-def scale(num_classes):
-    """Factor that sets the size of the gradient."""
-    c = num_classes
-    t = torch.linspace(1 / c, 1, 20001, dtype=torch.float64)
-    gradients = t * (1 - t) * (d1(t) - d0((1 - t) / (c - 1))) / c
-    init, top = c**2 / (d0(1 / c) - d1(1 / c)), 1 / gradients.abs().max().item()
-    return $rule
+SCALES = {}
 
+
+def scale(num_classes):
+    """Factor that sets the size of the gradient, worked out once for a number of classes."""
+    c = num_classes
+    if c in SCALES:
+        return SCALES[c]
+    low, high = 1 / c, 1.0
+    for _ in range(3):  # a grid of the label's probability, then finer ones around its steepest point
+        grid = [low + (high - low) * i / 1000 for i in range(1001)]
+        steep = [abs(t * (1 - t) * (d1(t) - d0((1 - t) / (c - 1)))) / c for t in grid]
+        best = max(range(1001), key=steep.__getitem__)
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, 1000)]
+    init, top = c**2 / (d0(1 / c) - d1(1 / c)), 1 / steep[best]
+    SCALES[c] = $rule
+    return SCALES[c]
+
+
+scale._dynamo_marked_constant = True  # torch.compile need not look into it
 ''')

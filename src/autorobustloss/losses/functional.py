@@ -13,7 +13,7 @@ from torch import Tensor
 
 from autorobustloss.errors import LossInputError
 from autorobustloss.losses import kernel
-from autorobustloss.losses.base import mean_of
+from autorobustloss.losses.base import kept, mean_of, readable
 from autorobustloss.losses.canonical import expand
 
 BLOCK = 1 << 17
@@ -99,7 +99,7 @@ def soft_loss(
             inner = inner * target + coefficient
         value = value * p + inner
     if not _is_zero(log_weight):
-        value = value - log_weight * target * _log_q(log_p, log_power)
+        value = value - log_weight * target * _log_q(kept(log_p, target), log_power)
     return value.sum(1)
 
 
@@ -108,13 +108,14 @@ def hard_loss(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = Fa
 
     Asked for the mean, the forward pass keeps its gradient ready, which averaging the rows afterwards would scale anew.
     """
-    if _is_constant(c) and not torch._C._are_functorch_transforms_active():
-        if not torch.compiler.is_compiling():
-            return _ClosedForm.apply(input, target, c, mean, None)
+    if not _is_constant(c) or torch._C._are_functorch_transforms_active():
+        rows = _by_plain_code(input, target, c)
+    elif torch.compiler.is_compiling():
         rows = _Traced.apply(input, target, c, NO_LABEL)
+    elif kernel.plain(input, target):
+        return _ClosedForm.apply(input, target, c, mean, None)
     else:
-        log_p = F.log_softmax(input, dim=1)
-        rows = _value(log_p.exp(), log_p.gather(1, target.unsqueeze(1)), target, c)
+        rows = _by_plain_code(input, target, c)
     return mean_of(rows) if mean else rows
 
 
@@ -122,7 +123,7 @@ def swept_loss(
     input: Tensor, target: Tensor, coefficients: Callable[[int], Coefficients], *, mean: bool, ignored: int
 ) -> Tensor | None:
     """Return `hard_loss` by the kernel, or None where that does not apply (see `kernel.sweep`)."""
-    gradient = input.requires_grad and torch.is_grad_enabled()
+    gradient = torch.is_grad_enabled() and input.requires_grad
     swept = kernel.sweep(input, target, coefficients, mean=mean, gradient=gradient, ignored=ignored)
     return None if swept is None else _ClosedForm.apply(input, target, coefficients(input.shape[1]), mean, swept)
 
@@ -140,8 +141,10 @@ def _log_q(log_p: Tensor, q: Any) -> Tensor:
     return torch.expm1(q * log_p) / q if q else log_p
 
 
-def _value(p: Tensor, log_p_label: Tensor, target: Tensor, c: Coefficients) -> Tensor:
-    """Return `hard_loss` at ŷ = p as plain code, differentiable in everything."""
+def _by_plain_code(input: Tensor, target: Tensor, c: Coefficients) -> Tensor:
+    """Return `hard_loss` of each row, differentiable in everything."""
+    log_p = F.log_softmax(input, dim=1)
+    p, log_p_label = log_p.exp(), log_p.gather(1, target.unsqueeze(1))
     value = (_powers(p, c.others) * p).sum(1, keepdim=True) + _powers(p.gather(1, target.unsqueeze(1)), c.label)
     if not _is_zero(c.log_weight):
         value = value - c.log_weight * _log_q(log_p_label, c.log_power)
@@ -176,11 +179,11 @@ class _Traced(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients, ignored: int) -> Tensor:
-        kept = target != ignored
+        counted = target != ignored
         largest = input.amax(1, keepdim=True)
         u = (input - largest).exp()
         inverse = 1 / u.sum(1, keepdim=True)
-        log_p_label = input.gather(1, torch.where(kept, target, 0).unsqueeze(1)) - largest + inverse.log()
+        log_p_label = input.gather(1, torch.where(counted, target, 0).unsqueeze(1)) - largest + inverse.log()
         p_label = log_p_label.exp()
         _, label_slopes, log_weight = _slopes(c)
         value, pull = _powers(p_label, c.label) + c.offset, _powers(p_label, label_slopes)
@@ -195,7 +198,7 @@ class _Traced(torch.autograd.Function):
             slope = slope + n * coefficient * power_sum
         ctx.c, ctx.ignored = c, ignored
         ctx.save_for_backward(input, target, largest, inverse, slope, pull)
-        return torch.where(kept, value.squeeze(1), 0.0)
+        return torch.where(counted, value.squeeze(1), 0.0)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
@@ -216,6 +219,9 @@ class _ClosedForm(torch.autograd.Function):
     With d_k the slope of the loss in ŷ_k, ∂L/∂z_k = ŷ_k (d_k − Σ_i ŷ_i d_i). The forward pass keeps the gradient of
     what it returns, if anybody will ask for it, so under the mean the backward pass has nothing left to do.
 
+    The logits themselves are needed for derivatives of the gradient only, so who changes them in place afterwards does
+    no harm, as under cross-entropy, before he asks for these: that is refused. PyTorch's own check would refuse both.
+
     In the older style, for `setup_context` takes as long as ten operations on a small batch; no `vmap` reaches it.
     """
 
@@ -223,25 +229,30 @@ class _ClosedForm(torch.autograd.Function):
     def forward(ctx: Any, input: Tensor, target: Tensor, c: Coefficients, mean: bool, swept: Any) -> Tensor:
         share = 1 / max(len(input), 1) if mean else 1.0
         value, gradient = swept or _sweep(input, target, c, mean, share, ctx.needs_input_grad[0])
-        ctx.c, ctx.share, ctx.mean = c, share, mean
-        ctx.save_for_backward(input, target, gradient)
-        ctx.save_for_forward(input, target)
+        ctx.c, ctx.share = c, share
+        ctx.save_for_backward(target, gradient)
+        if gradient is not None:
+            ctx.input, ctx.version = input, input._version
         return value
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        input, target, gradient = ctx.saved_tensors
+        target, gradient = ctx.saved_tensors
+        again = _backward_again()
         if torch.is_grad_enabled():  # double backward
-            gradient = ctx.share * _gradient(input, target, ctx.c)
-        elif _is_one(grad):
-            return gradient, None, None, None, None
-        return gradient * grad.unsqueeze(-1), None, None, None, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
-        input, target = ctx.saved_tensors
-        rows = (_gradient(input, target, ctx.c) * tangent).sum(1)
-        return mean_of(rows) if ctx.mean else rows
+            if ctx.input._version != ctx.version:
+                raise LossInputError(
+                    "got logits that were changed in place between the loss and a derivative of its gradient, expected "
+                    "those that the loss was taken of; change a copy: logits.clone()"
+                )
+            gradient = ctx.share * _gradient(ctx.input, target, ctx.c) * grad.unsqueeze(-1)
+        elif not _is_one(grad):
+            gradient = gradient * grad.unsqueeze(-1)
+        elif again:  # somebody may change in place what he is given
+            gradient = gradient.clone()
+        if not again:
+            ctx.input = None
+        return gradient, None, None, None, None
 
 
 def _sweep(
@@ -345,8 +356,13 @@ def _log_p_label(input: Tensor, p_label: Tensor, at_label: Tensor) -> Tensor:
 
 def _is_one(grad: Tensor) -> bool:
     """Return whether the gradient of a mean is 1, as it mostly is, if a look at it costs nothing."""
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(grad) or torch._C._functorch.is_legacy_batchedtensor(grad)
-    return not (grad.ndim or wrapped) and grad.is_cpu and grad.item() == 1
+    if grad.ndim or torch._C._functorch.is_legacy_batchedtensor(grad) or not readable(grad):
+        return False
+    return grad.item() == 1
+
+
+# Whether the backward pass that runs keeps its graph for another one; PyTorch 2.4 does not tell.
+_backward_again: Callable[[], bool] = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
 
 
 def _slopes(c: Coefficients) -> tuple[list[float], list[float], float]:

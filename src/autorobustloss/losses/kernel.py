@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from autorobustloss.losses.base import seen_through
+
 if TYPE_CHECKING:
     from autorobustloss.losses.functional import Coefficients
 
@@ -78,10 +80,9 @@ def sweep(
 def _takes(input: Tensor, target: Tensor) -> bool:
     return (
         _wanted.get()
-        and not _traced(input)
+        and plain(input, target)
         and input.dtype is torch.float32
         and input.ndim == 2
-        and type(target) is Tensor
         and target.dtype is torch.int64
         and target.shape == input.shape[:1]
         and input.is_cpu
@@ -93,13 +94,18 @@ def _takes(input: Tensor, target: Tensor) -> bool:
     )
 
 
-def _traced(input: Tensor) -> bool:
-    """Return whether something follows PyTorch's operations, which would not see the kernel."""
+def plain(input: Tensor, target: Tensor) -> bool:
+    """Return whether tensors are the numbers in their memory, and nobody follows what is done with these.
+
+    Not so: a lazy negative, a zero without memory, a fake tensor, what `vmap` and the like see through or a tracer.
+    """
     return (
-        type(input) not in (Tensor, torch.nn.Parameter)
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._get_tracing_state() is not None
+        type(input) in (Tensor, torch.nn.Parameter)
+        and type(target) is Tensor
+        and not (input.is_neg() or input._is_zerotensor() or target.is_neg() or target._is_zerotensor())
+        and not seen_through()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
     )
 
 

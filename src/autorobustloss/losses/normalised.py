@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.plain import reduced_mae
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, not_both_zero, within
 from autorobustloss.losses.registry import LOSSES
@@ -16,23 +17,34 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
+def normalised(chosen: Tensor, of_label: Tensor, of_all: Tensor) -> Tensor:
+    """Return the loss of a label, f(p_y), over that of all classes that are not masked, Σ_k f(p_k), in [0, 1].
+
+    f <= 0. It is 0 where only the label is left, and 1 where the label is masked, whose log p is `chosen`.
+    """
+    # Off 0 by so much that its inverse is finite, and times any weight.
+    total = of_all.sum(dim=1, keepdim=True).clamp_max(-(torch.finfo(of_all.dtype).tiny ** 0.5))
+    return (of_label / total).masked_fill(masked(chosen), 1.0)
+
+
 def normalised_cross_entropy(chosen: Tensor, log_p: Tensor) -> Tensor:
-    """Return log p_y / Σ_k log p_k, in (0, 1); the denominator is at most −C·log C."""
-    return chosen / log_p.sum(dim=1, keepdim=True)
+    """Return log p_y / Σ_k log p_k; the denominator is at most −C·log C."""
+    return normalised(chosen, kept(chosen), kept(log_p))
 
 
 def focal(log_p: Tensor, gamma: float, detach: bool = False) -> Tensor:
     """Return (1 − p)^γ·log p element by element; `detach` leaves the focal factor out of the gradient.
 
-    1 − p is kept off zero: for γ < 1 the power has an infinite slope there, which would meet log p = 0 as ∞·0.
+    1 − p is kept off zero: for γ < 1 the power has an infinite slope there, which would meet log p = 0 as ∞·0. So would
+    the slope of the power at p = 0 meet log p = −∞, where the factor is 1.
     """
     miss = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
-    return (miss.detach() if detach else miss) ** gamma * log_p
+    return ((miss.detach() if detach else miss) ** gamma).masked_fill(masked(log_p), 1.0) * log_p
 
 
 def normalised_focal(chosen: Tensor, log_p: Tensor, gamma: float, legacy: bool = False) -> Tensor:
     """Return (1 − p_y)^γ·log p_y / Σ_k (1 − p_k)^γ·log p_k."""
-    return focal(chosen, gamma, legacy) / focal(log_p, gamma, legacy).sum(dim=1, keepdim=True)
+    return normalised(chosen, focal(kept(chosen), gamma, legacy), focal(kept(log_p), gamma, legacy))
 
 
 @LOSSES.register("nce")

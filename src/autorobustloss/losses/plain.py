@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, one_hot, within
 from autorobustloss.losses.registry import LOSSES
 
@@ -24,8 +25,7 @@ def reduced_mae(chosen: Tensor) -> Tensor:
 class CrossEntropy(PublishedLoss):
     """Cross-entropy: ℓ = −log p_y; with probabilities t, ℓ = −Σ_c t_c·log p_c.
 
-    `torch.nn.functional.cross_entropy` does the work, so class weights with probabilities have its meaning:
-    −Σ_c weight_c·t_c·log p_c.
+    Class weights with probabilities have PyTorch's meaning: −Σ_c weight_c·t_c·log p_c.
 
     >>> import torch
     >>> CrossEntropy()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
@@ -42,16 +42,15 @@ class CrossEntropy(PublishedLoss):
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return −Σ_c t_c·log p_c: (M, C), (M, C) -> (M,)."""
-        return F.cross_entropy(logits, probabilities, reduction="none")
+        return -(kept(torch.log_softmax(logits, dim=1), probabilities) * probabilities).sum(dim=1)
 
     def _soft_values(self, logits: Tensor, probabilities: Tensor) -> Tensor:
-        weight = None if self.weight is None else self.weight.to(logits)
-        return F.cross_entropy(logits, probabilities, weight=weight, reduction="none")
+        return self.soft(logits, probabilities if self.weight is None else probabilities * self.weight.to(logits))
 
 
 @LOSSES.register("label_smoothing")
 class LabelSmoothing(LabelwiseLoss):
-    """Cross-entropy to a smoothed label: ℓ = −(1 − ε)·log p_y − (ε/C)·Σ_k log p_k.
+    """Cross-entropy to a smoothed label: ℓ = −(1 − ε)·log p_y − (ε/C)·Σ_k log p_k, masked classes not counted.
 
     Source: Szegedy et al., Rethinking the Inception Architecture, CVPR 2016, section 7 (ε = 0.1); as a remedy for
     label noise: Lukasik et al., Does Label Smoothing Mitigate Label Noise?, ICML 2020. A class weight multiplies the
@@ -69,7 +68,8 @@ class LabelSmoothing(LabelwiseLoss):
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
-        return (self.epsilon - 1) * chosen - self.epsilon * log_p.mean(dim=1, keepdim=True)
+        number = (~masked(log_p)).sum(dim=1, keepdim=True)
+        return (self.epsilon - 1) * chosen - self.epsilon * (kept(log_p).sum(dim=1, keepdim=True) / number)
 
 
 @LOSSES.register("mae")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.base import RobustLoss
+from autorobustloss.losses.base import RobustLoss, kept
 
 
 class LossArguments(TypedDict, total=False):
@@ -65,7 +65,7 @@ class LabelwiseLoss(PublishedLoss):
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the expected loss of each row: (M, C), (M, C) -> (M,)."""
         log_p = torch.log_softmax(logits, dim=1)
-        return (probabilities * self.of_label(log_p, log_p)).sum(dim=1)
+        return (probabilities * self.of_label(kept(log_p, probabilities), log_p)).sum(dim=1)
 
 
 def one_hot(labels: Tensor, like: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.normalised import focal, normalised_cross_entropy
 from autorobustloss.losses.plain import reduced_mae
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, not_both_zero, one_hot, within
@@ -168,8 +169,8 @@ EPS_FLOOR = 1e-8
 def log_epsilon_softmax(log_p: Tensor, m: float, legacy: bool = False) -> Tensor:
     """Return log((p + m·e_ŷ)/(m + 1)), ŷ the predicted class: m -> ∞ turns the prediction into a one-hot vector."""
     predicted = one_hot(log_p.argmax(dim=1), log_p).bool()
-    # The inner `where` keeps the gradient of the branch not taken finite.
-    lifted = torch.log1p(torch.expm1(torch.where(predicted, log_p, 0.0)) / (m + 1))
+    # The inner choice keeps the gradient of the branch not taken finite.
+    lifted = torch.log1p(torch.expm1(log_p.masked_fill(~predicted, 0.0)) / (m + 1))
     result = torch.where(predicted, lifted, log_p - math.log1p(m))
     return result.clamp_min(math.log(EPS_FLOOR)) if legacy else result
 
@@ -183,22 +184,24 @@ class EpsilonSoftmaxLoss(PublishedLoss):
     legacy: bool
 
     def active(self, log_eps: Tensor) -> Tensor:
-        """Return the active loss of every label from log ε-softmax outputs: (M, C) -> (M, C)."""
+        """Return the active loss of candidate labels from their log ε-softmax outputs, in their shape."""
         raise NotImplementedError
 
-    def of_labels(self, logits: Tensor) -> Tensor:
-        """Return the loss for every label: (M, C) -> (M, C)."""
-        log_p = torch.log_softmax(logits, dim=1)
-        active = self.active(log_epsilon_softmax(log_p, self.m, self.legacy))
-        return self.alpha * active + 2 * self.beta * reduced_mae(log_p)
+    def of_labels(self, log_eps: Tensor, log_p: Tensor) -> Tensor:
+        """Return the loss of candidate labels from their two log-probabilities."""
+        return self.alpha * self.active(log_eps) + 2 * self.beta * reduced_mae(log_p)
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
-        return self.of_labels(logits).gather(1, labels.unsqueeze(1)).squeeze(1)
+        log_p, at_label = torch.log_softmax(logits, dim=1), labels.unsqueeze(1)
+        log_eps = log_epsilon_softmax(log_p, self.m, self.legacy)
+        return self.of_labels(log_eps.gather(1, at_label), log_p.gather(1, at_label)).squeeze(1)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the expected loss of each row: (M, C), (M, C) -> (M,)."""
-        return (probabilities * self.of_labels(logits)).sum(dim=1)
+        log_p = torch.log_softmax(logits, dim=1)
+        log_eps = kept(log_epsilon_softmax(log_p, self.m, self.legacy), probabilities)
+        return (probabilities * self.of_labels(log_eps, log_p)).sum(dim=1)
 
 
 @LOSSES.register("ce_eps+mae")
@@ -237,7 +240,7 @@ class EpsilonCEandMAE(EpsilonSoftmaxLoss):
         self.legacy = legacy
 
     def active(self, log_eps: Tensor) -> Tensor:
-        """Return cross-entropy for every label."""
+        """Return cross-entropy of candidate labels."""
         return -log_eps
 
 
@@ -271,13 +274,15 @@ class EpsilonFLandMAE(EpsilonSoftmaxLoss):
         self.legacy = legacy
 
     def active(self, log_eps: Tensor) -> Tensor:
-        """Return the focal loss for every label."""
+        """Return the focal loss of candidate labels."""
         return -focal(log_eps, self.gamma, self.legacy)
 
 
 @LOSSES.register("jal_ce")
 class JointAsymmetricCE(LabelwiseLoss):
     """Joint asymmetric loss: ℓ = α·NCE + β·‖a·e_y − p‖²/C, an asymmetric mean square error as the passive part.
+
+    C counts the label and the classes that are not masked.
 
     The theory asks for a above a bound that rises with the noise rate (9 for ten classes and 80 % symmetric noise);
     the authors take a from 10 to 40 by data set and noise. (α, β, a), δ: (1, 1, 30), 5e-5, the default, for few
@@ -300,7 +305,8 @@ class JointAsymmetricCE(LabelwiseLoss):
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
         squares = (2 * log_p).exp().sum(dim=1, keepdim=True)
-        amse = (squares - 2 * self.a * chosen.exp() + self.a**2) / log_p.shape[1]
+        number = (~masked(log_p)).sum(dim=1, keepdim=True) + masked(chosen)
+        amse = (squares - 2 * self.a * chosen.exp() + self.a**2) / number
         return self.alpha * normalised_cross_entropy(chosen, log_p) + self.beta * amse
 
 
@@ -311,7 +317,7 @@ def normalised_scores(logits: Tensor) -> Tensor:
     scores stay finite when every logit is far below zero.
     """
     low = logits < -80
-    log_softplus = torch.where(low, logits, F.softplus(torch.where(low, 0.0, logits)).log())
+    log_softplus = torch.where(low, logits, F.softplus(logits.masked_fill(low, 0.0)).log())
     return logits.shape[1] * torch.softmax(log_softplus, dim=1)
 
 
@@ -347,7 +353,7 @@ class LabelDistributionallyRobustKL(PublishedLoss):
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the expected loss of each row: (M, C), (M, C) -> (M,)."""
         scores = normalised_scores(logits)
-        margins = self.margin * (1 - torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device))
+        margins = self.margin * (1 - logits.new_ones(logits.shape[1]).diag())
         return (probabilities * (self._log_mean_exp(scores.unsqueeze(1) + margins) - scores)).sum(dim=1)
 
     def _log_mean_exp(self, values: Tensor) -> Tensor:

@@ -44,8 +44,8 @@ class TaylorLoss(RobustLoss):
         `scale.scale_factor`); or a factor > 0.
     weight, ignore_index, reduction: as in `torch.nn.CrossEntropyLoss`.
 
-    The parameters are constants of the loss: they travel in its `state_dict` in full precision, `half()` and the
-    like leave them alone, and no gradient reaches them (`functional.taylor_loss` takes θ as a tensor).
+    The parameters are constants of the loss: no `state_dict` holds or changes them, `half()` and the like leave them
+    alone, and no gradient reaches them (`functional.taylor_loss` takes θ as a tensor).
 
     Raises ConfigError for a θ of a length without order, with a NaN or an infinity, for an unknown scale rule and,
     when called, for a scale rule that the loss cannot follow.
@@ -68,9 +68,6 @@ class TaylorLoss(RobustLoss):
     ) -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         self.scale = check_scale(scale)
-        self._set_parameters(theta, log_weight, log_power)
-
-    def _set_parameters(self, theta: Iterable[float], log_weight: float, log_power: float) -> None:
         theta, (log_weight,) = as_floats(theta, "theta"), as_floats([log_weight], "log_weight")
         # Complains about a θ that overflows, and about the power.
         form = CanonicalForm.from_theta(theta, log_weight, log_power)
@@ -105,14 +102,15 @@ class TaylorLoss(RobustLoss):
         """Return the loss as a Python module that needs only PyTorch."""
         return formula.as_code(self)
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, *, num_items_in_batch: int | Tensor | None = None) -> Tensor:
         """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
-        if not torch.compiler.is_compiling() and self.weight is None:
+        plain = self.weight is None and num_items_in_batch is None and isinstance(input, Tensor)
+        if plain and not torch.compiler.is_compiling():
             mean = self.reduction == "mean"
             loss = functional.swept_loss(input, target, self.coefficients, mean=mean, ignored=self.ignore_index)
             if loss is not None:
                 return loss.sum() if self.reduction == "sum" else loss
-        return super().forward(input, target)
+        return super().forward(input, target, num_items_in_batch=num_items_in_batch)
 
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and its gradient in `input`, for training loops that need no graph."""
@@ -133,11 +131,11 @@ class TaylorLoss(RobustLoss):
         """Return the mean over the rows of `hard`: (M, C), (M,) -> ()."""
         return functional.hard_loss(logits, labels, self.coefficients(logits.shape[1]), mean=True)
 
-    def hard_where(self, kept: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each row, 0 where it is not kept: (M,), (M, C), (M,) -> (M,)."""
+    def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each row, 0 where it does not count: (M,), (M, C), (M,) -> (M,)."""
         if torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active():
             return functional.traced_loss(logits, labels, self.coefficients(logits.shape[1]), self.ignore_index)
-        return super().hard_where(kept, logits, labels)
+        return super().hard_where(counted, logits, labels)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
@@ -154,15 +152,6 @@ class TaylorLoss(RobustLoss):
         """Return theta, log_weight, scale and, unless it is 0, log_power, as `create_loss("taylor", …)` takes them."""
         power = {"log_power": self.log_power} if self.log_power else {}
         return {"theta": self.theta, "log_weight": self.log_weight, "scale": self.scale, **power}
-
-    def get_extra_state(self) -> Tensor:
-        """Return θ, log_weight and log_power in double precision, for `state_dict`."""
-        return torch.tensor([*self.theta, self.log_weight, self.log_power], dtype=torch.float64)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Take θ, log_weight and log_power from a `state_dict`."""
-        *theta, log_weight, log_power = as_floats(state, "theta")
-        self._set_parameters(theta, log_weight, log_power)
 
 
 def _constant(function: Function) -> Function:

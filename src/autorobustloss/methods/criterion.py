@@ -21,9 +21,9 @@ class Scaled(nn.Module):
         self.loss = loss
         self.factor = factor
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Tensor, **arguments: Any) -> Tensor:
         """Return the factor times the loss."""
-        return self.factor * self.loss(input, target)
+        return self.factor * self.loss(input, target, **arguments)
 
 
 def matched(loss: nn.Module, num_classes: int) -> Scaled:

@@ -223,7 +223,7 @@ class LearnedLoss(TaylorLoss):
 
     def __init__(self, card: Card, **arguments: Any) -> None:
         super().__init__(card.theta, card.log_weight, card.scale, log_power=card.log_power, **arguments)
-        self.name = card.name
+        self.card = card
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return no hyper-parameters: θ, log_weight, log_power and scale are the card's."""
@@ -231,7 +231,7 @@ class LearnedLoss(TaylorLoss):
 
     def extra_repr(self) -> str:
         """Show the name of the card."""
-        return ", ".join(filter(None, [repr(self.name), super().extra_repr()]))
+        return ", ".join(filter(None, [repr(self.card.name), super().extra_repr()]))
 
 
 def load_card(source: str | os.PathLike[str]) -> Card:
