@@ -49,7 +49,7 @@ def test_without_a_compiler_nothing_is_left(build, source, monkeypatch, capsys, 
 
 @pytest.mark.parametrize("made", [["libkernel.so"], []])
 def test_a_wheel_with_a_library_is_for_this_platform(build, monkeypatch, made):
-    monkeypatch.setattr(build, "compile_kernel", lambda source: [source.with_name(name) for name in made])
+    monkeypatch.setattr(build, "compile_kernel", lambda source: [kernel.SOURCE.with_name(name) for name in made])
     hook = object.__new__(build.KernelHook)
     monkeypatch.setattr(build.KernelHook, "root", str(ROOT))
     data = {"artifacts": [], "pure_python": True}
