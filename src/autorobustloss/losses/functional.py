@@ -108,7 +108,7 @@ def transformed() -> bool:
     return torch._C._are_functorch_transforms_active()
 
 
-# What torch.compiler.assume_constant_result sets, and imports the compiler for; PyTorch before 2.6 needs it.
+# What torch.compiler.assume_constant_result sets, and imports the compiler for; PyTorch 2.4 needs it.
 transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
