@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FLAGS = ["-O3", "-std=c11", "-fPIC", "-shared"]
 FLAGS += ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"]
+
+OLDEST_GLIBC = 17
+"""Minor version of the oldest glibc, 2.17, that the tags of wheels go back to."""
 
 
 class KernelHook(BuildHookInterface):
@@ -30,7 +34,7 @@ class KernelHook(BuildHookInterface):
         if made:
             build_data["artifacts"] += [str(path.relative_to(self.root)) for path in made]
             build_data["pure_python"] = False
-            build_data["tag"] = "py3-none-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            build_data["tag"] = f"py3-none-{platform_tag(made)}"
 
 
 def compile_kernel(source: Path) -> list[Path]:
@@ -55,6 +59,19 @@ def compile_kernel(source: Path) -> list[Path]:
             fresh.replace(path)
             made.append(path)
     return made
+
+
+def platform_tag(libraries: list[Path]) -> str:
+    """Return the platform that a wheel with these libraries is for.
+
+    On Linux that is the oldest glibc that has all they ask for (PEP 600): an index takes no wheel for "Linux". They
+    need nothing but libc and libm.
+    """
+    system = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    asked = [int(minor) for path in libraries for minor in re.findall(rb"GLIBC_2\.(\d+)", path.read_bytes())]
+    if not system.startswith("linux_") or not asked:
+        return system
+    return system.replace("linux", f"manylinux_2_{max(OLDEST_GLIBC, *asked)}")
 
 
 def compiler() -> list[str]:

@@ -1,8 +1,8 @@
 """What the build hook makes, and that an installation without a compiler is plain Python."""
 
 import importlib.util
+import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,8 @@ import pytest
 from autorobustloss.losses import kernel
 
 ROOT = Path(__file__).parents[1]
+BOUND = re.compile(r'^ +"([a-z-]+)>=([0-9.]+)[";]', re.MULTILINE)
+PIN = re.compile(r"^([a-z-]+)==([0-9.]+)$", re.MULTILINE)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_without_a_compiler_nothing_is_left(build, source, monkeypatch, capsys, 
 
 @pytest.mark.parametrize("made", [["libkernel.so"], []])
 def test_a_wheel_with_a_library_is_for_this_platform(build, monkeypatch, made):
-    monkeypatch.setattr(build, "compile_kernel", lambda source: [source.with_name(name) for name in made])
+    monkeypatch.setattr(build, "compile_kernel", lambda source: [kernel.SOURCE.with_name(name) for name in made])
     hook = object.__new__(build.KernelHook)
     monkeypatch.setattr(build.KernelHook, "root", str(ROOT))
     data = {"artifacts": [], "pure_python": True}
@@ -58,6 +60,34 @@ def test_a_wheel_with_a_library_is_for_this_platform(build, monkeypatch, made):
         assert data["artifacts"] == ["src/autorobustloss/losses/libkernel.so"]
         assert not data["pure_python"]
         assert data["tag"].startswith("py3-none-")
-        assert sys.platform.split("1")[0][:3] in data["tag"] or "macos" in data["tag"]
+        assert "-linux" not in data["tag"]  # of which no index takes a wheel
     else:
         assert data == {"artifacts": [], "pure_python": True}
+
+
+@pytest.mark.parametrize(
+    ("platform", "asks", "tag"),
+    [
+        ("linux-x86_64", b"GLIBC_2.2.5 GLIBC_2.14", "manylinux_2_17_x86_64"),
+        ("linux-x86_64", b"GLIBC_2.14 GLIBC_2.27 GLIBC_2.2.5", "manylinux_2_27_x86_64"),
+        ("linux-aarch64", b"GLIBC_2.38 GLIBC_2.17", "manylinux_2_38_aarch64"),
+        ("linux-x86_64", b"libc.musl-x86_64.so.1", "linux_x86_64"),
+        ("macosx-11.0-arm64", b"", "macosx_11_0_arm64"),
+    ],
+)
+def test_the_tag_names_the_oldest_glibc_that_has_all(build, tmp_path, monkeypatch, platform, asks, tag):
+    monkeypatch.setattr("sysconfig.get_platform", lambda: platform)
+    paths = [tmp_path / "libkernel.so", tmp_path / "libkernel-avx2.so"]
+    paths[0].write_bytes(b"GLIBC_2.4" if b"GLIBC" in asks else b"")
+    paths[1].write_bytes(asks)
+    assert build.platform_tag(paths) == tag
+
+
+def test_what_is_tested_as_the_oldest_is_what_is_allowed():
+    bounds = dict(BOUND.findall((ROOT / "pyproject.toml").read_text()))
+    pins = PIN.findall((ROOT / "constraints-oldest.txt").read_text())
+    run_time = {"torch", "numpy", "scipy", "scikit-learn", "cmaes", "matplotlib", "rich", "tomli", "pillow", "optuna"}
+    assert {name for name, _ in pins} == run_time
+    for name, version in pins:
+        padded = f"{bounds[name]}.0.0".split(".")[:3]
+        assert f"{version}.0".split(".")[:3] == padded, name

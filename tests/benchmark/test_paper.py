@@ -153,6 +153,14 @@ def test_searches_are_asked_for_by_the_names_under_which_experiments_take_them()
     assert targets("table1", SMALL) == ()
 
 
+@pytest.mark.parametrize("name", ["table1", "table3", "fig3", "fig4"])
+def test_digits_are_not_mirrored(name):
+    for experiment in experiments(name, SMALL, {}):
+        for task in experiment.tasks:
+            digits = task.dataset.name in ("mnist", "kmnist", "usps")
+            assert task.protocol.augment in (("none", "crop") if digits else ("none", "crop-flip")), task
+
+
 def test_figure4_starts_at_clean_labels():
     tasks = experiments("fig4", SMALL, {})[0].tasks
     assert {t.noise for t in tasks if t.dataset.name == "usps"} == {"clean", *(f"pair:0.{i}" for i in (1, 2, 3, 4))}

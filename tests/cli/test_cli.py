@@ -48,6 +48,27 @@ def test_a_search_end_to_end(tmp_path, capsys):
     assert err == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--augment=crop-flip"], "a mirrored digit is another one; use augment='crop'"),
+        (["--dataset=wine", "--augment=crop"], "for a table; use augment='none'"),
+        (["--dataset=digits[components=9]", "--protocol=lookahead"], "for a table; use augment='none'"),
+        (["--augment=flip"], "expected one of none, crop, crop-flip"),
+    ],
+)
+def test_augmentation_that_makes_no_sense_is_refused(arguments, message, tmp_path, capsys):
+    code, _, err = run("bench", *TINY, *arguments, "--out", tmp_path / "run", capsys=capsys)
+    assert code != 0
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_preset_crops_digits(capsys):
+    code, _, err = run("train", *TINY, "--loss=ce", "--protocol=lookahead", capsys=capsys)
+    assert code == 0, err
+
+
 def test_json_goes_to_stdout_alone(tmp_path, capsys):
     code, out, _ = run(*SEARCH, "--compare-seeds", 0, "--json", "--out", tmp_path, capsys=capsys)
     outcome = json.loads(out)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from autorobustloss.data.spec import DataSpec
-from autorobustloss.errors import StoreError, WorkerError
+from autorobustloss.errors import ConfigError, StoreError, WorkerError
 from autorobustloss.jobs import Job, Result, Store, Task, evaluate
 from autorobustloss.methods import MethodSpec
-from autorobustloss.training import History
+from autorobustloss.training import History, Protocol
 
 TASK = Task(DataSpec("digits"), "clean", "mlp2")
 JOBS = [Job(TASK, MethodSpec("ce"), seed=seed) for seed in range(5)]
@@ -45,6 +45,17 @@ def test_results_come_in_the_order_of_the_jobs_and_equal_jobs_run_once():
         results = evaluate([*JOBS, JOBS[1], Job(TASK, MethodSpec("ce"), seed=0)], store, executor)
         assert [r.history.valid_clean[0] * 7 for r in results] == pytest.approx([0, 1, 2, 3, 4, 1, 0])
     assert executor.ran == [4, 3, 2, 1, 0]
+
+
+def test_flipped_digits_are_refused_before_anything_is_trained_and_read_where_they_were():
+    flipped = Job(Task(DataSpec("usps"), "clean", "vgg11", Protocol(augment="crop-flip")), MethodSpec("ce"))
+    with Store(":memory:") as store:
+        executor = Backwards()
+        with pytest.raises(ConfigError, match=r"'usps'.*augment='crop'"):
+            evaluate([*JOBS, flipped], store, executor)
+        assert executor.ran == []
+        store.put(flipped, result(flipped))
+        assert len(evaluate([*JOBS, flipped], store, executor)) == 6
 
 
 def test_only_what_is_missing_runs_and_everything_is_reported():

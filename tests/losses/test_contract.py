@@ -249,8 +249,11 @@ def assert_compiles(name, target):
     torch.testing.assert_close(compiled_slope, slope)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+QUICK = {"ce", "gce", "taylor"}
+"""Losses whose compilation is tested with everything else; that of the others takes a minute in all."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in NAMES])
 def test_compiles_without_graph_breaks(name):
     assert_compiles(name, batch()[1])
 

@@ -323,8 +323,11 @@ class TestUnderPyTorch:
     def test_modules_stay_hashable_and_distinct(self):
         assert len({TaylorLoss(THETA), TaylorLoss(THETA)}) == 2
 
-    @pytest.mark.parametrize("scale", [None, "init", "max", "geometric", "0.3max"])
-    @pytest.mark.parametrize("power", [0.0, 0.6])
+    @pytest.mark.parametrize(
+        ("scale", "power"),
+        [(None, 0.0), ("geometric", 0.6)]
+        + [pytest.param(scale, 0.6, marks=pytest.mark.slow) for scale in (None, "init", "max", "0.3max")],
+    )
     def test_compile_without_graph_breaks(self, scale, power):
         """Traced, forward and backward, but not turned into machine code."""
         loss = TaylorLoss(GOLDEN["thetas"]["theta0"], 0.3, scale, log_power=power)
@@ -347,8 +350,9 @@ class TestUnderPyTorch:
             got, wanted = (value_and_grad(function, logits, target) for function in (compiled, loss))
             torch.testing.assert_close(got, wanted)
 
-    @pytest.mark.parametrize("arguments", [{}, {"weight": [0.5, 1, 2, 0.1, 3]}, {"reduction": "sum"}])
-    @pytest.mark.parametrize("ignored", [-100, 2])
+    @pytest.mark.parametrize(
+        ("arguments", "ignored"), [({}, -100), ({"weight": [0.5, 1, 2, 0.1, 3]}, 2), ({"reduction": "sum"}, 2)]
+    )
     def test_compile_with_ignored_labels(self, arguments, ignored):
         """Whatever their logits, they reach neither the value nor the gradient."""
         torch._dynamo.reset()

@@ -353,8 +353,10 @@ def _effort(scale: Scale) -> str:
 
 
 def _differs(scale: Scale, protocol: Protocol) -> tuple[str, ...]:
+    flips = ("digits are cropped, not mirrored: a mirrored one is another",) if protocol.augment == "crop-flip" else ()
     return (
         *scale.differences(protocol),
+        *flips,
         f"mean over {scale.seeds} draws of split, noise and weights"
         if scale.seeds > 1
         else "one draw of split, noise and weights, so no standard error",

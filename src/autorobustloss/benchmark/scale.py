@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.jobs.job import Task
 from autorobustloss.models import MODELS
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.training.protocol import Protocol, suited
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Scale:
     population: int = 12
 
     def task(self, dataset: str, model: str, noise: str, protocol: Protocol) -> Task:
-        """Return a task of the paper at this scale."""
+        """Return a task of the paper at this scale, without flips where a mirror image is no sample."""
+        protocol = suited(protocol, dataset)
         if self.epochs:
             protocol = shortened(protocol, self.epochs)
         if self.width != 1 and model in MODELS and "width" in MODELS.parameters(model):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autorobustloss.data import Dataset, is_own, known_labels, load_dataset, make_splits, truth_known
+from autorobustloss.data.augment import check_augment
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.jobs.executors import Executor, executor_for, usable_cores
@@ -26,7 +27,7 @@ from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import MODELS, build_model
 from autorobustloss.noise import NoiseSpec
-from autorobustloss.training.protocol import PRESETS, Protocol, create_protocol
+from autorobustloss.training.protocol import PRESETS, Protocol, create_protocol, suited
 from autorobustloss.zoo import card_names, load_card
 
 
@@ -132,7 +133,7 @@ def add_protocol_flags(parser: argparse.ArgumentParser, sweep: bool = False) -> 
     group.add_argument("--weight-decay", type=float, metavar="X", help="weight decay")
     group.add_argument("--l1", type=float, metavar="X", help="penalty X·Σ|w| on all weights, beside weight decay")
     group.add_argument("--schedule", metavar="NAME", help="constant, cosine, steps or linear")
-    group.add_argument("--augment", metavar="NAME", help="none or crop-flip")
+    group.add_argument("--augment", metavar="NAME", help="none, crop, or crop-flip (presets do not flip digits)")
     group.add_argument(
         "--patience",
         type=int,
@@ -190,7 +191,11 @@ def read_protocols(options: argparse.Namespace, dataset: Dataset) -> list[Protoc
     if options.patience is not None:
         changes["patience_at_chance"] = options.patience
     rates = [{"lr": _number(rate, options.lr)} for rate in split_list(options.lr or "")] or [{}]
-    return [create_protocol(preset, **changes, **rate) for rate in rates]
+    base = suited(create_protocol(preset), dataset.name)
+    protocols = [base.but(**changes, **rate) for rate in rates]
+    for protocol in protocols:
+        check_augment(protocol.augment, dataset.name, dataset.is_image)
+    return protocols
 
 
 def split_learning_rates(text: str) -> tuple[str, tuple[float, ...]]:

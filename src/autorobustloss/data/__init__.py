@@ -1,6 +1,6 @@
 """Data sets as tensors in memory, and their seeded splits."""
 
-from autorobustloss.data.augment import crop_and_flip
+from autorobustloss.data.augment import crop, crop_and_flip
 from autorobustloss.data.dataset import UNKNOWN, Dataset, build_dataset
 from autorobustloss.data.folders import load_folder
 from autorobustloss.data.loading import is_own, load_dataset, resolve_data_dir
@@ -18,6 +18,7 @@ __all__ = [
     "Dataset",
     "Splits",
     "build_dataset",
+    "crop",
     "crop_and_flip",
     "is_own",
     "known_labels",

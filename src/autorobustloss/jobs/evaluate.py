@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import closing
 
+from autorobustloss.data.augment import check_augment
 from autorobustloss.errors import WorkerError
 from autorobustloss.jobs.executors import Executor, Failures
 from autorobustloss.jobs.job import Job
@@ -28,7 +29,8 @@ def evaluate(
     failures: where given, a job that fails is noted here (its key and what went wrong), has no result, and the others
     are finished; calling again tries it again. Without it the first failure ends everything.
 
-    Raises WorkerError when a job fails and StoreError when a result cannot be kept; what was stored stays.
+    Raises ConfigError for flips of digits, WorkerError when a job fails, and StoreError when a result cannot be kept;
+    what was stored stays.
     """
     jobs = list(jobs)
     unique = {job.key: job for job in jobs}
@@ -37,6 +39,8 @@ def evaluate(
         for key, result in results.items():
             on_result(unique[key], result, True)
     missing = [job for key, job in unique.items() if key not in results]
+    for job in missing:
+        check_augment(job.task.protocol.augment, job.task.dataset.name)
     if missing:
         store.check_writable()
     with closing(executor.map(missing, failures)) as finished:

@@ -198,7 +198,7 @@ def reproducible(seed: int = 0, device: str = "cpu") -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
         torch.set_float32_matmul_precision("highest")
         torch.set_deterministic_debug_mode("warn" if device == "cuda" else "default")
-        if torch.get_default_device().type != "cpu":
+        if torch.empty(0).device.type != "cpu":  # PyTorch 2.4 does not tell of every way to choose it
             stack.enter_context(torch.device("cpu"))  # it slows every call down, so only where it is needed
         stack.enter_context(torch.autocast(device, enabled=False))
         stack.enter_context(torch.inference_mode(False))

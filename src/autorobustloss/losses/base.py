@@ -103,7 +103,7 @@ class RobustLoss(nn.Module):
         """
         check_shapes(input, target)
         device = input.device.type
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        if device != "meta" and torch.is_autocast_enabled(device):
             with torch.autocast(device_type=device, enabled=False):
                 return self._reduced(input, target, num_items_in_batch)
         return self._reduced(input, target, num_items_in_batch)

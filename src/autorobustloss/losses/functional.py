@@ -103,12 +103,21 @@ def soft_loss(
     return value.sum(1)
 
 
+def transformed() -> bool:
+    """Return whether transformations of torch.func, such as vmap, are at work: in traced code a constant."""
+    return torch._C._are_functorch_transforms_active()
+
+
+# What torch.compiler.assume_constant_result sets, and imports the compiler for; PyTorch 2.4 needs it.
+transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def hard_loss(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = False) -> Tensor:
     """Return the loss of each row for class indices, or their mean: (M, C), (M,) -> (M,) or ().
 
     Asked for the mean, the forward pass keeps its gradient ready, which averaging the rows afterwards would scale anew.
     """
-    if not _is_constant(c) or torch._C._are_functorch_transforms_active():
+    if not _is_constant(c) or transformed():
         rows = _by_plain_code(input, target, c)
     elif torch.compiler.is_compiling():
         rows = _Traced.apply(input, target, c, NO_LABEL)

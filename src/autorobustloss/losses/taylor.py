@@ -133,7 +133,7 @@ class TaylorLoss(RobustLoss):
 
     def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row, 0 where it does not count: (M,), (M, C), (M,) -> (M,)."""
-        if torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active():
+        if torch.compiler.is_compiling() and not functional.transformed():
             return functional.traced_loss(logits, labels, self.coefficients(logits.shape[1]), self.ignore_index)
         return super().hard_where(counted, logits, labels)
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autorobustloss.models.network import Network, Rows, image_shape
+from autorobustloss.models.network import Network, Rows, image_shape, sizes
 from autorobustloss.models.registry import MODELS
 
 KERNEL = 5
@@ -28,7 +28,8 @@ def cnn4(
     in the order (position, channel); the head's.
     """
     depth, height, width = image_shape("cnn4", input_shape)
-    first, second = channels
+    first, second = sizes("channels", channels, 2)
+    (hidden,) = sizes("hidden", hidden, 1)
     features = -(-height // 4) * -(-width // 4) * second
     body = nn.Sequential(
         Windows((depth, height, width)),

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from autorobustloss.errors import ConfigError
-from autorobustloss.models.network import Network
+from autorobustloss.models.network import Network, sizes
 from autorobustloss.models.registry import MODELS
 
 
@@ -21,15 +20,13 @@ def linear(input_shape: tuple[int, ...], num_classes: int) -> Network:
 @MODELS.register("mlp2")
 def mlp2(input_shape: tuple[int, ...], num_classes: int, hidden: int = 256) -> Network:
     """Build a 2-layer perceptron: inputs, `hidden` ReLU units, classes (784-256-10 on MNIST)."""
-    return perceptron(input_shape, num_classes, (hidden,))
+    return perceptron(input_shape, num_classes, sizes("hidden", hidden, 1))
 
 
 @MODELS.register("mlp3")
 def mlp3(input_shape: tuple[int, ...], num_classes: int, hidden: tuple[int, int] = (256, 128)) -> Network:
     """Build a 3-layer perceptron: inputs, two layers of ReLU units, classes (784-256-128-10 on MNIST)."""
-    if len(hidden) != 2:
-        raise ConfigError(f"model 'mlp3': got hidden={hidden!r}, expected two numbers, such as (256, 128)")
-    return perceptron(input_shape, num_classes, hidden)
+    return perceptron(input_shape, num_classes, sizes("hidden", hidden, 2))
 
 
 def perceptron(input_shape: tuple[int, ...], num_classes: int, hidden: Iterable[int]) -> Network:
@@ -37,8 +34,6 @@ def perceptron(input_shape: tuple[int, ...], num_classes: int, hidden: Iterable[
     width = math.prod(input_shape)
     layers: list[nn.Module] = [nn.Flatten()]
     for units in hidden:
-        if units < 1:
-            raise ConfigError(f"model: got a hidden layer of {units!r} units, expected at least 1")
         layers += [nn.Linear(width, units), nn.ReLU(inplace=True)]
         width = units
     return Network(nn.Sequential(*layers), nn.Linear(width, num_classes))

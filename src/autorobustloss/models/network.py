@@ -7,6 +7,12 @@ from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
 
+WIDEST = 8
+"""Of the networks that have a width: 64 times their weights."""
+
+MOST_UNITS = 16384
+"""Of a layer whose size is chosen."""
+
 
 class Network(nn.Module):
     """A classifier in two parts: `features(x)` is (N, D), the penultimate activations; `forward(x)` their logits.
@@ -66,9 +72,24 @@ def scaled(channels: int, width: float) -> int:
     >>> scaled(64, 0.25)
     16
     """
-    if not width > 0:
-        raise ConfigError(f"model: got width={width!r}, expected a positive fraction, such as 0.25")
+    if isinstance(width, bool) or not isinstance(width, (int, float)) or not 0 < width <= WIDEST:
+        raise ConfigError(f"model: got width={width!r}, expected a fraction above 0, at most {WIDEST}, such as 0.25")
     return max(1, round(channels * width))
+
+
+def sizes(name: str, value: object, count: int) -> tuple[int, ...]:
+    """Return so many sizes of layers from a hyper-parameter that is one number or a sequence; else ConfigError.
+
+    >>> sizes("hidden", [256, 128], 2)
+    (256, 128)
+    """
+    numbers = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    whole = all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= MOST_UNITS for n in numbers)
+    if not whole or len(numbers) != count:
+        wanted = "a whole number" if count == 1 else f"{count} whole numbers"
+        example = {1: "64", 2: "(16, 32)"}[count]
+        raise ConfigError(f"model: got {name}={value!r}, expected {wanted} from 1 to {MOST_UNITS:,}, such as {example}")
+    return numbers
 
 
 def convolution(into: int, out: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> nn.Conv2d:

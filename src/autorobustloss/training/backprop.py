@@ -2,8 +2,8 @@
 
 `Autograd` takes any objective. `Chain` takes one network of linear layers and ReLUs under one loss, as perceptrons and
 `cnn4` are, and differentiates it by hand, into memory that it keeps: for a small network on a CPU, calls and fresh
-memory are a large part of what autograd takes. Both return the same numbers to the last bit, because both multiply the
-same matrices in the same order.
+memory are a large part of what autograd takes. Both multiply the same matrices and return the same numbers, within
+rounding: to the last bit only where the library beneath chooses the same kernels for both.
 """
 
 from __future__ import annotations

@@ -193,6 +193,6 @@ def augmentation(protocol: Protocol) -> Callable[[Tensor, torch.Generator], Tens
     """Return what a protocol does to a batch before the network sees it, given a generator; None for nothing."""
     if protocol.augment == "none":
         return None
-    from autorobustloss.data import crop_and_flip
+    from autorobustloss.data import crop, crop_and_flip
 
-    return crop_and_flip
+    return crop if protocol.augment == "crop" else crop_and_flip

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from autorobustloss.data.augment import handed
 from autorobustloss.errors import ConfigError, unknown_name
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "cosine", "steps", "linear")
-AUGMENTATIONS = ("none", "crop-flip")
+AUGMENTATIONS = ("none", "crop", "crop-flip")
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -28,7 +29,7 @@ class Protocol:
     average: decay of an exponential moving average of the weights, evaluated in their place; 0 for none.
         Lookahead's slow weights are evaluated in place of the fast ones, too.
     smoothing of labels and the like belong to the loss, not here.
-    augment: "none", or "crop-flip" (pad 4, random crop, horizontal flip, on the batch).
+    augment: "none", "crop" (pad 4, random crop, on the batch), or "crop-flip" (and horizontal flips: not for digits).
     precision: "float32", or "bfloat16" (autocast of the forward pass).
     evaluate_every: epochs between evaluations; the last epoch is always evaluated.
     patience_at_chance: stop a network whose training accuracy has not left chance level after so many epochs
@@ -153,6 +154,15 @@ PRESETS: Mapping[str, Protocol] = {
         gamma=(0.625, 0.1),
     ),
 }
+
+
+def suited(protocol: Protocol, dataset: str) -> Protocol:
+    """Return a protocol as a data set, by name, allows it: without flips where a mirror image is no sample.
+
+    >>> [suited(PRESETS["lookahead"], name).augment for name in ("cifar10", "usps")]
+    ['crop-flip', 'crop']
+    """
+    return protocol.but(augment="crop") if protocol.augment == "crop-flip" and handed(dataset) else protocol
 
 
 def create_protocol(preset: str = "shallow", **changes: Any) -> Protocol:
