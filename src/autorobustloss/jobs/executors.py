@@ -64,7 +64,7 @@ class SerialExecutor(Executor):
     ) -> None:
         """`datasets`: by the name that the jobs use; device: "cpu" or "cuda"; cohorts: train like jobs at once.
 
-        exact: the same numbers to the last bit wherever PyTorch gives the same, see `jobs.run.run_job`.
+        exact: without what depends on the installation, see `jobs.run.run_job`.
         """
         self.cohorts = cohorts
         self.run: Callable[[Job], Result] = (CohortTrainer if cohorts else Trainer)(datasets, device, exact=exact)

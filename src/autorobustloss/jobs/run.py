@@ -40,8 +40,9 @@ def run_job(
     """Train and score one network: the same job on the same data gives the same numbers, whatever ran before.
 
     On the CPU the numbers are the same to the last bit in every process of a machine, because one thread does it all.
-    exact: they are so on every machine on which PyTorch gives the same; without it they agree to rounding, because the
-        compiled loss (`losses.kernel`) is not the same, or not there, everywhere, and numbers below 10⁻³⁸ count as 0.
+    On another type of processor or build of PyTorch they agree within rounding, which training may amplify.
+    exact: leave out what depends on the installation as well: the compiled loss (`losses.kernel`), and that numbers
+        below 10⁻³⁸ count as 0.
     cache: splits of earlier jobs; it changes the time, not the numbers.
 
     Raises DataError if the data set is not the one that the job was written for (`DataSpec.fingerprint`).

@@ -39,8 +39,8 @@ def fit(
     """Train the networks of an objective in place, on the device of the splits, and return the curves.
 
     Deterministic: the order of the batches, augmentation and dropout are functions of `seed`; on the CPU with one
-    thread the same call gives the same weights and curves to the last bit, in any process. Global random state is
-    left as it was.
+    thread the same call gives the same weights and curves to the last bit, in any process of a machine. Global
+    random state is left as it was.
 
     evaluate: the splits to score every `protocol.evaluate_every` epochs and after the last.
     on_epoch: called after each epoch with the history so far, while the networks hold the weights that are evaluated.
