@@ -65,7 +65,6 @@ def main() -> None:
         scale = texts.pop("scale", searched_at)
         if scale != searched_at:
             texts["fitness_is_of"] = f"the scale {searched_at} of the search; {scale} was chosen afterwards"
-        before = {} if options.runs else dict(found.measured)
         card: Card = replace(
             found,
             name=name,
