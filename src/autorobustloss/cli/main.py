@@ -14,7 +14,7 @@ from autorobustloss.errors import ARLError, ConfigError
 
 EPILOG = """\
 examples:
-  arl search                                 search a loss on the bundled digits, about 3 minutes on two cores
+  arl search                                 search a loss on the bundled digits, some two minutes on two cores
   arl search --dataset mnist --data-dir DIR  the same on MNIST from DIR/mnist.npz
   arl train --loss gce --noise sym:0.8       train one network with one loss
   arl bench --methods ce,gce,sce             compare methods: table, ranks, significance
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `arl` with all its commands."""
     parser = argparse.ArgumentParser(
         prog="arl",
-        description="Losses that survive noisy labels: search, train, compare.",
+        description="Losses for noisy labels: search, train, compare.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
