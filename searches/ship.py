@@ -1,11 +1,12 @@
 """Put the losses that our searches found on the shelf: cards with their provenance and how they were tested.
 
     python searches/ship.py --runs runs                            # before the benchmark, which takes the cards
-    python searches/ship.py --runs runs --evidence runs/held-out   # after it
+    python searches/ship.py --evidence runs/held-out               # after it
+    python searches/ship.py                                        # the texts of searches/cards.toml anew
 
 For each loss of searches/cards.toml, runs/NAME/loss.json is taken as the search left it, but for its scale where that
-was chosen afterwards; what the loss is for and the accuracies on held-out data (table-published.json of the
-benchmark's run folder) are added to it.
+was chosen afterwards; without --runs, the card on the shelf. What the loss is for and the accuracies on the tasks of
+docs/evidence/held-out.toml (table-published.json of the benchmark's run folder) are added to it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from autorobustloss.zoo import Card, load_card
 from autorobustloss.zoo.shelf import CARDS
 
 HERE = Path(__file__).parent
+EVIDENCE = "tasks of docs/evidence, which says how far to trust them and to which rivals they are unfair"
 
 
 def measured(table: dict[str, Any], name: str) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def measured(table: dict[str, Any], name: str) -> dict[str, Any]:
         accuracy[task] = {name: percent(row, column), "ce": percent(ce, column), "best": [best, values[best]]}
     ranks = last["average_ranks"]
     return {
-        "tested_on": f"{len(table['tasks'])} held-out tasks beside {len(table['methods']) - 1} methods (docs/evidence)",
+        "tested_on": f"{len(table['tasks'])} {EVIDENCE}; {len(table['methods'])} methods",
         "average_rank": round(ranks[row], 2),
         "place": 1 + sum(rank < ranks[row] for rank in ranks),
         "accuracy": accuracy,
@@ -53,21 +55,22 @@ def measured(table: dict[str, Any], name: str) -> dict[str, Any]:
 def main() -> None:
     """Write the cards."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the searches' folders are"
-    )
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="where the searches' folders are (default: the shelf)")
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="run folder of the benchmark")
     options = parser.parse_args()
     table = options.evidence and json.loads((options.evidence / "table-published.json").read_text(encoding="utf-8"))
     for name, texts in tomllib.loads((HERE / "cards.toml").read_text(encoding="utf-8")).items():
-        found = load_card(options.runs / name / "loss.json")
-        scale = texts.pop("scale", found.scale)
+        found = load_card(options.runs / name / "loss.json" if options.runs else name)
+        searched_at = found.provenance["search"]["space"]["scale"]
+        scale = texts.pop("scale", searched_at)
+        if scale != searched_at:
+            texts["fitness_is_of"] = f"the scale {searched_at} of the search; {scale} was chosen afterwards"
         card: Card = replace(
             found,
             name=name,
             scale=scale,
-            provenance={**texts, **found.provenance},
-            measured=measured(table, name) if table else {},
+            provenance={**texts, **found.provenance, **texts},
+            measured=measured(table, name) if table else found.measured,
         )
         CARDS.mkdir(exist_ok=True)
         card.save(CARDS / f"{name}.json")

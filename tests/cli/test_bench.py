@@ -113,6 +113,7 @@ def test_table5_searches_its_losses_and_goes_on_from_them(tmp_path, capsys):
     assert all(cell["mean"] is None for task, cell in own.items() if task.startswith("cifar100"))
     cards = {card.parent.name: load_card(card) for card in (tmp_path / "run").glob("*/loss.json")}
     assert set(cards) == {"mnist-sym-0-2", "mnist-sym-0-5", "mnist-sym-0-8", "mnist-map-0-4"}
+    assert {card.provenance["search"]["space"]["name"] for card in cards.values()} == {"canonical"}
     trained = [job.method.options.get("theta") for job in jobs(tmp_path / "run" / "table5")]
     assert {card.theta for card in cards.values()} == set(trained) - {None}
     sizes = {folder.name: len(jobs(folder)) for folder in (tmp_path / "run").iterdir()}

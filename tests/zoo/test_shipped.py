@@ -89,3 +89,20 @@ def test_the_card_is_of_the_search_that_is_written_down(name, real_dir):
     config = search.read_config(options, flags.read_datasets(options))
     found = load_card(name).provenance["search"]
     assert json.loads(json.dumps(config.to_dict())) == found | {"seed": config.seed}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fitness_of_another_scale_says_so(name):
+    card = load_card(name)
+    moved = card.scale != card.provenance["search"]["space"]["scale"]
+    assert moved == ("fitness_is_of" in card.provenance) == (name in ("arl", "arl-mild"))
+
+
+def test_cards_have_the_texts_that_are_written_down(tmp_path, monkeypatch):
+    """`ship.py` alone renews the texts of the shelf, and finds nothing to renew."""
+    before = {name: load_card(name) for name in NAMES}
+    monkeypatch.setattr("autorobustloss.zoo.shelf.CARDS", tmp_path / "cards")
+    monkeypatch.setattr(sys, "argv", ["ship.py"])
+    monkeypatch.setattr("autorobustloss.zoo.load_card", before.__getitem__)
+    runpy.run_path(str(SEARCHES / "ship.py"), run_name="__main__")
+    assert {name: load_card(tmp_path / "cards" / f"{name}.json") for name in NAMES} == before

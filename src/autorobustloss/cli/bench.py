@@ -45,8 +45,8 @@ Friedman, Nemenyi and Wilcoxon-Holm tests, a critical-difference diagram, what e
 figure of the paper at a scale that the machine bears: arl bench table1 --scale small. Those that need losses learned
 for them (table5, fig3) search them first, as arl search would.
 
-Gradients at the start of training differ by up to 1000 times between losses, and a small gradient is early stopping in
-disguise. --match-scale adds a table in which every loss starts with cross-entropy's gradient; --lr 0.1x,0.3x,1x,3x
+Gradients at the start of training differ by orders of magnitude between losses, and a small gradient is early stopping
+in disguise. --match-scale adds a table in which every loss starts with cross-entropy's gradient; --lr 0.1x,0.3x,1x,3x
 adds one in which each method has the learning rate it likes best, chosen on noisy validation data. Trust a loss that
 wins in all three.
 
@@ -213,7 +213,7 @@ def learn(target: Target, scale: Scale, options: argparse.Namespace) -> MethodSp
         return None
     config = SearchConfig(
         tasks=pin((task for task in target.tasks if task.dataset.name in datasets), datasets),
-        space=Space(order=target.order),
+        space=Space("canonical", order=target.order),  # the paper's family, without the log term
         population=scale.population,
         generations=scale.generations,
         finalists_seeds=scale.seeds,

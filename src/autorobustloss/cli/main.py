@@ -17,7 +17,7 @@ from autorobustloss.errors import ARLError, ConfigError
 
 EPILOG = """\
 examples:
-  arl search                                 search a loss on the bundled digits, about 3 minutes on two cores
+  arl search                                 search a loss on the bundled digits, some two minutes on two cores
   arl search --dataset mnist --data-dir DIR  the same on MNIST from DIR/mnist.npz
   arl train --loss gce --noise sym:0.8       train one network with one loss
   arl bench --methods ce,gce,sce             compare methods: table, ranks, significance
@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = Parser(
         prog="arl",
-        description="Losses that survive noisy labels: search, train, compare.",
+        description="Losses for noisy labels: search, train, compare.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

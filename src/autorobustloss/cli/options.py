@@ -120,8 +120,7 @@ def add_protocol_flags(parser: argparse.ArgumentParser, sweep: bool = False) -> 
         "--protocol",
         choices=sorted(PRESETS),
         metavar="NAME",
-        help=f"{', '.join(sorted(PRESETS))} "
-        "(default: digits for data sets of at most 2,000 samples, else shallow, the paper's)",
+        help=f"{', '.join(sorted(PRESETS))} (default: digits for data sets of at most 2,000 samples, else shallow)",
     )
     group.add_argument("--epochs", type=int, metavar="N", help="passes over the training data")
     group.add_argument(
@@ -161,9 +160,8 @@ def add_run_flags(parser: argparse.ArgumentParser, out: bool = True, seed: bool 
     group.add_argument(
         "--exact",
         action="store_true",
-        help="leave out what is faster and agrees to rounding only (the compiled loss, tiny numbers taken for 0): on a "
-        "CPU of the same type the same command then ends at the same numbers to the last bit, given the same build of "
-        "PyTorch; on another one trainings agree to rounding, which they may amplify",
+        help="leave out what is faster and agrees to rounding only (the compiled loss, tiny numbers taken for 0): "
+        "machines of one type with the same PyTorch build then train to the same bits; other processors do not",
     )
     if seed:
         group.add_argument(

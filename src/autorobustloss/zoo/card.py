@@ -40,7 +40,7 @@ class Card:
 
     name: what the loss is called. theta, log_weight, log_power, scale: the arguments of `TaylorLoss`.
     provenance: the search that found it (config, seed, generations, fitness, versions, date, hardware).
-    measured: the table it was chosen on. licence: terms under which the numbers may be used.
+    measured: how it fared in a benchmark. licence: terms under which the numbers may be used.
 
     Provenance and table are plain JSON. Raises CardError for a field that is not what it should be.
 
