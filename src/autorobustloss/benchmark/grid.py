@@ -51,7 +51,7 @@ class Grid:
     evaluate: tuple[str, ...] = EVALUATIONS
     match_scale: bool = False
     learning_rates: tuple[float, ...] = (1.0,)
-    classes: Mapping[str, int] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name in ("methods", "tasks", "learning_rates"):

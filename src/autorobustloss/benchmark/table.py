@@ -114,7 +114,7 @@ class Table:
             blocks = tuple(_read_block(block) for block in values["blocks"])
             methods, tasks, notes = (tuple(_each(str, name, values[name])) for name in ("methods", "tasks", "notes"))
             table = cls(str(values["title"]), methods, tasks, blocks, tuple(_numbers("cost", values["cost"])), notes)
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ConfigError(f"got a table that does not read ({error}); expected what Table.to_dict writes") from None
         shape = (len(table.methods), len(table.tasks))
         for block in blocks:

@@ -17,6 +17,7 @@ from autorobustloss.data import Dataset, is_own, known_labels, load_dataset, mak
 from autorobustloss.data.augment import check_augment
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, unknown_name
+from autorobustloss.escape import visible
 from autorobustloss.jobs.executors import Executor, executor_for, usable_cores
 from autorobustloss.jobs.job import Task
 from autorobustloss.losses import LOSSES
@@ -289,7 +290,7 @@ def check_labels(tasks: Iterable[Task], datasets: Mapping[str, Dataset], split: 
 def tell(lines: Iterable[str]) -> None:
     """Say on standard error what is no progress and should not be missed."""
     for line in lines:
-        print(f"arl: {line}", file=sys.stderr)
+        print(f"arl: {visible(line)}", file=sys.stderr)
 
 
 def _matching(tasks: tuple[Task, ...], patterns: list[str]) -> tuple[Task, ...]:
