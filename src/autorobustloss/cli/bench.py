@@ -138,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
         learning_rates=factors or SWEEP,
         classes=classes,
     )
-    flags.tell(labels)
+    flags.tell_labels(labels, options)
     settings = {"command": "bench", **config.to_dict()}
     names = {method: name for name, method in named.items()}
     failures = Failures()

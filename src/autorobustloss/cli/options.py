@@ -287,6 +287,12 @@ def check_labels(tasks: Iterable[Task], datasets: Mapping[str, Dataset], split: 
             )
 
 
+def tell_labels(labels: Iterable[str], options: argparse.Namespace) -> None:
+    """Say what the labels are; not to who wants quiet and said that all are right."""
+    if not (options.quiet and options.noise == "clean"):
+        tell(labels)
+
+
 def tell(lines: Iterable[str]) -> None:
     """Say on standard error what is no progress and should not be missed."""
     for line in lines:

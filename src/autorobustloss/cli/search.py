@@ -172,7 +172,7 @@ def run(options: argparse.Namespace) -> int:
     if competitors:
         flags.check_methods(competitors.values(), config.tasks, datasets)
     labels = flags.label_notes(config.tasks, datasets)
-    flags.tell(labels)
+    flags.tell_labels(labels, options)
     if config.fitness_on == "noisy":
         flags.tell(["candidates are scored on noisy validation labels (--fitness-on noisy)"])
     settings = {

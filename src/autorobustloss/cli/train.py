@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     places = [(task, name, at_authors_values(m, task, classes)) for task in tasks for name, m in methods.items()]
     jobs = [Job(task, method, split_seed=0, noise_seed=seed, seed=seed) for task, _, method in places]
     names = [name if method == methods[name] else method.label for _, name, method in places]
-    flags.tell(flags.label_notes(tasks, datasets))
+    flags.tell_labels(flags.label_notes(tasks, datasets), options)
     with (
         Store(Path(options.store) if options.store else ":memory:") as store,
         flags.make_executor(options, datasets, len(jobs)) as executor,

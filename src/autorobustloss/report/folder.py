@@ -53,7 +53,7 @@ def _page(folder: Path) -> str:
     command = str(config.get("command", "run")) if isinstance(config, dict) else "run"
     sections: list[Section] = []
     if (folder / CARD).is_file():
-        sections.append(("The learned loss", _card_html(_read(folder / CARD))))
+        sections.append(("The learned loss", _card_html(folder / CARD)))
     tables = map(_table, sorted(folder.glob("table*.json"), key=lambda f: (_view(f), f.name)))
     sections += map(_picture, folder.glob(f"{FIRST}.svg"))
     sections += [(table.title, table_html(table)) for table in distinct_tables(tables)]
@@ -102,9 +102,10 @@ def _provenance(folder: Path) -> dict[str, Any]:
         return provenance_of(result for _, result in store.items())
 
 
-def _card_html(card: Any) -> str:
+def _card_html(file: Path) -> str:
+    card = _read(file)
     if not isinstance(card, dict):
-        raise RunFolderError(f"{CARD} is not a loss card; restore it, or run the search again")
+        raise RunFolderError(f"{file} is not a loss card; restore it, or run the search again")
     names = ("name", "order", "scale", "log_weight", "log_power", "theta", "canonical")
     shown = {name: card[name] for name in names if name in card}
     return mapping_html(shown) + json_html(card, f"the whole card ({CARD})")
