@@ -89,7 +89,7 @@ def test_forced_kernels_are_told():
     code = "from autorobustloss.jobs.run import blas, processor; print(processor(), '|', blas())"
     kernels = {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Nehalem"}
     run = subprocess.run([sys.executable, "-c", code], env={**os.environ, **kernels}, capture_output=True, text=True)
-    assert ", DEFAULT |" in run.stdout, run.stderr
+    assert ", DEFAULT |" in run.stdout or ", NO AVX |" in run.stdout, run.stderr  # the latter is PyTorch 2.4's word
     assert "openblas" not in run.stdout or "Nehalem" in run.stdout
 
 
