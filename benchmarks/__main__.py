@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import floor, inner, loss, overhead, scale, throughput
+from benchmarks import card, floor, inner, loss, overhead, scale, throughput
 from benchmarks.settings import Settings
 from benchmarks.table import Table
 
@@ -25,6 +25,7 @@ SECTIONS: Mapping[str, Callable[[Settings], list[Table]]] = {
     "loss": loss.measure,
     "overhead": overhead.measure,
     "scale": scale.measure,
+    "card": card.measure,
 }
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
