@@ -41,9 +41,7 @@ def _table(settings: Settings, device: str) -> Table:
     ways: dict[str, Executor] = {
         "a cohort": SerialExecutor(data, device, cohorts=True),
         "one by one": SerialExecutor(data, device),
-        **{
-            f"{n} processes that share the GPU": ProcessExecutor(data, n, device) for n in SHARING if not settings.quick
-        },
+        **{f"{n} processes share the GPU": ProcessExecutor(data, n, device) for n in sharing},
         f"the CPU, {settings.workers} processes": ProcessExecutor(data, settings.workers, "cpu"),
     }
     first: dict[tuple[str, str], float] = {}
