@@ -26,7 +26,10 @@ TABLES_READ = {"as published": "held-out.md", "at matched scale": "matched.md", 
 
 
 def read(path: Path) -> dict[str, tuple[list[str], dict[str, list[float]]]]:
-    """Return, by way of selection, the tasks of a table and each method's accuracies; a failed cell is the worst."""
+    """Return, by way of selection, the tasks of a table and each method's accuracies; a failed cell is the worst.
+
+    A method that the table does not rank, because it trains as another does, is left out.
+    """
     found: dict[str, tuple[list[str], dict[str, list[float]]]] = {}
     selection, tasks = "", []
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -36,7 +39,7 @@ def read(path: Path) -> dict[str, tuple[list[str], dict[str, list[float]]]]:
         elif line.startswith("| method"):
             tasks = [cell for cell in cells if "/" in cell]
             found[selection] = (tasks, {})
-        elif line.startswith("| ") and "---" not in line:
+        elif line.startswith("| ") and "---" not in line and cells[len(tasks) + 1] != "–":
             found[selection][1][cells[0]] = [_number(cell) for cell in cells[1 : len(tasks) + 1]]
     return found
 
