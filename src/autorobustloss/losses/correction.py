@@ -40,7 +40,8 @@ class ForwardCorrection(PublishedLoss):
     def __init__(self, T: Tensor | Sequence[Sequence[float]] | np.ndarray, **arguments: Unpack[LossArguments]) -> None:
         super().__init__(**arguments)
         # A buffer, to go where the loss goes, but none of the keys of a checkpoint, which would change the formula.
-        self.register_buffer("T", checked_transition(T), persistent=False)
+        self._exact = checked_transition(T)
+        self.register_buffer("T", self._exact, persistent=False)
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the matrix as nested tuples, the form a method spec can hold."""
@@ -49,6 +50,12 @@ class ForwardCorrection(PublishedLoss):
     def extra_repr(self) -> str:
         """Show the size of the matrix, not its numbers."""
         return f"T={self.T.shape[0]}x{self.T.shape[1]}"
+
+    def _apply(self, fn: Any, recurse: bool = True) -> ForwardCorrection:
+        super()._apply(fn, recurse)
+        if self.T.dtype != self._exact.dtype:  # `half()` and the like leave a formula alone
+            self.T = self._exact.to(self.T.device)
+        return self
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""

@@ -98,6 +98,26 @@ def within(
     raise ConfigError(f"got {name}={value!r}, expected a number {wanted}".rstrip())
 
 
+def weighted(factor: float, term: Tensor) -> Tensor:
+    """Return factor·term; 0, and no gradient, where the factor is 0, though the term may be infinite.
+
+    >>> weighted(0.0, torch.tensor([1.0, torch.inf]))
+    tensor([0., 0.])
+    """
+    return factor * term if factor else torch.zeros_like(term)
+
+
+def whole(name: str, value: int, most: int) -> int:
+    """Return a hyper-parameter that counts steps, or raise ConfigError if it is no integer from 1 to `most`.
+
+    >>> whole("order", 2, most=100)
+    2
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigError(f"got {name}={value!r}, expected an integer >= 1, at most {most}")
+    return value
+
+
 def not_both_zero(alpha: float, beta: float) -> tuple[float, float]:
     """Return the two non-negative weights of a combined loss; ConfigError if negative or both zero."""
     alpha, beta = within("alpha", alpha, at_least=0), within("beta", beta, at_least=0)

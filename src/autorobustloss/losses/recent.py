@@ -17,7 +17,15 @@ from torch import Tensor
 from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.normalised import focal, normalised_cross_entropy
 from autorobustloss.losses.plain import reduced_mae
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, not_both_zero, one_hot, within
+from autorobustloss.losses.published import (
+    LabelwiseLoss,
+    LossArguments,
+    PublishedLoss,
+    not_both_zero,
+    one_hot,
+    weighted,
+    within,
+)
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -189,7 +197,7 @@ class EpsilonSoftmaxLoss(PublishedLoss):
 
     def of_labels(self, log_eps: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of candidate labels from their two log-probabilities."""
-        return self.alpha * self.active(log_eps) + 2 * self.beta * reduced_mae(log_p)
+        return weighted(self.alpha, self.active(log_eps)) + 2 * self.beta * reduced_mae(log_p)
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""

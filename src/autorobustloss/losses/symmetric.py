@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from autorobustloss.losses.generalised import LEGACY_FLOOR
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, not_both_zero, within
+from autorobustloss.losses.published import LabelwiseLoss, LossArguments, not_both_zero, weighted, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -80,4 +80,4 @@ class SymmetricCrossEntropy(LabelwiseLoss):
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
-        return self.beta * reverse_cross_entropy(chosen, log_p, self.legacy) - self.alpha * chosen
+        return self.beta * reverse_cross_entropy(chosen, log_p, self.legacy) - weighted(self.alpha, chosen)
