@@ -253,3 +253,14 @@ def test_help_says_what_happens_to_labels(command, capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "given (the labels as they come, noisy or not)" in text
     assert "(default: given for data of your own" in text
+
+
+def test_parts_in_different_units_are_one_line_without_code(folder, capsys):
+    with np.load("plain.npz") as arrays:
+        np.savez("units.npz", **{**arrays, "x_test": 255 * arrays["x_test"]})
+    code, _, err = run("train", "--dataset=./units.npz", "--loss=ce", "--noise=given", *TINY, capsys=capsys)
+    assert code == 0
+    assert [line[:55] for line in err.splitlines() if "ranges" in line] == [
+        "arl: warning: units.npz: x_test and x_train are in diff"
+    ]
+    assert "DataWarning" not in err

@@ -8,9 +8,12 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
+from autorobustloss.errors import DataWarning
 from autorobustloss.escape import message
 
 
@@ -52,6 +55,24 @@ def _drop_what_cannot_be_written(stream: io.TextIOWrapper) -> None:
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
             stream.flush()
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print warnings about data as lines of `arl`; those of libraries, for programmers, keep their form."""
+    before = warnings.showwarning
+
+    def show(text: Warning | str, category: type[Warning], file: str, line: int, *more: Any, **named: Any) -> None:
+        if issubclass(category, DataWarning):
+            warn(f"warning: {text}")
+        else:
+            before(text, category, file, line, *more, **named)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,10 +42,12 @@ def decode(files: Sequence[Path], size: int = 0, progress: Progress | None = Non
     seen on white.
     Raises DataError that names the file, MissingDependencyError without Pillow.
     """
-    try:
-        return _decode(files, size, progress, "")
-    except _ColourError:
-        return _decode(files, size, progress, "RGB")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Image size", RuntimeWarning)  # Pillow's, of pictures not quite too large
+        try:
+            return _decode(files, size, progress, "")
+        except _ColourError:
+            return _decode(files, size, progress, "RGB")
 
 
 class _ColourError(Exception):
