@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import TextIO
 
 from autorobustloss.errors import DataWarning
 from autorobustloss.escape import message
@@ -62,11 +62,18 @@ def plain_warnings() -> Iterator[None]:
     """Print warnings about data as lines of `arl`; those of libraries, for programmers, keep their form."""
     before = warnings.showwarning
 
-    def show(text: Warning | str, category: type[Warning], file: str, line: int, *more: Any, **named: Any) -> None:
-        if issubclass(category, DataWarning):
+    def show(
+        text: Warning | str,
+        kind: type[Warning],
+        path: str,
+        at: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(kind, DataWarning):
             warn(f"warning: {text}")
         else:
-            before(text, category, file, line, *more, **named)
+            before(text, kind, path, at, file, line)
 
     warnings.showwarning = show
     try:
