@@ -63,17 +63,17 @@ def plain_warnings() -> Iterator[None]:
     before = warnings.showwarning
 
     def show(
-        text: Warning | str,
-        kind: type[Warning],
-        path: str,
-        at: int,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if issubclass(kind, DataWarning):
-            warn(f"warning: {text}")
+        if issubclass(category, DataWarning):
+            warn(f"warning: {message}")
         else:
-            before(text, kind, path, at, file, line)
+            before(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
     try:
