@@ -200,6 +200,17 @@ def test_a_method_that_must_be_told_the_noise_is_refused_before_any_training(com
     assert not (folder / "run").exists()
 
 
+def test_a_loss_that_does_not_fit_the_classes_is_refused_before_another_trains(folder, capsys):
+    for loss, says in (
+        ("forward(T=[[1,0],[0,1]])", "3 classes"),
+        ("taylor(theta=[0,0,0,0,1],scale='max')", "no scale"),
+    ):
+        code, out, err = run("train", "--dataset=./plain.npz", f"--loss=ce,{loss}", *TINY, capsys=capsys)
+        assert (code, out) == (2, "")
+        assert "data set './plain.npz': loss " in err
+        assert says in err
+
+
 def test_losses_have_their_authors_values_for_the_classes_of_own_data(folder, capsys):
     code, out, _ = run("train", "--dataset=./many.npz", "--loss=sce,sce(alpha=1),gce", *TINY, capsys=capsys)
     assert code == 0
