@@ -58,6 +58,8 @@ class RobustLoss(nn.Module):
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ConfigError(f"got reduction={reduction!r}, expected one of {', '.join(REDUCTIONS)}")
+        if not isinstance(ignore_index, (int, np.integer)) or isinstance(ignore_index, bool):
+            raise ConfigError(f"got ignore_index={ignore_index!r:.80}, expected a label: an integer")
         if weight is not None:
             weight = torch.as_tensor(weight)
             if weight.ndim != 1 or not torch.is_floating_point(weight):
@@ -66,7 +68,7 @@ class RobustLoss(nn.Module):
                     "expected one floating-point number per class, shape (C,)"
                 )
         self.register_buffer("weight", weight)
-        self.ignore_index = ignore_index
+        self.ignore_index = int(ignore_index)
         self.reduction = reduction
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, whole, within
+from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, whole, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class GeneralisedCrossEntropy(LabelwiseLoss):
     def __init__(self, q: float = 0.7, *, legacy: bool = False, **arguments: Unpack[LossArguments]) -> None:
         super().__init__(**arguments)
         self.q = within("q", q, above=0, at_most=1)
-        self.legacy = legacy
+        self.legacy = flag("legacy", legacy)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -69,7 +69,7 @@ class TruncatedGeneralisedCrossEntropy(LabelwiseLoss):
         super().__init__(**arguments)
         self.q = within("q", q, above=0, at_most=1)
         self.k = within("k", k, above=0, below=1)
-        self.prune = prune
+        self.prune = flag("prune", prune)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""

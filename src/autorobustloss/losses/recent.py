@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.normalised import focal, normalised_cross_entropy
 from autorobustloss.losses.plain import reduced_mae
@@ -21,6 +22,7 @@ from autorobustloss.losses.published import (
     LabelwiseLoss,
     LossArguments,
     PublishedLoss,
+    flag,
     not_both_zero,
     one_hot,
     weighted,
@@ -30,6 +32,12 @@ from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+def check_power(base: float, q: float) -> None:
+    """Raise ConfigError where base^q, the largest number in an asymmetric loss, is beyond what float32 can hold."""
+    if q * math.log10(base) > 30:
+        raise ConfigError(f"got a power of {base:g} to the {q:g}, expected at most 1e30; give a smaller a or q")
 
 
 @LOSSES.register("nce+agce")
@@ -66,6 +74,7 @@ class NCEandAGCE(LabelwiseLoss):
         self.alpha, self.beta = not_both_zero(alpha, beta)
         self.a = within("a", a, above=0)
         self.q = within("q", q, above=0)
+        check_power(self.a + 1, self.q)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -103,6 +112,7 @@ class NCEandAUL(LabelwiseLoss):
         self.alpha, self.beta = not_both_zero(alpha, beta)
         self.a = within("a", a, above=1)
         self.q = within("q", q, above=0)
+        check_power(self.a, self.q)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -245,7 +255,7 @@ class EpsilonCEandMAE(EpsilonSoftmaxLoss):
         super().__init__(**arguments)
         self.alpha, self.beta = not_both_zero(alpha, beta)
         self.m = within("m", m, at_least=0)
-        self.legacy = legacy
+        self.legacy = flag("legacy", legacy)
 
     def active(self, log_eps: Tensor) -> Tensor:
         """Return cross-entropy of candidate labels."""
@@ -279,7 +289,7 @@ class EpsilonFLandMAE(EpsilonSoftmaxLoss):
         self.alpha, self.beta = not_both_zero(alpha, beta)
         self.m = within("m", m, at_least=0)
         self.gamma = within("gamma", gamma, at_least=0)
-        self.legacy = legacy
+        self.legacy = flag("legacy", legacy)
 
     def active(self, log_eps: Tensor) -> Tensor:
         """Return the focal loss of candidate labels."""
