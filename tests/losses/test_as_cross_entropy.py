@@ -319,3 +319,10 @@ def test_half_leaves_a_formula_alone(build, name, to):
     wanted = build(name)(logits(), LABELS)
     assert torch.equal(build(name).to(to)(logits(), LABELS), wanted)
     assert torch.equal(build(name).to(to).float()(logits(), LABELS), wanted)
+
+
+@each_loss
+def test_is_made_without_values_too(build, name):
+    with FakeTensorMode() as mode:
+        loss = build(name)
+        assert loss(mode.from_tensor(logits()), mode.from_tensor(LABELS)).shape == ()
