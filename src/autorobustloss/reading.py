@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import math
 import os
+import re
 from collections.abc import Iterator
 from typing import IO
 
@@ -58,6 +59,7 @@ def _reason(path: Path, problem: Exception) -> str:
     if isinstance(problem, OSError) and problem.strerror:
         return problem.strerror
     text = " ".join(str(problem)[:2000].replace(str(path), "the file").split())
+    text = re.sub(r" <_io\.\w+ name='the file'>", "", text)
     return text if isinstance(problem, (OSError, ValueError)) and text else f"{type(problem).__name__}: {text}"
 
 

@@ -200,6 +200,17 @@ def test_a_method_that_must_be_told_the_noise_is_refused_before_any_training(com
     assert not (folder / "run").exists()
 
 
+def test_a_loss_that_does_not_fit_the_classes_is_refused_before_another_trains(folder, capsys):
+    for loss, says in (
+        ("forward(T=[[1,0],[0,1]])", "3 classes"),
+        ("taylor(theta=[0,0,0,0,1],scale='max')", "no scale"),
+    ):
+        code, out, err = run("train", "--dataset=./plain.npz", f"--loss=ce,{loss}", *TINY, capsys=capsys)
+        assert (code, out) == (2, "")
+        assert "data set './plain.npz': loss " in err
+        assert says in err
+
+
 def test_losses_have_their_authors_values_for_the_classes_of_own_data(folder, capsys):
     code, out, _ = run("train", "--dataset=./many.npz", "--loss=sce,sce(alpha=1),gce", *TINY, capsys=capsys)
     assert code == 0
@@ -253,3 +264,14 @@ def test_help_says_what_happens_to_labels(command, capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "given (the labels as they come, noisy or not)" in text
     assert "(default: given for data of your own" in text
+
+
+def test_parts_in_different_units_are_one_line_without_code(folder, capsys):
+    with np.load("plain.npz") as arrays:
+        np.savez("units.npz", **{**arrays, "x_test": 255 * arrays["x_test"]})
+    code, _, err = run("train", "--dataset=./units.npz", "--loss=ce", "--noise=given", *TINY, capsys=capsys)
+    assert code == 0
+    assert [line[:55] for line in err.splitlines() if "ranges" in line] == [
+        "arl: warning: units.npz: x_test and x_train are in diff"
+    ]
+    assert "DataWarning" not in err

@@ -209,9 +209,9 @@ def test_a_validation_folder_of_any_usual_name_is_used(classes: Path, name: str)
 
 def test_suffixes_in_any_case(tmp_path: Path) -> None:
     for part in ("train", "test"):
-        for i, suffix in enumerate(("png", "PNG", "JPG", "JPeG", "bmp", "TIF")):
+        for i, suffix in enumerate(("png", "PNG", "JPG", "JPeG", "bmp", "TIF", "gif", "PPM", "jfif", "pbm")):
             picture(tmp_path / part / "ab"[i % 2] / f"{i}.{suffix}", i)
-    assert len(load_folder(tmp_path).x_train) == 6
+    assert len(load_folder(tmp_path).x_train) == 10
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,12 @@ def tiff(values: np.ndarray, kind: int) -> bytes:
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4) + data
 
 
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
 def png_header(width: int, height: int, colour: int = 0) -> bytes:
     """A PNG file of a few hundred bytes that claims a size."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
     head = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99999))) + chunk(b"IEND", b"")
@@ -226,3 +226,46 @@ def test_a_folder_of_deep_pictures_is_standardised(tmp_path: Path) -> None:
     splits = make_splits(load_folder(tmp_path), DataSpec("own"))
     assert splits.x_train.std() == pytest.approx(1, abs=1e-2)
     assert len(splits.x_train.unique()) > 500
+
+
+@pytest.mark.parametrize("colours", [0, 1, 2])
+def test_colours_are_kept_wherever_the_first_is(tmp_path: Path, colours: int) -> None:
+    files = [saved(tmp_path / f"{i}.png", Image.fromarray(EIGHT[..., 0])) for i in range(3)]
+    saved(files[colours], Image.fromarray(EIGHT[..., :3]))
+    images = decode(files)
+    assert images.shape == (3, 3, 16, 16)
+    assert np.array_equal(images[colours], EIGHT[..., :3].transpose(2, 0, 1))
+    assert np.array_equal(images[colours - 1], [EIGHT[..., 0]] * 3)
+
+
+def test_a_stack_of_pictures_is_refused(tmp_path: Path) -> None:
+    pages = [Image.fromarray(EIGHT[..., i]) for i in range(4)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match=r"stack\.tif: .*4 pictures, expected one"):
+        decode([tmp_path / "stack.tif"])
+
+
+def png_16(channels: np.ndarray, colour: int) -> bytes:
+    """A PNG file with 16 bits a channel: (H, W, C)."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in channels)
+    height, width, _ = channels.shape
+    start, middle = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0), zlib.compress(bytes(99999))
+    parts = ((b"IHDR", start, start[:8] + b"\x10" + start[9:]), (b"IDAT", middle, zlib.compress(rows)))
+    file = png_header(width, height, colour)
+    for name, old, new in parts:
+        file = file.replace(chunk(name, old), chunk(name, new))
+    return file
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (6, 4), (4, 2)], ids=["RGB", "RGBA", "grey with alpha"])
+def test_colours_of_16_bits_are_scaled_or_refused(tmp_path: Path, colour: int, channels: int) -> None:
+    values = RNG.integers(0, 65536, (16, 16, channels))
+    if channels % 2 == 0:
+        values[..., -1] = 65535
+    seen = decode([saved(tmp_path / "full.png", png_16(values, colour))])
+    assert np.abs(seen[0, 0] - values[..., 0] / 257).max() <= 1
+    values[..., : channels - (channels % 2 == 0)] //= 16  # a camera of 12 bits
+    with pytest.raises(DataError, match=r"dark\.png: .*16 bits"):
+        decode([saved(tmp_path / "dark.png", png_16(values, colour))])
+    values[..., : channels - (channels % 2 == 0)] = 0
+    assert not decode([saved(tmp_path / "black.png", png_16(values, colour))]).any()

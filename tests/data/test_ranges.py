@@ -41,6 +41,8 @@ OFFSETS = {
     "nanoseconds, close": np.int64(1_760_000_000_000_000_000) + (1000 * NORMAL).astype(np.int64),
     "floats of nanoseconds": 1.76e18 + 6e11 * NORMAL,
     "unsigned": np.uint64(2**61) + np.arange(ROWS).astype(np.uint64),
+    "the largest unsigned": np.uint64(2**64 - 10**6) + 1000 * np.arange(ROWS).astype(np.uint64),
+    "the least signed": np.int64(-(2**63)) + np.arange(ROWS),
     "integers": 1_760_000_000 + np.arange(ROWS),
     "beyond 2^53": 1e15 + np.round(600 * NORMAL),
     "long double": (1.76e9 + 600 * NORMAL).astype(np.longdouble),
@@ -215,7 +217,7 @@ class TestUnits:
             spoilt = x.copy()
             spoilt[:3] *= 1e6
             built(spoilt, x)
-            built(1.76e9 + x, 1.77e9 + x[:30])
+            built(1.76e9 + 600 * x, 1.76e9 + 3000 + 600 * x[:30])
 
     def test_bundled_data_are_silent(self) -> None:
         from autorobustloss.data import load_dataset
@@ -224,3 +226,30 @@ class TestUnits:
             warnings.simplefilter("error")
             for name in ("digits", "iris", "wine", "breast_cancer"):
                 load_dataset(name)
+
+    @pytest.mark.parametrize("part", ["test", "valid"])
+    @pytest.mark.parametrize(
+        ("of_train", "of_part"),
+        [
+            (1.76e9 + 600 * NORMAL, 1.76e9 + 2.6e6 + 600 * NORMAL),
+            (np.full(ROWS, 1.76e9), 1.76e9 + 2.6e6 + 600 * NORMAL),
+            (NORMAL, 50 + 10 * NORMAL),
+            (NORMAL, 40 + NORMAL),
+        ],
+        ids=["a month later", "constant in x_train", "standardised and raw", "shifted"],
+    )
+    def test_far_away(self, part: str, of_train: np.ndarray, of_part: np.ndarray) -> None:
+        x, other = (np.stack([NORMAL, column], axis=1) for column in (of_train, of_part))
+        for rows in (ROWS, 5):
+            parts: dict[str, Any] = {"x_test": x, "x_valid": x} | {f"x_{part}": other[:rows]}
+            y = {key.replace("x", "y"): np.arange(len(values)) % 2 for key, values in parts.items()}
+            with pytest.warns(DataWarning, match=f"x_{part} and x_train .* in 1 of 2 columns.* in number 1;"):
+                build_dataset("own", x, Y, **parts, **y)
+
+    def test_a_constant_is_as_far_as_it_differs(self) -> None:
+        x = np.stack([NORMAL, np.full(ROWS, 2020.0), np.full(ROWS, 0.3)], axis=1)
+        x_test = np.stack([NORMAL, np.full(ROWS, 2024.0), np.full(ROWS, 0.1 + 0.2)], axis=1)
+        x[0, 2] = 0.1 + 0.2
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            built(x, x_test)

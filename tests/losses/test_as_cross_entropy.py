@@ -4,6 +4,7 @@ import contextlib
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 import torch.autograd.forward_ad as fw
@@ -276,7 +277,7 @@ class TestPartsOfABatch:
     @each_target
     def test_parts_sum_up_to_the_mean(self, build, name, target):
         loss = build(name)
-        for count in (6, torch.tensor(6), torch.tensor([6]), 6.0):
+        for count in (6, torch.tensor(6), torch.tensor([6]), 6.0, np.int64(6)):
             parts = [loss(z, y, num_items_in_batch=count) for z, y in zip(logits().split(4), target.split(4))]
             torch.testing.assert_close(sum(parts), loss(logits(), target))
         assert torch.equal(loss(logits(), target, num_items_in_batch=None), loss(logits(), target))
@@ -310,3 +311,18 @@ class TestPartsOfABatch:
         whole = compute_loss_func(outputs, LABELS, num_items_in_batch=12)
         torch.testing.assert_close(whole, build(name)(logits(), LABELS) / 2)
         torch.testing.assert_close(Scaled(build(name), 3.0)(logits(), LABELS, num_items_in_batch=12), 3 * whole)
+
+
+@each_loss
+@pytest.mark.parametrize("to", [torch.float16, torch.bfloat16])
+def test_half_leaves_a_formula_alone(build, name, to):
+    wanted = build(name)(logits(), LABELS)
+    assert torch.equal(build(name).to(to)(logits(), LABELS), wanted)
+    assert torch.equal(build(name).to(to).float()(logits(), LABELS), wanted)
+
+
+@each_loss
+def test_is_made_without_values_too(build, name):
+    with FakeTensorMode() as mode:
+        loss = build(name)
+        assert loss(mode.from_tensor(logits()), mode.from_tensor(LABELS)).shape == ()

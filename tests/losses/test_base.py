@@ -80,6 +80,14 @@ def test_empty_batch(reduction):
     assert grad.shape == (0, 3)
 
 
+@pytest.mark.parametrize("weight", [[-1.0, -1.0, -1.0], [-2.0, 1.0, -3.0], [1e-38, 1e-38, 1e-38]])
+def test_a_mean_over_weights_of_any_sum(weight):
+    logits, labels, weight = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 0, 2]), torch.tensor(weight)
+    wanted = torch.nn.functional.cross_entropy(logits.double(), labels, weight.double()).float()
+    torch.testing.assert_close(cross_entropy(weight=weight)(logits, labels), wanted)
+    assert cross_entropy(weight=torch.zeros(3))(logits, labels) == 0
+
+
 def test_weights_of_probabilities_weigh_the_sample():
     logits, target, weight = torch.randn(5, 3), torch.rand(5, 3).softmax(1), torch.tensor([1.0, 2.0, 4.0])
     rows = cross_entropy(reduction="none")(logits, target)

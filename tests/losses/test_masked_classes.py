@@ -151,3 +151,22 @@ def test_leaving_out_many(build, classes, seed):
         wanted, rest = value_and_grad(build(name), z[:, ~mask], torch.tensor([1]))
         torch.testing.assert_close(got, wanted)
         torch.testing.assert_close(slope[:, ~mask], rest)
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("sce", {"alpha": 0.0}),
+        ("bootstrap_soft", {"beta": 0.0}),
+        ("bootstrap_hard", {"beta": 0.0}),
+        ("label_smoothing", {"epsilon": 1.0}),
+        ("ce_eps+mae", {"alpha": 0.0}),
+        ("fl_eps+mae", {"alpha": 0.0}),
+        ("nce+rce", {"alpha": 0.0}),
+    ],
+)
+def test_an_infinite_term_of_weight_0_is_none(build, name, ends):
+    z = logits().scatter(1, LABELS.unsqueeze(1), -INF)
+    value, slope = value_and_grad(build(name, reduction="none", **ends), z, LABELS)
+    assert value.isfinite().all()
+    assert slope.isfinite().all()

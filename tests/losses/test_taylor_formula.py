@@ -69,6 +69,33 @@ def test_exported_code_takes_the_same_arguments(name, reduction, weight, ignored
     assert function(half, torch.arange(4)).dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        torch.full((4, 5), 0.2),
+        torch.eye(5, dtype=torch.long)[:4],
+        torch.zeros(4),
+        torch.zeros(4, dtype=torch.bool),
+        torch.zeros(5, dtype=torch.long),
+        torch.zeros(1, dtype=torch.long),
+        torch.tensor(0),
+    ],
+    ids=["probabilities", "one-hot", "float", "bool", "one more", "one", "scalar"],
+)
+def test_exported_code_refuses_other_targets(target):
+    function = exported(create_loss("arl"))["learned_loss"]
+    with pytest.raises(ValueError, match="expected logits"):
+        function(torch.randn(4, 5), target)
+    with pytest.raises(ValueError, match="expected logits"):
+        function(torch.randn(5), torch.tensor(0))
+
+
+def test_exported_code_has_no_terms_that_are_0():
+    code = TaylorLoss([0, 0, 0, 0, -1], 0.5, scale="init").code()
+    assert "p * p" not in code
+    assert "(0.0)" not in code
+
+
 def test_exported_code_works_its_scale_out_once(monkeypatch):
     names = exported(create_loss("arl"))
     logits, labels = torch.randn(4, 10), torch.arange(4)

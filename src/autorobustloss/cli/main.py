@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from autorobustloss import __version__, escape
 from autorobustloss.cli.faults import unexpected, without_traceback
-from autorobustloss.cli.streams import Terminated, interrupted, stop_signals, text_streams, warn
+from autorobustloss.cli.streams import Terminated, interrupted, plain_warnings, stop_signals, text_streams, warn
 from autorobustloss.errors import ARLError, ConfigError
 
 EPILOG = """\
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `arl` with these arguments and return the exit code; every error becomes a line on standard error."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with text_streams(), stop_signals():
+    with text_streams(), plain_warnings(), stop_signals():
         try:
             code = _run(arguments)
             print(end="", flush=True)  # here, where an error still finds a reader

@@ -16,7 +16,7 @@ from typing import Any
 from autorobustloss.data import Dataset, is_own, known_labels, load_dataset, make_splits, truth_known
 from autorobustloss.data.augment import check_augment
 from autorobustloss.data.spec import DataSpec
-from autorobustloss.errors import ConfigError, unknown_name
+from autorobustloss.errors import ARLError, ConfigError, unknown_name
 from autorobustloss.escape import visible
 from autorobustloss.jobs.executors import Executor, executor_for, usable_cores
 from autorobustloss.jobs.job import Task
@@ -380,6 +380,18 @@ def check_methods(methods: Iterable[MethodSpec], tasks: Iterable[Task], datasets
                 procedure.check(known)
             except ConfigError as error:
                 raise ConfigError(f"data set {name!r}: {error}") from None
+
+
+def check_losses(methods: Iterable[tuple[Task, MethodSpec]], classes: Mapping[str, int]) -> None:
+    """Raise the ConfigError of a loss that cannot be taken of a data set's number of classes, before others train."""
+    import torch
+
+    for name, method in dict.fromkeys((task.dataset.name, method) for task, method in methods):
+        if method.name not in METHODS:
+            try:
+                create_criterion(method, classes[name])(torch.zeros(1, classes[name]), torch.tensor([0]))
+            except ARLError as error:
+                raise ConfigError(f"data set {name!r}: loss {method.label!r}: {error}") from None
 
 
 def choose_device(name: str) -> str:

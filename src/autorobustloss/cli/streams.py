@@ -8,9 +8,12 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from types import FrameType
+from typing import TextIO
 
+from autorobustloss.errors import DataWarning
 from autorobustloss.escape import message
 
 
@@ -52,6 +55,31 @@ def _drop_what_cannot_be_written(stream: io.TextIOWrapper) -> None:
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
             stream.flush()
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print warnings about data as lines of `arl`; those of libraries, for programmers, keep their form."""
+    before = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, DataWarning):
+            warn(f"warning: {message}")
+        else:
+            before(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 @contextlib.contextmanager

@@ -67,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
     tasks = flags.read_tasks(options, datasets)
     flags.check_methods(methods.values(), tasks, datasets)
     places = [(task, name, at_authors_values(m, task, classes)) for task in tasks for name, m in methods.items()]
+    flags.check_losses([(task, method) for task, _, method in places], classes)
     jobs = [Job(task, method, split_seed=0, noise_seed=seed, seed=seed) for task, _, method in places]
     names = [name if method == methods[name] else method.label for _, name, method in places]
     flags.tell_labels(flags.label_notes(tasks, datasets), options)

@@ -13,7 +13,10 @@ from autorobustloss.data.pictures import Progress, decode
 from autorobustloss.errors import DataError
 from autorobustloss.reading import read_text, reading
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".bmp", ".gif", ".webp", ".avif"),
+    *(".tif", ".tiff", ".pbm", ".pgm", ".ppm"),
+)
 VALID_NAMES = ("valid", "val", "validation")
 LITTER = ("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 """Folders, in lower case, that systems leave behind; so are all whose names begin with a dot."""
@@ -36,9 +39,9 @@ def load_folder(path: Path | str, size: int = 0, name: str = "", progress: Progr
     clean_test_key_list.txt hold one image path a line, noisy_label_kv.txt and clean_label_kv.txt lines of path and
     label. The training labels are the noisy ones (noise `given`); validation and test labels are the clean ones.
 
-    size: side in pixels that images are resized to; 0 takes them as they are, all of one size. The first image
-    decides between grey and RGB. Grey images of more than 8 bits keep their values, as float32. A large folder is
-    decoded once and kept with `save_npz`.
+    size: side in pixels that images are resized to; 0 takes them as they are, all of one size. All become RGB if one
+    has colours. Grey images of more than 8 bits keep their values, as float32; of an animation the first picture
+    counts. A large folder is decoded once and kept with `save_npz`.
     Raises DataError that names the file, MissingDependencyError without Pillow.
     """
     path = Path(path)

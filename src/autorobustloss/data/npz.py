@@ -59,7 +59,7 @@ def read_npz(path: Path, wanted: Iterable[str]) -> dict[str, np.ndarray]:
     holds pickled objects. What an array claims to need is checked against what is there before it is unpacked.
     """
     if not os.path.isfile(path):
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: no such file; check the path")
     with reading(path, "damaged", AGAIN), open(path, "rb") as file:
         if not zipfile.is_zipfile(file):
             raise DataError(f"{path}: not an .npz file, or cut short; write it again with np.savez")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,8 @@ LARGE = 2**24
 """Images of more pixels are decoded one at a time, so that a folder of them needs the memory of one."""
 DEEP = {"F": "float", "I": "32-bit", "I;16": "16-bit"}
 """Pillow's modes of grey images with more than 8 bits; the last has forms for both byte orders."""
+KEPT_BITS = 5
+"""Pillow reads the upper 8 bits of colours with 16; where they use no more than so many, too little is left."""
 SAMPLE_FORMAT, UNSIGNED = 339, (1,)
 """The TIFF tag that tells signed numbers from unsigned ones, and its value for these, also where it is missing."""
 
@@ -34,14 +37,28 @@ _LARGE_ONE = threading.Lock()
 def decode(files: Sequence[Path], size: int = 0, progress: Progress | None = None) -> np.ndarray:
     """Decode image files in threads into one array (N, C, H, W): uint8, or float32 for grey images of more bits.
 
-    size: side in pixels that images are resized to; 0 takes them as they are, all of one size. The first image
-    decides between grey and RGB and on the depth. Rotation that a camera noted is done, transparent pixels are seen
-    on white.
+    size: side in pixels that images are resized to; 0 takes them as they are, all of one size. They are grey if all
+    are, else RGB; the first image decides on the depth. Rotation that a camera noted is done, transparent pixels are
+    seen on white.
     Raises DataError that names the file, MissingDependencyError without Pillow.
     """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Image size", RuntimeWarning)  # Pillow's, of pictures not quite too large
+        try:
+            return _decode(files, size, progress, "")
+        except _ColourError:
+            return _decode(files, size, progress, "RGB")
+
+
+class _ColourError(Exception):
+    """An image has colours, where those before it were grey."""
+
+
+def _decode(files: Sequence[Path], size: int, progress: Progress | None, wanted: str) -> np.ndarray:
+    """Return the images in the mode `wanted`, or in the first one's; raise _ColourError where colours would be lost."""
     remedy = f"give a smaller size to resize to, for {len(files)} images"
     require_memory(files[0], (len(files) + THREADS) * size * size * 3, remedy)
-    first, mode = _read(files[0], size, "")
+    first, _, mode = _read(files[0], size, wanted)
     channels = 3 if mode == "RGB" else 1
     require_memory(files[0], len(files) * first.nbytes, remedy)
     with reading(files[0], "images of its size cannot be held", remedy):
@@ -49,7 +66,9 @@ def decode(files: Sequence[Path], size: int = 0, progress: Progress | None = Non
 
     def fill(chunk: range) -> int:
         for i in chunk:
-            image, _ = _read(files[i], size, mode)
+            image, own, _ = _read(files[i], size, mode)
+            if own == "RGB" and mode == "L":
+                raise _ColourError
             if image.shape != first.shape:
                 raise DataError(
                     f"{files[i]}: {image.shape[1]}x{image.shape[0]} pixels, but {files[0]} has "
@@ -71,8 +90,8 @@ def decode(files: Sequence[Path], size: int = 0, progress: Progress | None = Non
     return images
 
 
-def _read(path: Path, size: int, wanted: str) -> tuple[np.ndarray, str]:
-    """Return one image as (H, W) or (H, W, 3), and its mode; `wanted` "" lets the image decide on that."""
+def _read(path: Path, size: int, wanted: str) -> tuple[np.ndarray, str, str]:
+    """Return one image as (H, W) or (H, W, 3), its own mode and that which it is in: `wanted`, or for "" its own."""
     try:
         from PIL import Image
     except ImportError:
@@ -87,19 +106,32 @@ def _read(path: Path, size: int, wanted: str) -> tuple[np.ndarray, str]:
         Image.open(file) as image,  # by its path Pillow would map the file, and garble rotated TIFF images
         _LARGE_ONE if image.width * image.height > LARGE else contextlib.nullcontext(),
     ):
-        mode = _mode(image.mode)
+        if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+            raise ValueError(f"it holds {image.n_frames} pictures, expected one; save each as a file of its own")
+        mode = own = _mode(image.mode)
         if wanted and (mode in DEEP or wanted in DEEP) and mode != wanted:
             raise DataError(
                 f"{path}: its values are {DEEP.get(mode, '8-bit')}, those of the first image "
                 f"{DEEP.get(wanted, '8-bit')}; save all images at one depth"
             )
         mode = mode if mode in DEEP else wanted or mode
+        cut = mode not in DEEP and ";16" in str(image.tile)
         image.load()
+        if cut and 0 < max(high for _, high in _extrema(image)) < 2**KEPT_BITS:
+            raise ValueError(
+                f"16 bits, of which no more than {8 + KEPT_BITS} are used, and with colours or transparency only the "
+                "upper 8 can be read; save it with 8 bits"
+            )
         _turn(image)
         picture = _deep(image) if mode in DEEP else _flat(image, mode)
         if size:
             picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        return np.asarray(picture), mode
+        return np.asarray(picture), own, mode
+
+
+def _extrema(image: Any) -> list[tuple[int, int]]:
+    """Return the smallest and largest value of each band but that of transparency."""
+    return [band.getextrema() for name, band in zip(image.getbands(), image.split()) if name.upper() != "A"]
 
 
 def _mode(mode: str) -> str:

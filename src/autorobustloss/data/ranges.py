@@ -12,12 +12,14 @@ from autorobustloss.errors import DataError, DataWarning
 
 STEPS = 2.0**16
 """Float32 has 2²⁴ steps: of a column whose offset is more than so many times its spread, it leaves fewer than 2⁸."""
-ROUNDING = 64 * np.finfo(np.float64).eps
-"""Floats that spread over less than so much of their size do so by rounding: the column is constant."""
+ROUNDING = 64
+"""Floats that spread over less than so many times their rounding do so by rounding: the column is constant."""
 LARGEST = 2.0**50
 """Squares and sums of what is smaller than this, and larger than its inverse, stay within float32."""
 FOLD, FEWEST = 50.0, 10
 """Parts differ in range if the sizes of their values differ so many times, over so many values that are not 0."""
+FAR = 20.0
+"""So they do if nine tenths of a part's values are so many standard deviations of x_train away from its median."""
 LOOKED_AT = 2**20
 """Values of a part from which its columns are judged."""
 
@@ -45,7 +47,8 @@ def _small_integers(x: np.ndarray) -> np.ndarray:
     low, high = int(x.min()), int(x.max())
     if low >= 0 and high <= 255:
         return x.astype(np.uint8)
-    return x if low > -(2**62) and high < 2**62 else x.astype(np.float64)
+    # Where there are long floats they hold all integers; differences of the largest ones are beyond int64.
+    return x if low > -(2**62) and high < 2**62 else x.astype(np.longdouble)
 
 
 def _require_range(x: np.ndarray, source: str, part: str) -> None:
@@ -70,8 +73,7 @@ def _misfits(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     quartiles = around[3 * n // 4] - around[n // 4]
     spread = np.where(quartiles > 0, quartiles, around.std(0))
     size = np.abs(median.astype(np.float64))
-    rounding = ROUNDING if x.dtype.kind == "f" else 0.0
-    offset = np.where((size > STEPS * spread) & (spread > rounding * size), median, 0)
+    offset = np.where((size > STEPS * spread) & (spread > _rounding(values) * size), median, 0)
     axes = (0, *range(2, x.ndim))
     ends = np.stack([_exact(x.min(axes)), _exact(x.max(axes))]) - offset
     size = np.abs(ends.astype(np.float64)).max(0)
@@ -109,23 +111,54 @@ def _sample(x: np.ndarray) -> np.ndarray:
 
 
 def _warn_of_units(x: np.ndarray, train: np.ndarray, source: str, part: str) -> None:
-    """Warn where the sizes of a column's values differ by `FOLD` between two parts, in every quantile.
+    """Warn where a column's values differ in size by `FOLD` between two parts, in every quantile, or lie `FAR` off.
 
-    Zeros are left out, and few values say nothing, so that rare features and heavy tails raise no alarm.
+    Zeros are left out of the sizes, and few values say nothing, so that rare features and heavy tails raise no alarm.
     """
     (count, sizes), (train_count, train_sizes) = _sizes(x), _sizes(train)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = sizes / train_sizes
     differ = ((ratio >= FOLD).all(0) | (ratio <= 1 / FOLD).all(0)) & (np.minimum(count, train_count) >= FEWEST)
+    kind = "channels" if x.ndim == 4 else "columns"
     if differ.any():
         first = int(differ.argmax())
         warnings.warn(
             f"{source}: {part} and x_train are in different ranges in {int(differ.sum())} of {len(differ)} "
-            f"{'channels' if x.ndim == 4 else 'columns'}: typical sizes are {sizes[1, first]:.3g} and "
-            f"{train_sizes[1, first]:.3g} in number {first}; scale all parts alike (both divided by 255, or neither)",
+            f"{kind}: typical sizes are {sizes[1, first]:.3g} and {train_sizes[1, first]:.3g} in number {first}; scale "
+            "all parts alike (both divided by 255, or neither)",
             DataWarning,
             stacklevel=2,
         )
+        return
+    distance = _distance(x, train)
+    far = distance >= FAR
+    if far.any():
+        first = int(distance.argmax())
+        warnings.warn(
+            f"{source}: {part} and x_train are far apart in {int(far.sum())} of {len(far)} {kind}: most values are "
+            f"{distance[first]:.3g} and more standard deviations from those of x_train in number {first}; scale and "
+            "shift all parts alike, or leave out what only tells them apart, such as a date",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
+def _distance(x: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Return, by column, how far nine tenths of the values are from x_train's median, in x_train's standard deviations.
+
+    A constant column is left unscaled, so its distances are the numbers themselves.
+    """
+    of_train = np.sort(_exact(_sample(train)), axis=0)
+    median = of_train[len(of_train) // 2]
+    spread = (of_train - median).astype(np.float64).std(0)
+    spread = np.where(spread > _rounding(of_train) * np.abs(median.astype(np.float64)), spread, 1.0)
+    away = np.sort(np.abs((_exact(_sample(x)) - median).astype(np.float64)), axis=0)
+    return away[len(away) // 10] / spread
+
+
+def _rounding(exact: np.ndarray) -> float:
+    """Return what share of their size numbers may differ by and still be equal but for rounding; 0 of integers."""
+    return ROUNDING * float(np.finfo(exact.dtype).eps) if exact.dtype.kind == "f" else 0.0
 
 
 def _sizes(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

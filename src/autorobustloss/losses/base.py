@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,6 +58,8 @@ class RobustLoss(nn.Module):
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ConfigError(f"got reduction={reduction!r}, expected one of {', '.join(REDUCTIONS)}")
+        if not isinstance(ignore_index, (int, np.integer)) or isinstance(ignore_index, bool):
+            raise ConfigError(f"got ignore_index={ignore_index!r:.80}, expected a label: an integer")
         if weight is not None:
             weight = torch.as_tensor(weight)
             if weight.ndim != 1 or not torch.is_floating_point(weight):
@@ -65,7 +68,7 @@ class RobustLoss(nn.Module):
                     "expected one floating-point number per class, shape (C,)"
                 )
         self.register_buffer("weight", weight)
-        self.ignore_index = ignore_index
+        self.ignore_index = int(ignore_index)
         self.reduction = reduction
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -149,7 +152,7 @@ class RobustLoss(nn.Module):
             return values.sum()
         if total_weight is None:
             return mean_of(values)
-        return values.sum() / total_weight.clamp_min(torch.finfo(values.dtype).tiny)
+        return values.sum() / total_weight.masked_fill(total_weight == 0, 1.0)
 
     def _share(self, total: Tensor, num_items: int | Tensor) -> Tensor:
         """Return a sum over samples divided by a number of samples that the caller gives; 0 of none."""
@@ -160,7 +163,8 @@ class RobustLoss(nn.Module):
             )
         if isinstance(num_items, Tensor) and num_items.numel() == 1:
             return total / num_items.to(total.device).reshape(()).clamp_min(1)
-        if isinstance(num_items, (int, float)) and not isinstance(num_items, bool) and 0 <= num_items < math.inf:
+        number = isinstance(num_items, (int, float, np.integer)) and not isinstance(num_items, bool)
+        if number and 0 <= num_items < math.inf:
             return total / max(num_items, 1)
         got = tuple(num_items.shape) if isinstance(num_items, Tensor) else num_items
         raise UnsupportedArgumentError(f"got num_items_in_batch={got!r}, expected one number >= 0")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import kept, seen_through
-from autorobustloss.losses.published import LossArguments, PublishedLoss, one_hot, within
+from autorobustloss.losses.published import LossArguments, PublishedLoss, one_hot, whole, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ class BiTempered(PublishedLoss):
     Source: Amid et al., Robust Bi-Tempered Logistic Loss Based on Bregman Divergences, NeurIPS 2019. The authors' code
     names no temperatures; (0.8, 1.2) is known as the paper's CIFAR-100 setting, (0.5, 4) as that for MNIST.
     Raises ConfigError unless 0 <= t1 <= 1, t1 <= t2 (otherwise the gradient is unbounded where p = 0), num_iters is
-    an integer >= 1 and 0 <= label_smoothing < 1.
+    an integer from 1 to 1000 and 0 <= label_smoothing < 1.
 
     >>> import torch
     >>> BiTempered(t1=0.8, t2=1.2)(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
@@ -141,9 +140,7 @@ class BiTempered(PublishedLoss):
         super().__init__(**arguments)
         self.t1 = within("t1", t1, at_least=0, at_most=1)
         self.t2 = within("t2", t2, above=0, at_least=self.t1)
-        if isinstance(num_iters, bool) or not isinstance(num_iters, int) or num_iters < 1:
-            raise ConfigError(f"got num_iters={num_iters!r}, expected an integer >= 1")
-        self.num_iters = num_iters
+        self.num_iters = whole("num_iters", num_iters, most=1000)
         self.label_smoothing = within("label_smoothing", label_smoothing, at_least=0, below=1)
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from autorobustloss.losses.base import kept
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, within
+from autorobustloss.losses.published import LabelwiseLoss, LossArguments, weighted, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class SoftBootstrap(LabelwiseLoss):
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
         entropy = -(log_p.exp() * kept(log_p)).sum(dim=1, keepdim=True)
-        return (1 - self.beta) * entropy - self.beta * chosen
+        return (1 - self.beta) * entropy - weighted(self.beta, chosen)
 
 
 @LOSSES.register("bootstrap_hard")
@@ -58,4 +58,4 @@ class HardBootstrap(LabelwiseLoss):
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
         predicted = log_p.max(dim=1, keepdim=True).values
-        return (self.beta - 1) * predicted - self.beta * chosen
+        return (self.beta - 1) * predicted - weighted(self.beta, chosen)

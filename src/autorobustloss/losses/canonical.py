@@ -20,6 +20,9 @@ from autorobustloss.errors import ConfigError
 SIGNIFICANT_DIGITS = 12
 """Canonical coefficients that agree to so many digits of the largest one count as equal."""
 
+HIGHEST_ORDER = 20
+"""It is worked out exactly in a second; the time grows with the fourth power of the order."""
+
 TINY_POWER = 1e-9
 """A log power below it is the logarithm, to the precision of float32, and would divide by nearly nothing."""
 
@@ -60,6 +63,11 @@ def order_of(length: int) -> int:
     if order < 2 or num_parameters(order) != length:
         raise ConfigError(
             f"got theta of length {length}, expected 5, 8, 12, 17, … (2 + β(β+1)/2 numbers for order β = 2, 3, 4, 5, …)"
+        )
+    if order > HIGHEST_ORDER:
+        raise ConfigError(
+            f"got theta of length {length}, order {order}, expected at most order {HIGHEST_ORDER}, "
+            f"{num_parameters(HIGHEST_ORDER)} numbers"
         )
     return order
 

@@ -40,7 +40,8 @@ class ForwardCorrection(PublishedLoss):
     def __init__(self, T: Tensor | Sequence[Sequence[float]] | np.ndarray, **arguments: Unpack[LossArguments]) -> None:
         super().__init__(**arguments)
         # A buffer, to go where the loss goes, but none of the keys of a checkpoint, which would change the formula.
-        self.register_buffer("T", checked_transition(T), persistent=False)
+        self._exact = checked_transition(T)
+        self.register_buffer("T", self._exact, persistent=False)
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the matrix as nested tuples, the form a method spec can hold."""
@@ -49,6 +50,12 @@ class ForwardCorrection(PublishedLoss):
     def extra_repr(self) -> str:
         """Show the size of the matrix, not its numbers."""
         return f"T={self.T.shape[0]}x{self.T.shape[1]}"
+
+    def _apply(self, fn: Any, recurse: bool = True) -> ForwardCorrection:
+        super()._apply(fn, recurse)
+        if self.T.dtype != self._exact.dtype:  # `half()` and the like leave a formula alone
+            self.T = self._exact.to(self.T.device)
+        return self
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
@@ -78,18 +85,20 @@ def checked_transition(matrix: Tensor | Sequence[Sequence[float]] | np.ndarray) 
     torch.Size([2, 2])
     """
     try:
-        t = matrix if isinstance(matrix, Tensor) else torch.from_numpy(np.array(matrix, dtype=np.float64))
+        # Looked at in NumPy, for a tensor made in PyTorch's planning modes has no values.
+        t = matrix.detach().cpu().double().numpy() if isinstance(matrix, Tensor) else np.array(matrix, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"got T that is no matrix of numbers ({error}), expected (C, C) numbers") from None
-    if t.ndim != 2 or t.shape[0] != t.shape[1] or t.shape[0] < 2 or not torch.is_floating_point(t):
-        raise ConfigError(f"got T of shape {tuple(t.shape)} and {t.dtype}, expected a square floating-point matrix")
-    sums = t.sum(dim=1)
-    if not bool(((t >= 0).all()) & ((sums - 1).abs() < 1e-3).all()):
+    kind = matrix.dtype if isinstance(matrix, Tensor) else torch.float64
+    if t.ndim != 2 or t.shape[0] != t.shape[1] or len(t) < 2 or not kind.is_floating_point:
+        raise ConfigError(f"got T of shape {t.shape} and {kind}, expected a square floating-point matrix")
+    sums = t.sum(axis=1)
+    if not ((t >= 0).all() and (abs(sums - 1) < 1e-3).all()):
         raise ConfigError(
             f"got T with entries from {t.min():g} to {t.max():g} and row sums from {sums.min():g} to {sums.max():g}, "
             "expected entries >= 0 and rows that sum to 1: T[true, noisy]"
         )
-    empty = (t.sum(dim=0) == 0).nonzero().flatten().tolist()
+    empty = np.flatnonzero(t.sum(axis=0) == 0).tolist()
     if empty:
         raise ConfigError(f"got T with empty columns {empty[:5]}: such a label could never be seen; smooth T a little")
-    return t.detach().clone()
+    return matrix.detach().clone() if isinstance(matrix, Tensor) else torch.from_numpy(t)

@@ -93,7 +93,9 @@ def as_code(loss: TaylorLoss) -> str:
         )
         if rule
         else "",
-        others=_nested(others, "p"),
+        others=f"    p = log_p.exp()\n    rows = rows + (p * p * ({_nested(others, 'p')})).sum(dim=1)\n"
+        if any(others)
+        else "",
         label=_nested(label, "p_label"),
         log_term=_log_code(form),
         constant=f" + ({per_class!r} * num_classes + {constant!r})" if per_class or constant else "",
@@ -150,6 +152,8 @@ def _number(value: float, latex: bool = False) -> str:
 
 def _nested(coefficients: Sequence[float], x: str) -> str:
     """Write c₀ + c₁x + … by Horner's rule."""
+    while coefficients[1:] and not coefficients[-1]:
+        coefficients = coefficients[:-1]
     text = repr(coefficients[-1])
     for coefficient in coefficients[-2::-1]:
         text = f"{coefficient!r} + {x} * ({text})"
@@ -172,21 +176,26 @@ def learned_loss(input, target, weight=None, ignore_index=-100, reduction="mean"
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"got reduction={reduction!r}, expected mean, sum or none")
+    indices = not target.is_floating_point() and target.dtype != torch.bool
+    if not indices or input.ndim < 2 or target.shape != input.shape[:1] + input.shape[2:]:
+        raise ValueError(
+            f"got input {tuple(input.shape)} and target {tuple(target.shape)} of {target.dtype}, expected logits "
+            "(N, C) or (N, C, d1, ...) and class indices (N,) or (N, d1, ...), integers"
+        )
     num_classes = int(input.shape[1])
     ignored = target == ignore_index
     logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
     log_p = F.log_softmax(logits.masked_fill(ignored.unsqueeze(1), 0), dim=1)
-    p = log_p.exp()
     label = target.long().masked_fill(ignored, 0)
     log_p_label = log_p.gather(1, label.unsqueeze(1)).squeeze(1)
     p_label = log_p_label.exp()
-    others = (p * p * ($others)).sum(dim=1)
-    rows = others + p_label * ($label)$log_term$constant
-    factors = (~ignored).to(rows.dtype) if weight is None else weight.to(rows)[label].masked_fill(ignored, 0)
+    rows = p_label * ($label)$log_term$constant
+$others    factors = (~ignored).to(rows.dtype) if weight is None else weight.to(rows)[label].masked_fill(ignored, 0)
     rows = rows * ($factor / num_classes * factors)
     if reduction == "none":
         return rows
-    return rows.sum() if reduction == "sum" else rows.sum() / factors.sum().clamp_min(1e-30)
+    total = factors.sum()
+    return rows.sum() if reduction == "sum" else rows.sum() / total.masked_fill(total == 0, 1)
 $scale''')
 
 _SCALE = Template('''

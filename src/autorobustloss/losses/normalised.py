@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.plain import reduced_mae
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, not_both_zero, within
+from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, not_both_zero, within
 from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.symmetric import reverse_cross_entropy
 
@@ -89,7 +89,7 @@ class NormalisedFocalLoss(LabelwiseLoss):
         super().__init__(**arguments)
         self.gamma = within("gamma", gamma, at_least=0)
         self.scale = within("scale", scale, above=0)
-        self.legacy = legacy
+        self.legacy = flag("legacy", legacy)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -148,7 +148,7 @@ class NFLandMAE(LabelwiseLoss):
         super().__init__(**arguments)
         self.alpha, self.beta = not_both_zero(alpha, beta)
         self.gamma = within("gamma", gamma, at_least=0)
-        self.legacy = legacy
+        self.legacy = flag("legacy", legacy)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -180,7 +180,7 @@ class NCEandRCE(LabelwiseLoss):
     ) -> None:
         super().__init__(**arguments)
         self.alpha, self.beta = not_both_zero(alpha, beta)
-        self.legacy = legacy
+        self.legacy = flag("legacy", legacy)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.losses.base import kept, masked
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, one_hot, within
+from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, one_hot, weighted, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class LabelSmoothing(LabelwiseLoss):
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
         number = (~masked(log_p)).sum(dim=1, keepdim=True)
-        return (self.epsilon - 1) * chosen - self.epsilon * (kept(log_p).sum(dim=1, keepdim=True) / number)
+        smooth = kept(log_p).sum(dim=1, keepdim=True) / number
+        return weighted(self.epsilon - 1, chosen) - self.epsilon * smooth
 
 
 @LOSSES.register("mae")

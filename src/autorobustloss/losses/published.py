@@ -85,17 +85,48 @@ def within(
     at_least: float = -math.inf,
     at_most: float = math.inf,
 ) -> float:
-    """Return a hyper-parameter as a float, or raise ConfigError if it is not a finite number in the given range.
+    """Return a hyper-parameter as a float, or raise ConfigError if it is not a number in the given range.
+
+    Any but 0 must be from 1e-30 to 1e30 in size: float32 could not hold what is made of others.
 
     >>> within("q", 0.7, above=0, at_most=1)
     0.7
     """
     number = not isinstance(value, bool) and isinstance(value, (int, float))
-    if number and math.isfinite(value) and above < value < below and at_least <= value <= at_most:
-        return float(value)
+    if number and above < value < below and at_least <= value <= at_most:
+        if value == 0 or 1e-30 <= abs(value) <= 1e30:
+            return float(value)
+        raise ConfigError(f"got {name}={value!r:.80}, expected 0 or a size from 1e-30 to 1e30")
     limits = ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
     wanted = " and ".join(f"{sign} {limit:g}" for sign, limit in limits if math.isfinite(limit))
     raise ConfigError(f"got {name}={value!r}, expected a number {wanted}".rstrip())
+
+
+def flag(name: str, value: bool) -> bool:
+    """Return a hyper-parameter that is True or False, or raise ConfigError: the text "no" would count as True."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"got {name}={value!r:.80}, expected True or False")
+    return value
+
+
+def weighted(factor: float, term: Tensor) -> Tensor:
+    """Return factor·term; 0, and no gradient, where the factor is 0, though the term may be infinite.
+
+    >>> weighted(0.0, torch.tensor([1.0, torch.inf]))
+    tensor([0., 0.])
+    """
+    return factor * term if factor else torch.zeros_like(term)
+
+
+def whole(name: str, value: int, most: int) -> int:
+    """Return a hyper-parameter that counts steps, or raise ConfigError if it is no integer from 1 to `most`.
+
+    >>> whole("order", 2, most=100)
+    2
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigError(f"got {name}={value!r}, expected an integer >= 1, at most {most}")
+    return value
 
 
 def not_both_zero(alpha: float, beta: float) -> tuple[float, float]:

@@ -14,14 +14,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.normalised import focal, normalised_cross_entropy
 from autorobustloss.losses.plain import reduced_mae
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, not_both_zero, one_hot, within
+from autorobustloss.losses.published import (
+    LabelwiseLoss,
+    LossArguments,
+    PublishedLoss,
+    flag,
+    not_both_zero,
+    one_hot,
+    weighted,
+    within,
+)
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+def check_power(base: float, q: float) -> None:
+    """Raise ConfigError where base^q, the largest number in an asymmetric loss, is beyond what float32 can hold."""
+    if q * math.log10(base) > 30:
+        raise ConfigError(f"got a power of {base:g} to the {q:g}, expected at most 1e30; give a smaller a or q")
 
 
 @LOSSES.register("nce+agce")
@@ -58,6 +74,7 @@ class NCEandAGCE(LabelwiseLoss):
         self.alpha, self.beta = not_both_zero(alpha, beta)
         self.a = within("a", a, above=0)
         self.q = within("q", q, above=0)
+        check_power(self.a + 1, self.q)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -95,6 +112,7 @@ class NCEandAUL(LabelwiseLoss):
         self.alpha, self.beta = not_both_zero(alpha, beta)
         self.a = within("a", a, above=1)
         self.q = within("q", q, above=0)
+        check_power(self.a, self.q)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -189,7 +207,7 @@ class EpsilonSoftmaxLoss(PublishedLoss):
 
     def of_labels(self, log_eps: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of candidate labels from their two log-probabilities."""
-        return self.alpha * self.active(log_eps) + 2 * self.beta * reduced_mae(log_p)
+        return weighted(self.alpha, self.active(log_eps)) + 2 * self.beta * reduced_mae(log_p)
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
@@ -237,7 +255,7 @@ class EpsilonCEandMAE(EpsilonSoftmaxLoss):
         super().__init__(**arguments)
         self.alpha, self.beta = not_both_zero(alpha, beta)
         self.m = within("m", m, at_least=0)
-        self.legacy = legacy
+        self.legacy = flag("legacy", legacy)
 
     def active(self, log_eps: Tensor) -> Tensor:
         """Return cross-entropy of candidate labels."""
@@ -271,7 +289,7 @@ class EpsilonFLandMAE(EpsilonSoftmaxLoss):
         self.alpha, self.beta = not_both_zero(alpha, beta)
         self.m = within("m", m, at_least=0)
         self.gamma = within("gamma", gamma, at_least=0)
-        self.legacy = legacy
+        self.legacy = flag("legacy", legacy)
 
     def active(self, log_eps: Tensor) -> Tensor:
         """Return the focal loss of candidate labels."""

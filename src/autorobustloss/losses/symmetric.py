@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from autorobustloss.losses.generalised import LEGACY_FLOOR
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, not_both_zero, within
+from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, not_both_zero, weighted, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ReverseCrossEntropy(LabelwiseLoss):
     def __init__(self, scale: float = 1.0, *, legacy: bool = False, **arguments: Unpack[LossArguments]) -> None:
         super().__init__(**arguments)
         self.scale = within("scale", scale, above=0)
-        self.legacy = legacy
+        self.legacy = flag("legacy", legacy)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -76,8 +76,8 @@ class SymmetricCrossEntropy(LabelwiseLoss):
     ) -> None:
         super().__init__(**arguments)
         self.alpha, self.beta = not_both_zero(alpha, beta)
-        self.legacy = legacy
+        self.legacy = flag("legacy", legacy)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
-        return self.beta * reverse_cross_entropy(chosen, log_p, self.legacy) - self.alpha * chosen
+        return self.beta * reverse_cross_entropy(chosen, log_p, self.legacy) - weighted(self.alpha, chosen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autorobustloss.errors import ConfigError
 from autorobustloss.models.network import Network, convolution, image_shape, scaled
 from autorobustloss.models.registry import MODELS
 
@@ -21,6 +22,8 @@ def resnet18(
     """
     depth, _, _ = image_shape("resnet18", input_shape)
     first = scaled(64, width)
+    if not isinstance(imagenet_stem, bool):
+        raise ConfigError(f"model: got imagenet_stem={imagenet_stem!r:.80}, expected True or False")
     kernel, stride = (7, 2) if imagenet_stem else (3, 1)
     layers: list[nn.Module] = [
         convolution(depth, first, kernel, stride),
