@@ -168,7 +168,7 @@ def run(options: argparse.Namespace) -> int:
     """Run a search from its flags."""
     datasets = flags.read_datasets(options)
     config = read_config(options, datasets)
-    competitors = flags.read_named_methods(options.compare) if options.compare_seeds else {}
+    competitors = flags.read_named_methods(options.compare, "--compare") if options.compare_seeds else {}
     if competitors:
         flags.check_methods(competitors.values(), config.tasks, datasets)
     labels = flags.label_notes(config.tasks, datasets)
@@ -223,7 +223,7 @@ def run(options: argparse.Namespace) -> int:
 def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> SearchConfig:
     """Return the frozen configuration that the flags mean."""
     tasks = flags.read_tasks(options, datasets)
-    rivals = tuple(flags.read_named_methods(options.rivals).values()) if options.rivals else ()
+    rivals = tuple(flags.read_named_methods(options.rivals, "--rivals").values()) if options.rivals else ()
     flags.check_methods(rivals, tasks, datasets)
     flags.check_labels(
         tasks, datasets, FITNESS_ON[options.fitness_on], "to score candidates on", _remedy(options, tasks, datasets)
