@@ -100,21 +100,23 @@ class RunFolder:
         data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
         try:
             if os.access(self.path, os.W_OK) or not target.is_file():
-                self._replace(target, data)
+                replace_file(target, data)
         except OSError as error:
             raise RunFolderError(f"cannot write {target}: {error.strerror}; {self._kept()}") from error
         return target
 
-    def _replace(self, target: Path, data: bytes) -> None:
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=".arl-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+
+def replace_file(target: Path, data: bytes) -> None:
+    """Write a file whole or not at all; a pipe or link of that name is replaced, not written to."""
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".arl-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str, str]]:

@@ -55,7 +55,7 @@ class Store:
         self._file: tuple[int, int] | None = None
         with self._errors("open"):
             if self.lasting and self.path.exists() and not self.path.is_file():  # SQLite would wait for ever for a pipe
-                raise StoreError(f"the store {self.path} is a folder, pipe or device; name a file for the store")
+                raise StoreError(f"cannot open the store {self.path}: it is a folder, pipe or device; name a file")
         try:
             with self._errors("open"):
                 if self.lasting:
