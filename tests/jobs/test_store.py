@@ -194,7 +194,7 @@ def test_a_path_that_cannot_be_a_file(tmp_path):
     with pytest.raises(StoreError, match="cannot open the store"):
         Store(tmp_path)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(StoreError, match="cannot open the store .*pipe"):
+    with pytest.raises(StoreError, match=r"cannot open the store .*pipe"):
         Store(tmp_path / "pipe")
 
 

@@ -105,15 +105,16 @@ def add_only_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_flag(parser: argparse.ArgumentParser, models: str) -> None:
-    """Add --models."""
+def add_model_flag(parser: argparse.ArgumentParser, models: str, of_tables: str = "") -> None:
+    """Add --models; models: the default, of_tables: that for data which are no images, where it is another."""
     parser.add_argument(
         "--models",
         "--model",
-        default=models,
         metavar="NAMES",
-        help=f"networks, joined by commas: {', '.join(MODELS.names())} (default: %(default)s)",
+        help=f"networks, joined by commas: {', '.join(MODELS.names())} "
+        f"(default: {models}{f'; {of_tables} for tables' if of_tables else ''})",
     )
+    parser.set_defaults(default_models=(models, of_tables or models))
 
 
 SWEEP_HELP = (
@@ -228,19 +229,25 @@ def _number(part: str, text: str) -> float:
 
 def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> tuple[Task, ...]:
     """Return the tasks: data sets × models × noises × learning rates, in that order."""
-    models = listed(options.models, "--models")
     specs = {name: read_data_spec(options, name, dataset) for name, dataset in datasets.items()}
     tasks = tuple(
         Task(specs[name], noise, model, protocol)
         for name, dataset in datasets.items()
         for model, noise, protocol in product(
-            models, read_noises(options, name, dataset), read_protocols(options, dataset)
+            read_models(options, dataset), read_noises(options, name, dataset), read_protocols(options, dataset)
         )
     )
     if options.only is not None:
         tasks = _matching(tasks, listed(options.only, "--only"))
     check_tasks(tasks, datasets, options.allow_hopeless)
     return tasks
+
+
+def read_models(options: argparse.Namespace, dataset: Dataset) -> list[str]:
+    """Return the networks the flags ask for on a data set."""
+    of_images, of_tables = options.default_models
+    default = of_images if dataset.is_image else of_tables
+    return listed(default if options.models is None else options.models, "--models")
 
 
 def read_noises(options: argparse.Namespace, name: str, dataset: Dataset) -> list[str]:
