@@ -28,7 +28,7 @@ from autorobustloss.benchmark.table import Table
 from autorobustloss.cli import options as flags
 from autorobustloss.cli.faults import warned_only, without_traceback
 from autorobustloss.cli.progress import JobProgress, SearchProgress
-from autorobustloss.cli.streams import interrupted, warn
+from autorobustloss.cli.streams import stop_if_interrupted, warn
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.escape import visible
@@ -182,8 +182,7 @@ class Failures(dict[str, str]):
     """Jobs that failed, by key. One that fails after Ctrl-C failed of it, whatever a library made of that."""
 
     def __setitem__(self, key: str, message: str) -> None:
-        if interrupted():
-            raise KeyboardInterrupt
+        stop_if_interrupted()
         super().__setitem__(key, message)
 
 
