@@ -113,5 +113,5 @@ def parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         reason = str(error) or "nested too deep"
         if reason.startswith("malformed node"):  # Python names its own objects here
-            reason = "values are plain numbers, texts in quotes, True, False, None, or lists of them"
+            reason = "a malformed value; plain numbers, texts in quotes, True, False, None, and lists of them are taken"
         raise ConfigError(f"got {kind} {text!r:.200}: {reason:.200}; expected name(key=value, …)") from None
