@@ -111,5 +111,7 @@ def parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
             raise ValueError("a hyper-parameter is given twice")
         return name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        reason = error.msg if isinstance(error, SyntaxError) else str(error).split(": <ast.")[0] or "nested too deep"
+        reason = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deep"
+        if reason.startswith("malformed node"):  # Python names its own objects here
+            reason = "a malformed value; plain numbers, texts in quotes, True, False, None, and lists of them are taken"
         raise ConfigError(f"got {kind} {text!r:.200}: {reason:.200}; expected name(key=value, …)") from None

@@ -97,6 +97,24 @@ def test_a_table_of_the_paper_takes_no_grid_of_ones_own(flag, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_table_that_the_paper_has_not_is_named_before_its_flags(capsys):
+    code, _, err = run("bench", "", "--seeds=5", capsys=capsys)
+    assert code == 2
+    assert "table1" in err
+    assert "--seeds" not in err
+
+
+@pytest.mark.parametrize("scale", ["width=1e9", "train=1000"])
+def test_a_scale_that_does_not_fit_is_refused_before_training(scale, tmp_path, capsys):
+    images, labels = np.zeros((80, 16, 16), np.float32), np.arange(80) % 10
+    np.savez(tmp_path / "usps.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    command = ["bench", "fig4", "--data-dir", tmp_path, "--workers=1", "--quiet", "--out", tmp_path / "run"]
+    code, _, err = run(*command, "--scale", f"train=40,epochs=1,seeds=1,{scale}", capsys=capsys)
+    assert code == 2
+    assert scale.partition("=")[0] in err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_table5_searches_its_losses_and_goes_on_from_them(tmp_path, capsys):
     generator = np.random.default_rng(0)

@@ -188,6 +188,14 @@ def test_train_prints_a_table_and_json(capsys):
     assert json.loads(out)[0]["result"]["history"]["stopped"] == ""
 
 
+def test_what_a_diverged_training_has_not_is_a_dash(capsys):
+    code, out, _ = run("train", *TINY, "--loss", "ce", "--lr", "1e9", capsys=capsys)
+    assert code == 0
+    assert "diverged" in out
+    assert "–" in out
+    assert "nan" not in out
+
+
 def test_losses_list_show_plot_export(tmp_path, capsys):
     code, out, _ = run("losses", "list", capsys=capsys)
     assert code == 0

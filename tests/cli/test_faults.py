@@ -1,5 +1,6 @@
 """No traceback reaches a user of the command line, whatever fails beneath it, and whatever its streams are."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from autorobustloss.cli.bench import Failures
 from autorobustloss.cli.main import main
 from autorobustloss.errors import ConfigError, StoreError, WorkerError
 from autorobustloss.jobs import run as running
+from autorobustloss.jobs.store import Store
 
 ARL = [sys.executable, "-m", "autorobustloss"]
 TINY = [
@@ -110,6 +112,26 @@ def test_an_interrupt_that_a_library_swallowed_still_ends_the_command(monkeypatc
     with streams.stop_signals():
         failures["key"] = "a failure of its own"
     assert failures
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("command", [["bench", "--methods=ce,mae,gce", "--seeds=2"], ["train", "--loss=ce,mae,gce"]])
+def test_a_signal_without_a_trace_stops_after_the_training_that_it_met(command, sent, code, monkeypatch, tmp_path):
+    trained, real = [], running.run_method
+
+    def swallowing(*arguments):
+        trained.append(1)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(sent)
+        return real(*arguments)
+
+    monkeypatch.setattr(running, "run_method", swallowing)
+    store = tmp_path / "store.sqlite"
+    monkeypatch.chdir(tmp_path)
+    assert main([command[0], *TINY, "--noise=clean", *command[1:], "--store", str(store)]) == code
+    assert len(trained) == 1
+    with Store(store) as kept:
+        assert len(kept) == 1
 
 
 def test_a_job_imports_nothing_slow():

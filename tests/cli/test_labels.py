@@ -1,6 +1,7 @@
 """A user's own labels are taken as they come; noise is added only where it is asked for, and said aloud."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -146,6 +147,24 @@ def test_a_search_without_clean_validation_labels_is_refused_with_what_to_run(na
     assert not (folder / "run").exists()
     assert f"arl search --dataset {name} --fitness-on noisy" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_the_search_that_is_offered_in_place_of_a_refused_one_works(folder, capsys):
+    """In the folder where it was refused, with the networks, labels and place of the data that were asked for."""
+    short = [
+        "--epochs=1",
+        "--generations=1",
+        "--population=4",
+        "--finalists-seeds=1",
+        "--compare-seeds=0",
+        "--workers=1",
+    ]
+    for words in (["--dataset=./plain.npz"], ["--dataset=plain", "--data-dir=.", "--noise=given", "--models=linear"]):
+        code, _, err = run("search", *words, capsys=capsys)
+        assert code == 2
+        offered = shlex.split(err.partition("(arl ")[2].partition(")")[0])
+        code, _, err = run(*offered, *short, "--quiet", capsys=capsys)
+        assert code == 0, err
 
 
 @pytest.mark.parametrize("name", ["./noisy.npz", "digits,./plain.npz"])

@@ -24,10 +24,23 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
     assert before == sorted((p.name, p.read_bytes()) for p in tmp_path.iterdir() if p.name == "config.json")
 
 
-def test_a_broken_configuration_is_refused(tmp_path):
-    (tmp_path / "config.json").write_text('{"seed": ')
-    with pytest.raises(RunFolderError, match=r"config\.json"):
+@pytest.mark.parametrize("text", ['{"seed": ', "null", "[]", "9" * 5000, '{"a":' * 50_000, "\0"])
+def test_a_broken_configuration_is_refused(text, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RunFolderError, match=r"config\.json.*--out"):
         RunFolder(tmp_path, CONFIG)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_configuration_that_is_no_file_is_refused_without_waiting(make, tmp_path):
+    make(tmp_path / "config.json")
+    with pytest.raises(RunFolderError, match=r"config\.json is a folder, pipe or device"):
+        RunFolder(tmp_path, CONFIG)
+
+
+def test_a_store_in_memory_is_not_said_to_be_kept(tmp_path):
+    with pytest.raises(KeyboardInterrupt, match="lost"), RunFolder(tmp_path, CONFIG, ":memory:"):
+        raise KeyboardInterrupt
 
 
 def test_a_file_in_the_way(tmp_path):

@@ -193,6 +193,9 @@ def test_a_path_that_cannot_be_a_file(tmp_path):
         Store(tmp_path / "file" / "store.sqlite")
     with pytest.raises(StoreError, match="cannot open the store"):
         Store(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StoreError, match=r"cannot open the store .*pipe"):
+        Store(tmp_path / "pipe")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind the superuser")

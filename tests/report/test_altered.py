@@ -145,3 +145,21 @@ def test_a_page_that_cannot_be_written_is_said(runs, capsys):
     assert "try another --out" in capsys.readouterr().err
     for name in ("r" * 400, "none", "\0"):
         assert main(["report", name]) == 2
+
+
+@pytest.mark.parametrize(
+    ("run", "name"), [("bench", "config.json"), ("bench", "provenance.json"), ("search", "loss.json")]
+)
+def test_a_file_nested_too_deep_is_named(runs, run, name, capsys, tmp_path):
+    shutil.copytree(runs / run, tmp_path / "run")
+    (tmp_path / "run" / name).write_text('{"a":' * 100_000)
+    assert main(["report", str(tmp_path / "run")]) == 1
+    assert name in capsys.readouterr().err
+
+
+def test_a_pipe_in_the_place_of_the_page_is_replaced(runs, capsys, tmp_path):
+    shutil.copytree(runs / "bench", tmp_path / "run")
+    (tmp_path / "run" / "report.html").unlink()
+    os.mkfifo(tmp_path / "run" / "report.html")
+    assert main(["report", str(tmp_path / "run")]) == 0, capsys.readouterr().err
+    assert (tmp_path / "run" / "report.html").is_file()

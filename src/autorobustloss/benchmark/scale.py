@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from autorobustloss.data.spec import DataSpec
+from autorobustloss.errors import ConfigError
 from autorobustloss.jobs.job import Task
 from autorobustloss.models import MODELS
 from autorobustloss.training.protocol import Protocol, suited
@@ -29,6 +30,13 @@ class Scale:
     trials: int = 0
     generations: int = 50
     population: int = 12
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, least = getattr(self, field.name), 1 if field.name in ("seeds", "generations", "population") else 0
+            if not least <= value <= 10**9 or (field.name == "width" and not value):
+                wanted = "a positive number" if field.name == "width" else f"{least} or more"
+                raise ConfigError(f"scale: got {field.name}={value}, expected {wanted}")
 
     def task(self, dataset: str, model: str, noise: str, protocol: Protocol) -> Task:
         """Return a task of the paper at this scale, without flips where a mirror image is no sample."""

@@ -28,9 +28,9 @@ from autorobustloss.benchmark.table import Table
 from autorobustloss.cli import options as flags
 from autorobustloss.cli.faults import warned_only, without_traceback
 from autorobustloss.cli.progress import JobProgress, SearchProgress
-from autorobustloss.cli.streams import interrupted, warn
+from autorobustloss.cli.streams import stop_if_interrupted, warn
 from autorobustloss.data import Dataset
-from autorobustloss.errors import ConfigError
+from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.escape import visible
 from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.methods.spec import MethodSpec
@@ -119,9 +119,9 @@ def run(options: argparse.Namespace) -> int:
     """Run a benchmark, or an experiment of the paper, from the flags."""
     if options.preset is not None:
         return run_paper(options)
-    options.lr, factors = flags.split_learning_rates(options.lr or "")
+    options.lr, factors = (None, ()) if options.lr is None else flags.split_learning_rates(options.lr)
     datasets = flags.read_datasets(options)
-    named = flags.read_named_methods(options.methods or ",".join([METHODS, *zoo_losses()]))
+    named = flags.read_named_methods(",".join([METHODS, *zoo_losses()]) if options.methods is None else options.methods)
     tasks, classes = flags.read_tasks(options, datasets), flags.class_counts(datasets)
     flags.check_methods(named.values(), tasks, datasets)
     if factors:
@@ -182,19 +182,20 @@ class Failures(dict[str, str]):
     """Jobs that failed, by key. One that fails after Ctrl-C failed of it, whatever a library made of that."""
 
     def __setitem__(self, key: str, message: str) -> None:
-        if interrupted():
-            raise KeyboardInterrupt
+        stop_if_interrupted()
         super().__setitem__(key, message)
 
 
 def run_paper(options: argparse.Namespace) -> int:
     """Run a table or figure of the paper."""
+    if options.preset not in EXPERIMENTS:
+        raise unknown_name("table or figure of the paper", options.preset, EXPERIMENTS)
     for name, default in options.grid_defaults.items():
         if getattr(options, name) != default:
             flag = "--" + name.replace("_", "-")
             raise ConfigError(f"got {flag} with {options.preset}, whose grid is the paper's; leave it out, see --scale")
     scale = read_scale(options.scale)
-    learned = flags.read_named_methods(options.methods) if options.methods else zoo_losses()
+    learned = zoo_losses() if options.methods is None else flags.read_named_methods(options.methods)
     learned |= {
         target.name: method for target in targets(options.preset, scale) if (method := learn(target, scale, options))
     }
@@ -218,6 +219,7 @@ def learn(target: Target, scale: Scale, options: argparse.Namespace) -> MethodSp
         generations=scale.generations,
         finalists_seeds=scale.seeds,
     )
+    flags.check_tasks(config.tasks, datasets, allow_hopeless=True)
     settings = {"command": "search", **config.to_dict()}
     stem = re.sub(r"\W+", "-", target.name)
     out = Path(options.out) / stem if options.out else flags.default_folder(settings, f"search-{stem}")
@@ -243,6 +245,8 @@ def _run_experiment(
 ) -> None:
     from autorobustloss.report.bench import draw_experiment, write_experiment_table
 
+    present = [task for task in experiment.tasks if task.dataset.name in datasets]
+    flags.check_tasks(present, datasets, allow_hopeless=True)
     settings = {
         "command": "bench",
         "preset": experiment.name,

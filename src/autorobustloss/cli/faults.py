@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from autorobustloss import __version__
-from autorobustloss.cli.streams import interrupted, warn
+from autorobustloss.cli.streams import stop_if_interrupted, warn
 from autorobustloss.errors import ARLError
 
 T = TypeVar("T")
@@ -57,8 +57,7 @@ def warned_only(what: str, do: Callable[[], T]) -> T | None:
     try:
         return do()
     except Exception as error:
-        if interrupted():
-            raise KeyboardInterrupt from error
+        stop_if_interrupted()
         reason = str(error) if isinstance(error, ARLError) else unexpected(error)
         warn(f"warning: {what}: {reason}")
         return None

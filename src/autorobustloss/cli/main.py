@@ -6,6 +6,7 @@ What takes long to import is imported under the handler of errors, so that Ctrl-
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -73,8 +74,11 @@ def _run(arguments: Sequence[str]) -> int:
 
     words = expand(arguments)
     for word in words:
-        if "\0" in word:
-            raise ConfigError(f"got {word[:80]!r}, expected text without NUL characters")
+        try:
+            if b"\0" in word.encode("utf-8", "surrogateescape"):  # as names of files are
+                raise ValueError
+        except ValueError:
+            raise ConfigError(f"got {word[:80]!r}, expected text without NUL characters or lone surrogates") from None
     options = build_parser().parse_args(words)
     return int(options.run(options) or 0)
 
@@ -101,4 +105,5 @@ def entry_point() -> None:
         code = main()
     except KeyboardInterrupt:  # once more, while the first was answered
         code = 130
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done and said: while Python ends, Ctrl-C changes nothing
     raise SystemExit(code)

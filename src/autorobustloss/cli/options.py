@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
@@ -47,6 +47,14 @@ def split_list(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
+def listed(text: str, flag: str) -> list[str]:
+    """Return what a flag lists (see `split_list`), at least one part."""
+    parts = split_list(text)
+    if not parts:
+        raise ConfigError(f"got {flag} {text!r}, expected at least one; leave {flag} out for its default")
+    return parts
+
+
 def add_data_flags(parser: argparse.ArgumentParser, datasets: str = "digits") -> None:
     """Add the flags that say which data are learnt from."""
     group = parser.add_argument_group("data")
@@ -64,7 +72,7 @@ def add_data_flags(parser: argparse.ArgumentParser, datasets: str = "digits") ->
         "--valid-size",
         type=int,
         metavar="N",
-        help="validation samples, taken out of the training part (default: a fifth of it, at most 2000)",
+        help="validation samples, taken out of the training part (0 for a tenth (default: a fifth of it, at most 2000)",
     )
     group.add_argument("--test-size", type=int, default=0, metavar="N", help="test samples, 0 for all (default)")
 
@@ -97,15 +105,16 @@ def add_only_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_flag(parser: argparse.ArgumentParser, models: str) -> None:
-    """Add --models."""
+def add_model_flag(parser: argparse.ArgumentParser, models: str, of_tables: str = "") -> None:
+    """Add --models; models: the default, of_tables: that for data which are no images, where it is another."""
     parser.add_argument(
         "--models",
         "--model",
-        default=models,
         metavar="NAMES",
-        help=f"networks, joined by commas: {', '.join(MODELS.names())} (default: %(default)s)",
+        help=f"networks, joined by commas: {', '.join(MODELS.names())} "
+        f"(default: {models}{f'; {of_tables} for tables' if of_tables else ''})",
     )
+    parser.set_defaults(default_models=(models, of_tables or models))
 
 
 SWEEP_HELP = (
@@ -175,9 +184,7 @@ def add_run_flags(parser: argparse.ArgumentParser, out: bool = True, seed: bool 
 
 def read_datasets(options: argparse.Namespace) -> dict[str, Dataset]:
     """Load the data sets that the flags name, by name."""
-    names = split_list(options.dataset)
-    if not names:
-        raise ConfigError("got no --dataset, expected at least one name")
+    names = listed(options.dataset, "--dataset")
     return {name: load_dataset(name, options.data_dir, download=options.download) for name in names}
 
 
@@ -189,7 +196,7 @@ def read_protocols(options: argparse.Namespace, dataset: Dataset) -> list[Protoc
     changes = {name: value for name in flags if (value := getattr(options, name)) is not None}
     if options.patience is not None:
         changes["patience_at_chance"] = options.patience
-    rates = [{"lr": _number(rate, options.lr)} for rate in split_list(options.lr or "")] or [{}]
+    rates = [{}] if options.lr is None else [{"lr": _number(r, options.lr)} for r in listed(options.lr, "--lr")]
     base = suited(create_protocol(preset), dataset.name)
     protocols = [base.but(**changes, **rate) for rate in rates]
     for protocol in protocols:
@@ -197,19 +204,19 @@ def read_protocols(options: argparse.Namespace, dataset: Dataset) -> list[Protoc
     return protocols
 
 
-def split_learning_rates(text: str) -> tuple[str, tuple[float, ...]]:
+def split_learning_rates(text: str) -> tuple[str | None, tuple[float, ...]]:
     """Split the value of --lr into learning rates, as text, and the factors of a sweep.
 
     >>> split_learning_rates("0.01,0.03"), split_learning_rates("0.1x,1x,3x")
-    (('0.01,0.03', ()), ('', (0.1, 1.0, 3.0)))
+    (('0.01,0.03', ()), (None, (0.1, 1.0, 3.0)))
     """
     rates, factors = [], []
-    for part in split_list(text):
+    for part in listed(text, "--lr"):
         if part.endswith("x"):
             factors.append(_number(part.removesuffix("x"), text))
         else:
             rates.append(part)
-    return ",".join(rates), tuple(factors)
+    return ",".join(rates) or None, tuple(factors)
 
 
 def _number(part: str, text: str) -> float:
@@ -222,24 +229,25 @@ def _number(part: str, text: str) -> float:
 
 def read_tasks(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> tuple[Task, ...]:
     """Return the tasks: data sets × models × noises × learning rates, in that order."""
-    models = split_list(options.models)
-    if not models:
-        raise ConfigError("got no --models, expected at least one")
     specs = {name: read_data_spec(options, name, dataset) for name, dataset in datasets.items()}
     tasks = tuple(
         Task(specs[name], noise, model, protocol)
         for name, dataset in datasets.items()
         for model, noise, protocol in product(
-            models, read_noises(options, name, dataset), read_protocols(options, dataset)
+            read_models(options, dataset), read_noises(options, name, dataset), read_protocols(options, dataset)
         )
     )
-    if options.only:
-        tasks = _matching(tasks, split_list(options.only))
-    for name, dataset in datasets.items():
-        own = [task for task in tasks if task.dataset.name == name]
-        own_models, own_noises = dict.fromkeys(t.model for t in own), dict.fromkeys(t.noise for t in own)
-        check_task_parts(dataset, specs[name], own_models, own_noises, options.allow_hopeless)
+    if options.only is not None:
+        tasks = _matching(tasks, listed(options.only, "--only"))
+    check_tasks(tasks, datasets, options.allow_hopeless)
     return tasks
+
+
+def read_models(options: argparse.Namespace, dataset: Dataset) -> list[str]:
+    """Return the networks the flags ask for on a data set."""
+    of_images, of_tables = options.default_models
+    default = of_images if dataset.is_image else of_tables
+    return listed(default if options.models is None else options.models, "--models")
 
 
 def read_noises(options: argparse.Namespace, name: str, dataset: Dataset) -> list[str]:
@@ -247,10 +255,7 @@ def read_noises(options: argparse.Namespace, name: str, dataset: Dataset) -> lis
     text = options.noise
     if text is None:
         text = "given" if is_own(name, dataset) else options.benchmark_noise
-    noises = [str(NoiseSpec.parse(part)) for part in split_list(text)]
-    if not noises:
-        raise ConfigError("got no --noise, expected at least one")
-    return noises
+    return [str(NoiseSpec.parse(part)) for part in listed(text, "--noise")]
 
 
 def label_notes(tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> list[str]:
@@ -320,20 +325,19 @@ def read_data_spec(options: argparse.Namespace, name: str, dataset: Dataset) -> 
     return DataSpec(name, options.train_size, valid, options.test_size, dataset.fingerprint)
 
 
-def check_task_parts(
-    dataset: Dataset, spec: DataSpec, models: Iterable[str], noises: Iterable[str], allow_hopeless: bool
-) -> None:
+def check_tasks(tasks: Sequence[Task], datasets: Mapping[str, Dataset], allow_hopeless: bool) -> None:
     """Raise the error of sizes, a model or a noise that do not fit a data set now, before anything is trained."""
-    for noise in noises:
-        make_splits(dataset, spec, noise, allow_hopeless=allow_hopeless)
-    for model in models:
+    for spec, noise in dict.fromkeys((task.dataset, task.noise) for task in tasks):
+        make_splits(datasets[spec.name], spec, noise, allow_hopeless=allow_hopeless)
+    for name, model in dict.fromkeys((task.dataset.name, task.model) for task in tasks):
+        dataset = datasets[name]
         build_model(model, tuple(dataset.x_train.shape[1:]), dataset.num_classes, seed=0)
 
 
-def read_named_methods(text: str) -> dict[str, MethodSpec]:
+def read_named_methods(text: str, flag: str = "--methods") -> dict[str, MethodSpec]:
     """Return methods, joined by commas, by what a table calls them: their label, or the folder of a loss card."""
     named: dict[str, MethodSpec] = {}
-    for part in split_list(text):
+    for part in listed(text, flag):
         method = read_method(part)
         name = Path(part).parent.name or Path(part).stem if part.endswith(".json") else MethodSpec.parse(part).label
         for other, known in named.items():

@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from autorobustloss.cli.streams import stop_if_interrupted
 from autorobustloss.escape import visible
 from autorobustloss.jobs.job import Job
 from autorobustloss.jobs.result import Result
@@ -70,7 +71,8 @@ class JobProgress:
         self._spoke = time.monotonic()
 
     def on_result(self, job: Job, result: Result, cached: bool) -> None:
-        """Count one finished job."""
+        """Count one finished job, which is stored; go no further after a Ctrl-C that something swallowed."""
+        stop_if_interrupted()
         self.done += 1
         self.cached += cached
         self._bar.advance(self._task)

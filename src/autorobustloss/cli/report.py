@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autorobustloss.errors import ConfigError
+from autorobustloss.jobs.run_folder import replace_file
 
 
 def add_parser(commands: Any) -> None:
@@ -32,7 +33,10 @@ def run(options: argparse.Namespace) -> int:
     text = folder_page(folder)
     out = Path(options.out) if options.out else folder / PAGE
     try:
-        out.write_text(text, encoding="utf-8")
+        if options.out:  # which may be /dev/stdout
+            out.write_bytes(text.encode())
+        else:
+            replace_file(out, text.encode())
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}; try another --out FILE") from None
     print(out)

@@ -76,7 +76,7 @@ def add_parser(commands: Any) -> None:
     )
     flags.add_data_flags(parser)
     tasks = parser.add_argument_group("tasks", "candidates are trained on every combination of data, models and noises")
-    flags.add_model_flag(tasks, "mlp2,mlp3,cnn4")
+    flags.add_model_flag(tasks, "mlp2,mlp3,cnn4", of_tables="mlp2,mlp3")
     flags.add_noise_flag(tasks, "sym:0.8")
     flags.add_only_flag(tasks)
     tasks.add_argument(
@@ -168,7 +168,7 @@ def run(options: argparse.Namespace) -> int:
     """Run a search from its flags."""
     datasets = flags.read_datasets(options)
     config = read_config(options, datasets)
-    competitors = flags.read_named_methods(options.compare) if options.compare_seeds else {}
+    competitors = flags.read_named_methods(options.compare, "--compare") if options.compare_seeds else {}
     if competitors:
         flags.check_methods(competitors.values(), config.tasks, datasets)
     labels = flags.label_notes(config.tasks, datasets)
@@ -223,7 +223,7 @@ def run(options: argparse.Namespace) -> int:
 def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) -> SearchConfig:
     """Return the frozen configuration that the flags mean."""
     tasks = flags.read_tasks(options, datasets)
-    rivals = tuple(flags.read_named_methods(options.rivals).values()) if options.rivals else ()
+    rivals = tuple(flags.read_named_methods(options.rivals, "--rivals").values()) if options.rivals else ()
     flags.check_methods(rivals, tasks, datasets)
     flags.check_labels(
         tasks, datasets, FITNESS_ON[options.fitness_on], "to score candidates on", _remedy(options, tasks, datasets)
@@ -254,9 +254,13 @@ def _remedy(options: argparse.Namespace, tasks: Iterable[Task], datasets: Mappin
     advice = "save some as x_valid and y_valid, or say with --noise clean that all are right"
     if any("valid_noisy" not in known_labels(datasets[t.dataset.name], t.noise) for t in tasks):
         return advice
+    command = ["arl", "search", "--dataset", options.dataset, "--fitness-on", "noisy"]
+    for name in ("data_dir", "models", "noise"):  # without which that might be refused for another reason
+        if (value := getattr(options, name)) is not None:
+            command += ["--" + name.replace("_", "-"), value]
     return (
         "add --fitness-on noisy to the same command to score on the labels there are "
-        f"(arl search --dataset {shlex.quote(options.dataset)} --fitness-on noisy), or {advice}"
+        f"({shlex.join(command)}), or {advice}"
     )
 
 

@@ -100,11 +100,18 @@ def stop_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _received.clear()
 
 
 def interrupted() -> bool:
     """Return whether Ctrl-C or SIGTERM came, even if the library it came upon made another error of it."""
     return bool(_received)
+
+
+def stop_if_interrupted() -> None:
+    """Stop now, if Ctrl-C or SIGTERM came and whatever it came upon swallowed it or made another error of it."""
+    if interrupted():
+        raise Terminated if signal.SIGTERM in _received else KeyboardInterrupt
 
 
 _received: list[int] = []

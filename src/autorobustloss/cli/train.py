@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train from the flags."""
     datasets = flags.read_datasets(options)
-    methods = flags.read_named_methods(options.loss)
+    methods = flags.read_named_methods(options.loss, "--loss")
     seed, classes = options.seed, flags.class_counts(datasets)
     tasks = flags.read_tasks(options, datasets)
     flags.check_methods(methods.values(), tasks, datasets)
@@ -92,13 +93,18 @@ def print_results(jobs: list[Job], results: list[Result], labels: list[str], cur
     print(f"{'task':<{left}}  {'loss':<{wide}}   last   best  by noisy validation  fits noise   noise")
     for result, task, label in zip(results, tasks, labels):
         history = result.history
-        by_noisy = 100 * history.best("test", by="valid_noisy") if history.valid_noisy else float("nan")
-        fits = 100 * history.train_accuracy[-1] if history.train_accuracy else float("nan")
+        by_noisy = history.best("test", by="valid_noisy") if history.valid_noisy else math.nan
+        fits = history.train_accuracy[-1] if history.train_accuracy else math.nan
         noise = "unknown" if result.noise_rate is None else f"{100 * result.noise_rate:5.1f} %"
         print(
-            f"{task:<{left}}  {label:<{wide}}  {100 * history.last('test'):5.1f}  {100 * history.best('test'):5.1f}"
-            f"  {by_noisy:19.1f}  {fits:10.1f}  {noise}"
+            f"{task:<{left}}  {label:<{wide}}  {_percent(history.last('test')):>5}  {_percent(history.best('test')):>5}"
+            f"  {_percent(by_noisy):>19}  {_percent(fits):>10}  {noise}"
             f"{'  ' + history.stopped if history.stopped else ''}"
         )
         if curves:
             print("    " + " ".join(f"{e}:{100 * a:.1f}" for e, a in zip(history.epochs, history.test)))
+
+
+def _percent(accuracy: float) -> str:
+    """Return an accuracy in per cent, "–" where there is none."""
+    return "–" if math.isnan(accuracy) else f"{100 * accuracy:.1f}"

@@ -13,6 +13,7 @@ from typing import Any
 from autorobustloss.errors import RunFolderError
 from autorobustloss.escape import clipped
 from autorobustloss.jobs.store import Store
+from autorobustloss.reading import read_text, reading
 
 CONFIG = "config.json"
 STORE = "store.sqlite"
@@ -58,6 +59,8 @@ class RunFolder:
 
     def _kept(self) -> str:
         """Say what of the run is left, as far as can be seen now."""
+        if not self.store.lasting:
+            return "what was trained is lost, its store was in memory"
         if not self.store.there:
             return f"the store {self.store.path} was deleted or moved, what was trained is not in it any more"
         return f"finished jobs are kept in {self.store.path}, the same command goes on from here"
@@ -67,11 +70,15 @@ class RunFolder:
         file = self.path / CONFIG
         if not os.path.lexists(file):
             return False
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+        remedy = "restore it, remove it to go on with the settings given now, or choose another --out"
+        if file.exists() and not file.is_file():  # reading would wait for ever for a pipe
+            raise RunFolderError(f"{file} is a folder, pipe or device; {remedy}")
+        text = read_text(file, remedy, RunFolderError)
+        with reading(file, "is no configuration", remedy, RunFolderError):
+            found = json.loads(text)
+            if not isinstance(found, dict):
+                raise ValueError("no settings in it")
             changes = list(differences(found, config))
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunFolderError(f"cannot read {file}: {error}; restore it, or choose another --out") from error
         if changes:
             listed = "\n".join(
                 f"  {key}: {clipped(old, 200)} there, {clipped(new, 200)} now" for key, old, new in changes[:MOST_SHOWN]
@@ -93,21 +100,23 @@ class RunFolder:
         data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
         try:
             if os.access(self.path, os.W_OK) or not target.is_file():
-                self._replace(target, data)
+                replace_file(target, data)
         except OSError as error:
             raise RunFolderError(f"cannot write {target}: {error.strerror}; {self._kept()}") from error
         return target
 
-    def _replace(self, target: Path, data: bytes) -> None:
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=".arl-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+
+def replace_file(target: Path, data: bytes) -> None:
+    """Write a file whole or not at all; a pipe or link of that name is replaced, not written to."""
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".arl-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str, str]]:

@@ -53,6 +53,9 @@ class Store:
         self.path = Path(path)
         self.read_only = False
         self._file: tuple[int, int] | None = None
+        with self._errors("open"):
+            if self.lasting and self.path.exists() and not self.path.is_file():  # SQLite would wait for ever for a pipe
+                raise StoreError(f"cannot open the store {self.path}: it is a folder, pipe or device; name a file")
         try:
             with self._errors("open"):
                 if self.lasting:
@@ -294,6 +297,7 @@ _REMEDIES = (
         "malformed",
         "it was truncated or damaged: restore it from a copy, or save what is left with `sqlite3 FILE .recover`",
     ),
+    ("no such", "its tables are not those of a store: restore it from a copy, or name another file"),
     ("full", "free some disk space and run again: what was stored before is safe"),
     ("readonly", "it or its folder cannot be written: change the permissions, or name another file"),
     ("disk i/o", "the disk failed, or is a network drive that SQLite cannot lock: use a file on a local disk"),

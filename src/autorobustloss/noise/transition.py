@@ -102,7 +102,7 @@ def require_hope(spec: NoiseSpec | str, num_classes: int, dataset: str = "") -> 
 def _hopeless(spec: NoiseSpec, num_classes: int, why: str) -> ConfigError:
     return ConfigError(
         f"noise {spec.label!r} is hopeless with {num_classes} classes: {why}. "
-        "Lower the rate, or pass allow_hopeless=True to do it all the same"
+        "Lower the rate (--noise), or pass allow_hopeless=True (--allow-hopeless) to do it all the same"
     )
 
 

@@ -136,8 +136,10 @@ def _table(file: Path) -> Table:
 
 def _read(file: Path) -> Any:
     try:
-        return json.loads(_bytes(file))
-    except ValueError as error:
+        found = json.loads(_bytes(file))
+        json.dumps(found, indent=1)  # as the page shows it, which is where nesting too deep is noticed
+        return found
+    except (ValueError, RecursionError) as error:
         raise RunFolderError(f"cannot read {file}: {error}; restore it, or run the same command again") from None
 
 
