@@ -83,7 +83,7 @@ def test_arguments_that_clash():
         ("gce(q=0.5, q=0.6)", ConfigError, "expected name"),
         ("gce(z=1)", ConfigError, "it takes q, legacy"),
         ("gce(q=2)", ConfigError, "got q=2"),
-        ("gce(q=nan)", ConfigError, "malformed node or string on line 1; expected"),
+        ("gce(q=nan)", ConfigError, "a malformed value"),
         ("bi_tempered(num_iters=1000000000)", ConfigError, "at most 1000"),
         ("taylor_ce(order=100000000)", ConfigError, "at most 1000"),
         (f"taylor(theta={[0.1] * 5052})", ConfigError, "order 100, expected at most order 20"),
