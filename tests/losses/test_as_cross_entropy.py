@@ -143,6 +143,8 @@ class TestGradients:
         converged = {"num_iters": 60} if name == "bi_tempered" else {}
         target = target.double() if target.is_floating_point() else target
         loss, z = build(name, **converged), logits(torch.float64).requires_grad_()
+        if loss.detached:
+            pytest.skip("its derivatives take its weights as constants, which differences of them do not")
         assert torch.autograd.gradgradcheck(lambda z: loss(z, target), z, atol=1e-6)
 
     @each_target

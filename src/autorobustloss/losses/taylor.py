@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from autorobustloss.losses import formula, functional, kernel
-from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.canonical import CanonicalForm, as_floats, expand_exactly, order_of, rounded
 from autorobustloss.losses.functional import Coefficients
+from autorobustloss.losses.learnable import LearnableLoss
 from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.scale import Scale, check_scale, scale_factor
 
@@ -27,7 +27,7 @@ Expansion = tuple[tuple[tuple[float, ...], ...], float]
 
 
 @LOSSES.register("taylor")
-class TaylorLoss(RobustLoss):
+class TaylorLoss(LearnableLoss):
     """The class-wise separable Taylor polynomial of Gao, Gouk, Hospedales (ICCV 2021), Eq. 4 and 5.
 
         L = scale · (1/C) Σ_k [ℓ_θ(ŷ_k, y_k) − log_weight · y_k log_q ŷ_k],    ŷ = softmax(input),

@@ -28,7 +28,7 @@ class Scaled(nn.Module):
         return self.factor * self.loss(input, target, **arguments)
 
 
-def matched(loss: nn.Module, num_classes: int) -> Scaled:
+def matched(loss: RobustLoss, num_classes: int) -> Scaled:
     """Return a loss scaled to start training like cross-entropy: equal gradients at uniform predictions.
 
     factor = Σ_y ‖∇CE‖² / Σ_y ⟨∇ℓ, ∇CE⟩, gradients with respect to logits of 0, one for each label y. For a loss
@@ -42,7 +42,7 @@ def matched(loss: nn.Module, num_classes: int) -> Scaled:
     labels = torch.arange(num_classes)
     uniform = torch.zeros(num_classes, num_classes, dtype=torch.float64, requires_grad=True)
     (reference,) = torch.autograd.grad(F.cross_entropy(uniform, labels), uniform)
-    (gradient,) = torch.autograd.grad(loss(uniform, labels), uniform)
+    (gradient,) = torch.autograd.grad(loss.at_start(num_classes)(uniform, labels), uniform)
     pull = ((gradient * reference).sum() / reference.square().sum()).item()
     if not 1e-12 < pull < float("inf"):
         raise ConfigError(
