@@ -194,6 +194,7 @@ class GatedLoss(LearnableLoss):
     ) -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         self.gate = check_gate(q, r, terms, progress, prior, pace)
+        self.q, self.r, self.terms, self.progress, self.prior, self.pace = self.gate
         self.reset()
 
     def reset(self) -> None:

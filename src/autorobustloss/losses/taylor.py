@@ -6,7 +6,6 @@ import operator
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import lru_cache
-from os import PathLike
 from typing import Any, TypeVar
 
 import torch
@@ -75,16 +74,6 @@ class TaylorLoss(LearnableLoss):
         self.order = order_of(len(theta))
         # In one tuple, because a compiler with dynamic shapes takes a number of a module's own for a variable.
         self._numbers = theta, log_weight, form.log_power, self.scale
-
-    @classmethod
-    def from_card(cls, path: str | PathLike[str], **arguments: Any) -> TaylorLoss:
-        """Return the loss of a card (a JSON file of the zoo); arguments are those of `CrossEntropyLoss`.
-
-        Raises CardError for a card that is broken, altered or of an unknown version. Reading it runs no code.
-        """
-        from autorobustloss.zoo import load_card
-
-        return load_card(path).loss(**arguments)
 
     def canonical(self) -> CanonicalForm:
         """Return what of θ moves the gradient; two losses with equal forms train alike at equal scale."""

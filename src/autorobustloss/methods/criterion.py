@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses import RobustLoss, TaylorLoss, create_loss
+from autorobustloss.losses import RobustLoss, create_loss
 from autorobustloss.losses.authors import PENALTY
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.zoo import Card
+from autorobustloss.zoo import LossCard
 
 
 class Scaled(nn.Module):
@@ -52,15 +52,14 @@ def matched(loss: RobustLoss, num_classes: int) -> Scaled:
     return Scaled(loss, round(1 / pull, 12))
 
 
-def card_method(card: Card) -> MethodSpec:
+def card_method(card: LossCard) -> MethodSpec:
     """Return the method that trains with a learned loss: its numbers, so that a job says what it trains, not a name.
 
     >>> from autorobustloss.losses import TaylorLoss
-    >>> card_method(Card.from_loss(TaylorLoss([0, 0, 0, 0, -1], scale="init"), name="a-mae")).name
+    >>> card_method(LossCard.from_loss(TaylorLoss([0, 0, 0, 0, -1], scale="init"), name="a-mae")).name
     'taylor'
     """
-    loss = TaylorLoss(card.theta, card.log_weight, card.scale, log_power=card.log_power)
-    return MethodSpec.of("taylor", **loss.hyperparameters())
+    return MethodSpec.of(card.FAMILY, **card.options())
 
 
 def penalty_of(spec: MethodSpec) -> float:
