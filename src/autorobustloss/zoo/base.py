@@ -33,7 +33,7 @@ class LossCard:
     Provenance and table are plain JSON. Raises CardError for a field that is not what it should be.
 
     A family says its SCHEMA, the name of its losses in `create_loss` (FAMILY), their class (LOSS), which ARGUMENTS of
-    that class make the loss, and what else stands in the file about them (FOLLOWING).
+    that class make the loss, and which fields of the file are about them (NUMBERS).
     """
 
     SCHEMA: ClassVar[str]
