@@ -164,7 +164,7 @@ def _triangle(loss: GatedLoss, lines: int = 9) -> str:
         drawn.append(f"  {m:>5} │{shades}")
     axis = f"  {'':>5} └{'─' * weight.shape[1]}\n  {'':>5}  0{'p = 1':>{weight.shape[1] - 1}}"
     about = "weight of a sample, of one whose label is believed fully on others (b̄ = 1):"
-    return "\n".join([about, *drawn, axis, f"  {'':>5}  █ 1   ▓ ¾   ▒ ½   ░ ¼"])
+    return "\n".join([about, *drawn, axis, f"  {'':>5}  ░ up to ¼, ▒ ½, ▓ ¾, █ 1"])
 
 
 def run_plot(options: argparse.Namespace) -> int:
