@@ -15,9 +15,9 @@ from torch import Tensor
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import gated_formula
-from autorobustloss.losses.base import all_count, check_shapes, kept, masked
+from autorobustloss.losses.base import all_count, check_shapes, kept, masked, seen_through
 from autorobustloss.losses.canonical import as_floats
-from autorobustloss.losses.functional import transformed
+from autorobustloss.losses.functional import backward_again, changed_in_place, transformed
 from autorobustloss.losses.learnable import LearnableLoss
 from autorobustloss.losses.registry import LOSSES
 
@@ -120,13 +120,111 @@ def weights(log_b: Tensor, beliefs: Tensor, counts: Tensor, agreement: Tensor, g
     return ratio.exp()
 
 
-def strongest_other(log_p: Tensor, labels: Tensor) -> Tensor:
-    """Return the log-probability of the strongest class beside the label: (M, C), (M,) -> (M,)."""
-    at_label = labels.unsqueeze(1)
-    if torch.compiler.is_compiling():  # one loop with the sums over the classes
-        is_label = torch.arange(log_p.shape[1], device=log_p.device, dtype=torch.int32) == at_label.int()
-        return log_p.masked_fill(is_label, -torch.inf).amax(1)
-    return log_p.scatter(1, at_label, -torch.inf).amax(1)
+class Prediction(NamedTuple):
+    """What the network makes of each row: log p and log m, (M,), and what its softmax is found again from.
+
+    rest: the log-probabilities with −∞ at the label, (M, C); in code that is compiled log Σ exp z, (M, 1).
+    """
+
+    log_p: Tensor
+    log_m: Tensor
+    rest: Tensor
+
+
+def predict(logits: Tensor, labels: Tensor) -> Prediction:
+    """Return what logits, taken as constants, say of the labels: (M, C), (M,)."""
+    logits, at_label = logits.detach(), labels.unsqueeze(1)
+    if torch.compiler.is_compiling():  # in as few loops over the classes as cross-entropy
+        largest = logits.amax(1, keepdim=True)
+        log_sum = largest + (logits - largest).exp().sum(1, keepdim=True).log()
+        log_m = logits.masked_fill(_is_label(logits, labels), -torch.inf).amax(1, keepdim=True) - log_sum
+        return Prediction((logits.gather(1, at_label) - log_sum).squeeze(1), log_m.squeeze(1), log_sum)
+    rest = F.log_softmax(logits, dim=1)
+    log_p = rest.gather(1, at_label).squeeze(1)
+    rest = rest.scatter(1, at_label, -torch.inf) if transformed() else rest.scatter_(1, at_label, -torch.inf)
+    return Prediction(log_p, rest.amax(1), rest)
+
+
+def _is_label(logits: Tensor, labels: Tensor) -> Tensor:
+    # A CPU compares int32 in vectors of as many numbers as float32, int64 in half as many.
+    return torch.arange(logits.shape[1], device=logits.device, dtype=torch.int32) == labels.unsqueeze(1).int()
+
+
+def weighed_cross_entropy(
+    logits: Tensor, labels: Tensor, weight: Tensor, found: Prediction, counted: Tensor | None
+) -> Tensor:
+    """Return weight · (−log p) of each row, 0 where it does not count, weights taken as constants: (M, C), … -> (M,).
+
+    found: what `predict` returns for the logits.
+    """
+    if torch.compiler.is_compiling() and not transformed():
+        return _Traced.apply(logits, labels, weight, found.log_p, found.rest, counted)
+    if counted is not None:
+        weight = weight * counted
+    if seen_through():
+        log_p = F.log_softmax(logits, dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
+        return _weighed(-log_p, weight)
+    return _ClosedForm.apply(logits, labels, weight, found.log_p, found.rest)
+
+
+class _ClosedForm(torch.autograd.Function):
+    """`weighed_cross_entropy` with the gradient weight · (ŷ − onehot), from log-probabilities that are there already.
+
+    The logits themselves are needed for second derivatives only, see the function of this name in `functional`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, weight: Tensor, log_p: Tensor, rest: Tensor) -> Tensor:
+        ctx.save_for_backward(labels, weight, log_p, rest)
+        if ctx.needs_input_grad[0]:
+            ctx.input, ctx.version = logits, logits._version
+        return _weighed(-log_p, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        labels, weight, log_p, rest = ctx.saved_tensors
+        at_label, again = labels.unsqueeze(1), backward_again()
+        if torch.is_grad_enabled():  # double backward
+            if ctx.input._version != ctx.version:
+                raise changed_in_place()
+            gradient = ctx.input.softmax(1) - torch.zeros_like(rest).scatter_(1, at_label, 1.0)
+            gradient = gradient * (weight * grad).unsqueeze(-1)
+        else:
+            gradient = rest.exp().scatter_(1, at_label, torch.expm1(log_p).unsqueeze(1))
+            gradient = gradient * (weight * grad).unsqueeze(-1)
+        if not again:
+            ctx.input = None
+        return gradient, None, None, None, None
+
+
+class _Traced(torch.autograd.Function):
+    """`weighed_cross_entropy` for `torch.compile`, whose backward pass is one loop over the logits.
+
+    Rows that do not count are chosen at the end of either pass, as in the function of this name in `functional`.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        labels: Tensor,
+        weight: Tensor,
+        log_p: Tensor,
+        log_sum: Tensor,
+        counted: Tensor | None,
+    ) -> Tensor:
+        ctx.save_for_backward(logits, labels, weight, log_sum, counted)
+        value = _weighed(-log_p, weight)
+        return value if counted is None else value.masked_fill(~counted, 0.0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        logits, labels, weight, log_sum, counted = ctx.saved_tensors
+        pull = (weight * grad).unsqueeze(1)
+        gradient = (logits - log_sum).exp() * pull - torch.where(_is_label(logits, labels), pull, 0.0)
+        if counted is not None:
+            gradient = torch.where(counted.unsqueeze(1), gradient, 0.0)
+        return gradient, None, None, None, None, None
 
 
 def _weighed(values: Tensor, weight: Tensor) -> Tensor:
@@ -154,7 +252,7 @@ class GatedLoss(LearnableLoss):
     weight, ignore_index, reduction: as in `torch.nn.CrossEntropyLoss`.
 
     Members: q = r = 0 without terms is cross-entropy, exactly. While all of a label is believed fully (b̄ = 1) and g = 1,
-    r = 0 has the gradient of generalised cross-entropy with this q, and q = 1 half of that of mean absolute error.
+    r = 0 has the gradient of generalised cross-entropy with this q; with q = 1 that of mean absolute error (1 − p).
 
     The gradient is w_i·(ŷ − onehot)/N: none flows through the weights, so it is not the derivative of the value, and
     second derivatives too take the weights as constants. With probabilities as target the loss of a sample is the
@@ -239,14 +337,17 @@ class GatedLoss(LearnableLoss):
     def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row, 0 where it does not count: (M,), (M, C), (M,) -> (M,)."""
         labels = torch.where(counted, labels, torch.zeros_like(labels))
-        logits = torch.where(counted.unsqueeze(1), logits, torch.zeros_like(logits))
-        return self._rows(logits, labels, counted) * counted.to(logits.dtype)
+        if not torch.compiler.is_compiling() or transformed():  # compiled code chooses at the end, which costs less
+            logits = torch.where(counted.unsqueeze(1), logits, torch.zeros_like(logits))
+        return self._rows(logits, labels, counted)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
         log_p, target = F.log_softmax(logits, dim=1), probabilities.detach()
         state, seen = self._recall(log_p), target.sum(0)
-        constant = self._corrected(log_p.detach(), state, seen)
+        constant = log_p.detach()
+        if self.gate.prior:
+            constant = F.log_softmax(self._corrected(constant, state, seen), dim=1)
         top = constant.topk(2, dim=1).values
         others = torch.where(constant == top[:, :1], top[:, 1:], top[:, :1])
         log_b = log_belief(constant, others, self.gate)
@@ -267,22 +368,19 @@ class GatedLoss(LearnableLoss):
         with torch.no_grad():
             logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
             labels = target.long()
-            at_label = labels.unsqueeze(1)
-            gradient = F.log_softmax(logits.detach(), dim=1)
-            log_p = gradient.gather(1, at_label)
-            log_m = gradient.scatter_(1, at_label, -torch.inf).amax(1)
-            weight = self._weight(log_p.squeeze(1), log_m, labels, None, self._recall(gradient))
-            gradient.exp_().scatter_(1, at_label, torch.expm1(log_p))
+            log_p, log_m, rest = predict(logits, labels)
+            weight = self._weight(log_p, log_m, labels, None, self._recall(rest))
+            gradient = rest.exp_().scatter_(1, labels.unsqueeze(1), torch.expm1(log_p).unsqueeze(1))
             gradient *= (weight / len(labels)).unsqueeze(1)
-            return _weighed(-log_p.squeeze(1), weight).mean(), gradient.to(input.dtype)
+            return _weighed(-log_p, weight).mean(), gradient.to(input.dtype)
 
     def _rows(self, logits: Tensor, labels: Tensor, counted: Tensor | None) -> Tensor:
-        log_p, at_label = F.log_softmax(logits, dim=1), labels.unsqueeze(1)
-        state = self._recall(log_p)
-        constant = self._corrected(log_p.detach(), state, _seen(state, labels, counted))
-        log_m = strongest_other(constant, labels)
-        weight = self._weight(constant.gather(1, at_label).squeeze(1), log_m, labels, counted, state)
-        return _weighed(-log_p.gather(1, at_label).squeeze(1), weight)
+        found, state = predict(logits, labels), self._recall(logits.detach())
+        believed = found
+        if self.gate.prior:
+            believed = predict(self._corrected(logits.detach(), state, _seen(state, labels, counted)), labels)
+        weight = self._weight(believed.log_p, believed.log_m, labels, counted, state)
+        return weighed_cross_entropy(logits, labels, weight, found, counted)
 
     def _weight(self, log_p: Tensor, log_m: Tensor, labels: Tensor, counted: Tensor | None, state: State) -> Tensor:
         """Return the weight of each row, after the batch was taken into the state if the loss learns."""
@@ -290,25 +388,23 @@ class GatedLoss(LearnableLoss):
         if self._learns(state):
             belief, agreed = log_b.exp(), (log_p > log_m).to(log_b.dtype)
             if counted is not None:
-                belief, agreed = belief * counted, agreed * counted
+                belief, agreed = belief.masked_fill(~counted, 0.0), agreed * counted
             beliefs = torch.zeros_like(state.beliefs).index_add(0, labels, belief)
             state = self._remember(state.after(beliefs, _seen(state, labels, counted), agreed.sum()))
         weight = weights(log_b, *(v.gather(0, labels) for v in state[:2]), state.agreement, self.gate)
         return self._paced(weight, weight, counted)
 
-    def _corrected(self, log_p: Tensor, state: State, seen: Tensor) -> Tensor:
-        """Return the log-probabilities after the correction by label frequencies: (M, C) -> (M, C)."""
-        if not self.gate.prior:
-            return log_p
+    def _corrected(self, logits: Tensor, state: State, seen: Tensor) -> Tensor:
+        """Return logits after the correction by label frequencies: (M, C) -> (M, C)."""
         labels = state.labels + seen if self._learns(state) else state.labels
-        return F.log_softmax(log_p - self.gate.prior * (labels + 1).log(), dim=1)
+        return logits - self.gate.prior * (labels + 1).log()
 
     def _paced(self, weight: Tensor, of_sample: Tensor, counted: Tensor | None) -> Tensor:
         """Return the weights over their mean over the batch to the power of the pace; of_sample: (M,)."""
         if not self.gate.pace:
             return weight
         samples = of_sample.new_tensor(len(of_sample)) if counted is None else counted.sum()
-        total = of_sample.sum() if counted is None else (of_sample * counted).sum()
+        total = of_sample.sum() if counted is None else of_sample.masked_fill(~counted, 0.0).sum()
         mean = (total / samples.clamp_min(1)).clamp_min(torch.finfo(weight.dtype).tiny)
         return weight / mean**self.gate.pace
 
