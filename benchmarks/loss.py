@@ -29,6 +29,7 @@ def ours() -> dict[str, LossFunction]:
         "taylor": TaylorLoss(theta, scale="max"),
         "taylor + log": TaylorLoss(theta, log_weight=0.2, scale="max"),
         "arl": create_loss("arl"),
+        "gated": create_loss("gated"),
     }
 
 

@@ -427,7 +427,8 @@ class GatedLoss(LearnableLoss):
     def _keep(self, state: State) -> None:
         for name, value in state._asdict().items():
             old = getattr(self, f"_{name}")
-            if torch.compiler.is_compiling() and old.shape == value.shape:
+            alike = (old.shape, old.dtype, old.device) == (value.shape, value.dtype, value.device)
+            if torch.compiler.is_compiling() and alike:
                 old.copy_(value)  # what a compiled step returns may lie in memory that the next one takes over
             else:
                 setattr(self, f"_{name}", value if type(value) is Tensor else value.as_subclass(Tensor))

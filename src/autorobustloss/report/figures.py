@@ -88,7 +88,7 @@ def search_picture(
     parts = figure.add_gridspec(2, 1, height_ratios=(2.1 * rows + 0.7, 3.2))
     above, below = figure.add_subfigure(parts[0]), figure.add_subfigure(parts[1])
     _draw_panels(above, losses, "value", num_points, learned)
-    above.suptitle("The loss, for a class that is the label and for one that is not", fontsize=10)
+    above.suptitle("The loss, for a class that is the label and for one that is not; of a gated loss its weights", fontsize=10)
     _draw_history(below.add_subplot(), generations, baselines or {}, chance)
     below.suptitle("The search", fontsize=10)
     return figure

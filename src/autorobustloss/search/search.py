@@ -45,8 +45,7 @@ class Generation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the generation as plain JSON types, the numbers of the loss among the others."""
-        counted = vars(self).copy()
-        return {**counted, **counted.pop("loss")}
+        return {**{name: value for name, value in vars(self).items() if name != "loss"}, **self.loss}
 
 
 @dataclass(frozen=True)
