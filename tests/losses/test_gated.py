@@ -152,10 +152,8 @@ class TestAgainstTheReference:
                 labels[:number] = IGNORE
                 torch.testing.assert_close(gradient(loss, logits, labels), gradient(usual, logits, labels))
             usual.eval(), loss.eval()
-            for classes in (6, 5, 6):
+            for classes in (6, 6) if "weight" in options else (6, 5, 6):
                 logits, labels = next(batches(seed=1, classes=classes))
-                if not options.get("weight") is None and classes == 5:
-                    continue
                 torch.testing.assert_close(gradient(loss, logits, labels), gradient(usual, logits, labels))
 
 
@@ -185,7 +183,9 @@ class TestMembers:
 
     def test_at_the_start_it_is_cross_entropy(self):
         labels = torch.arange(10)
-        torch.testing.assert_close(GatedLoss()(torch.zeros(10, 10), labels), F.cross_entropy(torch.zeros(10, 10), labels))
+        torch.testing.assert_close(
+            GatedLoss()(torch.zeros(10, 10), labels), F.cross_entropy(torch.zeros(10, 10), labels)
+        )
 
 
 class TestState:
@@ -256,7 +256,9 @@ class TestState:
                 parts(z, y, num_items_in_batch=64)
         one, other = state(whole), state(parts)
         torch.testing.assert_close(one.beliefs / one.counts, other.beliefs / other.counts, rtol=0.05, atol=0)
-        torch.testing.assert_close(one.agreement[0] / one.agreement[1], other.agreement[0] / other.agreement[1], rtol=0.02, atol=0)
+        torch.testing.assert_close(
+            one.agreement[0] / one.agreement[1], other.agreement[0] / other.agreement[1], rtol=0.02, atol=0
+        )
         assert torch.equal(one.labels, other.labels)
 
     def test_who_sees_through_the_code_leaves_it_alone(self):

@@ -104,7 +104,9 @@ def test_a_search_that_has_converged_stops(monkeypatch):
     outcome = search(dataclasses.replace(CONFIG, generations=5), FakeExecutor())
     assert outcome.converged
     assert [g.number for g in outcome.generations] == [1, 2]
-    assert not search(dataclasses.replace(CONFIG, generations=1, seed=1), FakeExecutor()).generations[0].loss["log_power"]
+    assert (
+        not search(dataclasses.replace(CONFIG, generations=1, seed=1), FakeExecutor()).generations[0].loss["log_power"]
+    )
 
 
 def test_a_reporter_hears_of_everything():

@@ -113,17 +113,19 @@ def add_parser(commands: Any) -> None:
         search.add_argument(
             f"--{flag}", type=kind, default=default, metavar=metavar, help=f"{text} (default: %(default)s)"
         )
-    for flag, kind, default, metavar, text in (
-        ("log-unit", float, Space.log_unit, "X", "unit of the log coordinate of canonical+log: a small one searches "
-         "finely where the weight of the log term is small"),
-        ("order", int, f"{Space.order}, gated {GatedSpace.order}", "N", "order of the polynomial: the paper compares 2 "
-         "to 5; gated: 0 to 2"),
-        ("scale", str, Space.scale, "RULE", "of every Taylor loss: max (never steeper than cross-entropy's steepest), "
-         "init (start as steep as cross-entropy), geometric (between the two), a multiple such as 0.3max, none"),
-        ("start", str, f"{Space.default_start}, gated {GatedSpace.default_start}", "NAME", "mean of the first "
-         "generation: mae, sce, gce, zero, gated and ce in the space gated, or coordinates joined by commas"),
-    ):  # fmt: skip
-        search.add_argument(f"--{flag}", type=kind, metavar=metavar, help=f"{text} (default: {default})")
+    of_space: dict[str, tuple[type, str, str]] = {  # not given, they are at the defaults of the space
+        "log-unit": (float, "X", "unit of the log coordinate of canonical+log: a small one searches finely where the "
+         f"weight of the log term is small (default: {Space.log_unit})"),
+        "order": (int, "N", "order of the polynomial: the paper compares 2 to 5; gated has 0 to 2 (default: "
+         f"{Space.order}, gated {GatedSpace.order})"),
+        "scale": (str, "RULE", "of every Taylor loss: max (never steeper than cross-entropy's steepest), init (start "
+         f"as steep as cross-entropy), geometric (between the two), a multiple such as 0.3max, none (default: "
+         f"{Space.scale})"),
+        "start": (str, "NAME", "mean of the first generation: mae, sce, gce, zero; gated, ce for gated; or coordinates "
+         f"joined by commas (default: {Space.default_start}, gated {GatedSpace.default_start})"),
+    }  # fmt: skip
+    for flag, (convert, metavar, text) in of_space.items():
+        search.add_argument(f"--{flag}", type=convert, metavar=metavar, help=text)
     search.add_argument(
         "--fitness",
         choices=sorted(FITNESS),

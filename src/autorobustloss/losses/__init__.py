@@ -27,7 +27,17 @@ from autorobustloss.losses.taylor import TaylorLoss
 from autorobustloss.registry import parse_call
 from autorobustloss.zoo.shelf import register_cards
 
-__all__ = ["LOSSES", "GatedLoss", "LearnableLoss", "RobustLoss", "TaylorLoss", "analysis", "create_loss", "list_losses", "published_values"]
+__all__ = [
+    "LOSSES",
+    "GatedLoss",
+    "LearnableLoss",
+    "RobustLoss",
+    "TaylorLoss",
+    "analysis",
+    "create_loss",
+    "list_losses",
+    "published_values",
+]
 
 register_cards(LOSSES)
 

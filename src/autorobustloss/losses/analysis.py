@@ -44,9 +44,10 @@ class Line:
 
 
 def along_line(loss: RobustLoss, t: Array, num_classes: int, labelled: bool) -> Line:
-    """Evaluate any loss, as it is before training, where one class has probability t, (n,), and the others share the rest.
+    """Evaluate any loss where one class has probability t, shape (n,), and the others share the rest.
 
-    Of a loss whose weights are taken as constants the value is what its gradient adds up to along the line, from 0.
+    It is taken as it is before training. Of a loss whose weights are taken as constants the value is what its gradient
+    adds up to along the line, from 0.
 
     labelled: whether that class is the label; if not, one of the others is.
     """
@@ -173,16 +174,16 @@ class Verdict:
     reason: str = ""
 
 
-def screen(
-    candidate: RobustLoss | CanonicalForm | Iterable[float], class_counts: Iterable[int]
-) -> Verdict:
-    """Judge a Taylor loss (or its canonical form, or θ) or a gated one for data sets of these class counts; never raises.
+def screen(candidate: RobustLoss | CanonicalForm | Iterable[float], class_counts: Iterable[int]) -> Verdict:
+    """Judge a gated loss, or a Taylor loss (its form, its θ) for data sets of these class counts; never raises.
 
-    Of gated losses those are rejected that believe a contradicted label more than a confirmed one; their pull has a
-    direction and a bound by construction. Of Taylor losses: parameters that are no finite numbers; a negative log weight, which has no lower bound; a loss that
-    does not pull towards the label at uniform predictions, d₀(1/C) ≤ d₁(1/C); and a loss whose gradient grows more
-    than 15 times as much as that of mean absolute error (which grows by C²/4(C−1), and at least 1), because any
-    learning rate then is too small for the start or too large for the rest.
+    A gated loss has a bounded pull to the label by construction; rejected is one that believes a contradicted label
+    more than a confirmed one.
+
+    Of Taylor losses rejected are: parameters that are no finite numbers; a negative log weight, which has no lower
+    bound; a loss that does not pull towards the label at uniform predictions, d₀(1/C) ≤ d₁(1/C); and a loss whose
+    gradient grows more than 15 times as much as that of mean absolute error (which grows by C²/4(C−1), and at least
+    1), because any learning rate then is too small for the start or too large for the rest.
 
     >>> screen([0, 0, 0, 0, 1], [10]).reason
     'does not pull towards the label at the start, for 10 classes'

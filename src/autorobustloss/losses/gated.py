@@ -81,7 +81,7 @@ class State(NamedTuple):
 
 
 def log_belief(log_p: Tensor, log_m: Tensor, gate: Gate) -> Tensor:
-    """Return log b = q·log p + r·log(1 − m) + Σ terms of u = 1 − p and m, elementwise; 0 at the certain, right prediction.
+    """Return log b = q·log p + r·log(1 − m) + the terms of u = 1 − p and m; 0 at the certain, right prediction.
 
     Kept in [−60, 60], except that a label that is masked (p = 0) is believed not at all if q > 0.
 
@@ -251,8 +251,9 @@ class GatedLoss(LearnableLoss):
         under cross-entropy, whatever of it is believed; above 0 a weight may exceed 1.
     weight, ignore_index, reduction: as in `torch.nn.CrossEntropyLoss`.
 
-    Members: q = r = 0 without terms is cross-entropy, exactly. While all of a label is believed fully (b̄ = 1) and g = 1,
-    r = 0 has the gradient of generalised cross-entropy with this q; with q = 1 that of mean absolute error (1 − p).
+    Members: q = r = 0 without terms is cross-entropy, exactly. While all of a label is believed fully (b̄ = 1) and
+    g = 1, r = 0 has the gradient of generalised cross-entropy with this q; with q = 1 that of mean absolute error
+    (1 − p).
 
     The gradient is w_i·(ŷ − onehot)/N: none flows through the weights, so it is not the derivative of the value, and
     second derivatives too take the weights as constants. With probabilities as target the loss of a sample is the
@@ -276,6 +277,7 @@ class GatedLoss(LearnableLoss):
     """
 
     detached = True
+    _beliefs: Tensor
 
     def __init__(
         self,
@@ -391,7 +393,8 @@ class GatedLoss(LearnableLoss):
                 belief, agreed = belief.masked_fill(~counted, 0.0), agreed * counted
             beliefs = torch.zeros_like(state.beliefs).index_add(0, labels, belief)
             state = self._remember(state.after(beliefs, _seen(state, labels, counted), agreed.sum()))
-        weight = weights(log_b, *(v.gather(0, labels) for v in state[:2]), state.agreement, self.gate)
+        beliefs, counts = state.beliefs.gather(0, labels), state.counts.gather(0, labels)
+        weight = weights(log_b, beliefs, counts, state.agreement, self.gate)
         return self._paced(weight, weight, counted)
 
     def _corrected(self, logits: Tensor, state: State, seen: Tensor) -> Tensor:

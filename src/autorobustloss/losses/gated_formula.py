@@ -106,9 +106,9 @@ import torch.nn.functional as F
 class LearnedLoss(torch.nn.Module):
     """The loss of logits (N, C) or (N, C, d1, ...) for class indices (N,) or (N, d1, ...).
 
-    weight (C,), ignore_index and reduction ("mean", "sum", "none") are those of `torch.nn.CrossEntropyLoss`. In training
-    mode a call remembers its batch; in evaluation mode what is remembered is used and left alone, or else the batch's
-    own. Use a new one for each training.
+    weight (C,), ignore_index and reduction ("mean", "sum", "none") are those of `torch.nn.CrossEntropyLoss`. A call
+    in training mode remembers its batch; in evaluation mode what is remembered is used and left alone, or else the
+    batch's own. Use a new one for each training.
     """
 
     def __init__(self, weight=None, ignore_index=-100, reduction="mean"):

@@ -47,9 +47,10 @@ class GenerationRecord(Interface):
 def figure2(losses: Mapping[str, RobustLoss], *, show: str = "value", num_points: int = 201) -> Figure:
     """Draw each loss against the predicted probability of a class that is the label (1) or is not (0).
 
-    The paper's Figure 2; of a gated loss the weight over its two probabilities, from light (0) to dark (1). A value is shifted so that each curve's minimum is 0, since a constant changes no training;
-    every panel has its own vertical range, since the scale of a loss is a matter of the learning rate. `show` is
-    "value" or "gradient" (with respect to the probability).
+    The paper's Figure 2; of a gated loss the weight over its two probabilities, from light (0) to dark (1). A value is
+    shifted so that each curve's minimum is 0, since a constant changes no training; every panel has its own vertical
+    range, since the scale of a loss is a matter of the learning rate. `show` is "value" or "gradient" (with respect to
+    the probability).
 
     Raises ConfigError for no losses or another `show`.
     """
@@ -88,7 +89,9 @@ def search_picture(
     parts = figure.add_gridspec(2, 1, height_ratios=(2.1 * rows + 0.7, 3.2))
     above, below = figure.add_subfigure(parts[0]), figure.add_subfigure(parts[1])
     _draw_panels(above, losses, "value", num_points, learned)
-    above.suptitle("The loss, for a class that is the label and for one that is not; of a gated loss its weights", fontsize=10)
+    above.suptitle(
+        "The loss, for a class that is the label and for one that is not; of a gated loss its weights", fontsize=10
+    )
     _draw_history(below.add_subplot(), generations, baselines or {}, chance)
     below.suptitle("The search", fontsize=10)
     return figure

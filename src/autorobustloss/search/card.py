@@ -51,4 +51,6 @@ def make_card(config: SearchConfig, outcome: SearchOutcome, name: str) -> LossCa
             "numpy": np.__version__,
         },
     }
-    return LossCard.from_loss(create_loss(winner.method.name, **winner.method.options), name=name, provenance=provenance)
+    return LossCard.from_loss(
+        create_loss(winner.method.name, **winner.method.options), name=name, provenance=provenance
+    )

@@ -142,9 +142,7 @@ def coordinates(text: str, space: SearchSpace) -> np.ndarray:
     except ValueError:
         raise ConfigError(f"got start {text!r}, expected a name or numbers joined by commas") from None
     if len(point) != space.dimension or not np.isfinite(point).all():
-        raise ConfigError(
-            f"got start {text!r}, expected {space.dimension} finite numbers in the space {space.name!r}"
-        )
+        raise ConfigError(f"got start {text!r}, expected {space.dimension} finite numbers in the space {space.name!r}")
     return point
 
 
