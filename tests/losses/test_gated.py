@@ -201,6 +201,21 @@ class TestState:
             loss(torch.randn(3, 4), torch.tensor([0, 1, 2]))
         assert_same_state(state(loss), before)
 
+    def test_without_gradients_it_is_left_alone_too(self):
+        """A validation loss that is taken without a thought of modes."""
+        loss, evaluated = GatedLoss(), GatedLoss()
+        for logits, labels in batches():
+            loss(logits, labels), evaluated(logits, labels)
+        before = state(loss)
+        evaluated.eval()
+        for logits, labels in batches(seed=1):
+            with torch.no_grad():
+                assert torch.equal(loss(logits, labels), evaluated(logits, labels))
+        assert_same_state(state(loss), before)
+        with torch.no_grad():
+            value_and_gradient(loss, logits, labels)
+        assert not torch.equal(loss._labels, before.labels)
+
     def test_before_any_training_evaluation_takes_the_batch(self):
         logits, labels = next(batches())
         loss = GatedLoss().eval()
@@ -277,7 +292,7 @@ class TestState:
     def test_it_follows_precision_and_inference_mode(self):
         loss = GatedLoss()
         logits, labels = next(batches())
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.enable_grad():
             loss(logits.bfloat16(), labels)
         assert gradient(loss, logits.half(), labels)[1].isfinite().all()
         assert loss.half()(logits, labels).dtype == torch.float64

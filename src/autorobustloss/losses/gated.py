@@ -260,8 +260,8 @@ class GatedLoss(LearnableLoss):
     expectation over its labels; state and weights follow each class with its share.
 
     State: b̄ (a window of 64 samples of a label), label counts and a (4,096 samples), O(C) numbers. A call in training
-    mode takes its batch in, then uses them; ignored samples are never part of it. In evaluation mode they are used and
-    left alone; before any training, and for another number of classes than before, the batch itself gives them.
+    mode takes its batch in, then uses them; ignored samples are never part of it. In evaluation mode, and under
+    `no_grad`, they are used and left alone; before any training, and for another number of classes than before, the batch itself gives them.
     The `state_dict` has none of it: training that goes on from a checkpoint starts with the first batch's, and has
     forgotten that after some 64 samples of a label. Of a batch that comes in parts (gradient accumulation) each part
     sees the parts before it only, and `pace` its own mean. Each process of a distributed training has a state of its
@@ -367,7 +367,7 @@ class GatedLoss(LearnableLoss):
         plain = self.reduction == "mean" and self.weight is None and not self.gate.prior
         if not (usual and plain and all_count(target, input.shape[1], self.ignore_index)):
             return super().value_and_gradient(input, target)
-        with torch.no_grad():
+        with torch.enable_grad():  # a training, as all that asks for a gradient; on constants that have no graph
             logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
             labels = target.long()
             log_p, log_m, rest = predict(logits, labels)
@@ -419,11 +419,15 @@ class GatedLoss(LearnableLoss):
 
     def _learns(self, state: State) -> bool:
         """Return whether a batch is taken in before its weights are taken: in training, and where nothing is known."""
-        return self.training or self._beliefs.shape[0] != state.beliefs.shape[0] or not _has_values(state.beliefs)
+        return self._trains() or self._beliefs.shape[0] != state.beliefs.shape[0] or not _has_values(state.beliefs)
+
+    def _trains(self) -> bool:
+        """Return whether this call is part of a training: whoever looks at a loss without gradients only looks."""
+        return self.training and torch.is_grad_enabled()
 
     def _remember(self, state: State) -> State:
-        """Keep a state, in training mode where nothing sees through the code that runs; return it."""
-        if self.training and _has_values(state.beliefs) and not transformed() and not _traced():
+        """Keep a state, in training where nothing sees through the code that runs; return it."""
+        if self._trains() and _has_values(state.beliefs) and not transformed() and not _traced():
             self._keep(state)
         return state
 

@@ -107,8 +107,8 @@ class LearnedLoss(torch.nn.Module):
     """The loss of logits (N, C) or (N, C, d1, ...) for class indices (N,) or (N, d1, ...).
 
     weight (C,), ignore_index and reduction ("mean", "sum", "none") are those of `torch.nn.CrossEntropyLoss`. A call
-    in training mode remembers its batch; in evaluation mode what is remembered is used and left alone, or else the
-    batch's own. Use a new one for each training.
+    in training mode remembers its batch; in evaluation mode, and under `torch.no_grad`, what is remembered is used and
+    left alone, or else the batch's own. Use a new one for each training.
     """
 
     def __init__(self, weight=None, ignore_index=-100, reduction="mean"):
@@ -125,8 +125,8 @@ class LearnedLoss(torch.nn.Module):
         label = target.reshape(-1).long().masked_fill(ignored, 0)
         log_p_all = F.log_softmax(logits.masked_fill(ignored.unsqueeze(1), 0), dim=1)
         values = -log_p_all.gather(1, label.unsqueeze(1)).squeeze(1)
-        with torch.no_grad():
-            w = self.weights(log_p_all, label, (~ignored).to(values.dtype))
+        training = self.training and torch.is_grad_enabled()
+        w = self.weights(log_p_all.detach(), label, (~ignored).to(values.dtype), training)
         rows = torch.where(w > 0, w * values, 0.0)
         factors = (~ignored).to(rows.dtype)
         if self.weight is not None:
@@ -136,11 +136,11 @@ class LearnedLoss(torch.nn.Module):
             return rows.reshape(target.shape)
         return rows.sum() if self.reduction == "sum" else rows.sum() / factors.sum().clamp_min(1e-30)
 
-    def weights(self, log_p_all, label, counted):
+    def weights(self, log_p_all, label, counted, training):
         """Return the weight of each sample; counted: 1 for a sample that is not ignored, else 0."""
         classes = log_p_all.shape[1]
         memory = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
-        learning = self.training or classes != self.classes
+        learning = training or classes != self.classes
         if classes != self.classes:
             none = log_p_all.new_zeros(classes)
             self.beliefs, self.counts, self.labels = none, none, none
@@ -162,7 +162,7 @@ class LearnedLoss(torch.nn.Module):
             self.seen = self.seen * fading + counted.sum()
         mean = (self.beliefs / self.counts.clamp_min(1e-30)).log().clamp_min(-60.0)[label]
         w = ((log_b - mean).clamp(min=-1e20, max=0.0) * $power).exp()$pace
-        if self.training:
+        if training:
             self.classes = classes
         else:
             vars(self).update(memory)
