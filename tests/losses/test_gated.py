@@ -298,6 +298,22 @@ class TestState:
         assert loss.half()(logits, labels).dtype == torch.float64
         assert loss(logits.float(), labels).isfinite()
 
+    @pytest.mark.parametrize("soft", [False, True])
+    def test_a_batch_that_overflowed_is_forgotten(self, soft):
+        """As mixed precision has them, which skips the step and goes on."""
+        loss = GatedLoss()
+        for logits, labels in batches():
+            loss(logits, labels)
+        assert loss(torch.full_like(logits, torch.inf), F.one_hot(labels, 6).double() if soft else labels).isnan()
+        for logits, labels in batches(count=40, seed=1):
+            value, slope = gradient(loss, logits, labels)
+            assert value.isfinite()
+            assert slope.isfinite().all()
+        fresh = GatedLoss()
+        for batch in batches(count=40, seed=1):
+            fresh(*batch)
+        torch.testing.assert_close(loss.eval()(logits, labels), fresh.eval()(logits, labels), rtol=0.05, atol=0)
+
     def test_a_class_that_was_given_up_comes_back(self):
         """Where the network is sure against every sample of a label, they weigh as much as any others."""
         loss = GatedLoss(reduction="none")

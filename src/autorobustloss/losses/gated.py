@@ -107,9 +107,9 @@ def log_belief(log_p: Tensor, log_m: Tensor, gate: Gate) -> Tensor:
 def weights(log_b: Tensor, beliefs: Tensor, counts: Tensor, agreement: Tensor, gate: Gate) -> Tensor:
     """Return min(1, b / b̄)^g, with b̄ = beliefs / counts, 1 where nothing was counted, and g = min(1, κ·(1 − a)).
 
-    >>> one = torch.ones(())
-    >>> weights(torch.tensor([-2.0, 1.0]).log1p().nan_to_num(0), one, one, torch.tensor([0.0, 1.0]), Gate(1, 0))
-    tensor([1., 1.])
+    >>> beliefs, counts, agreement = torch.tensor(2.0), torch.tensor(4.0), torch.tensor([0.0, 4.0])
+    >>> weights(torch.tensor([0.25, 0.5, 1.0]).log(), beliefs, counts, agreement, Gate(q=1.0, r=0.0))
+    tensor([0.5000, 1.0000, 1.0000])
     """
     tiny = torch.finfo(log_b.dtype).tiny
     mean = (beliefs / counts.clamp_min(tiny)).log().clamp_min(SMALLEST)
@@ -135,10 +135,13 @@ def predict(logits: Tensor, labels: Tensor) -> Prediction:
     """Return what logits, taken as constants, say of the labels: (M, C), (M,)."""
     logits, at_label = logits.detach(), labels.unsqueeze(1)
     if torch.compiler.is_compiling():  # in as few loops over the classes as cross-entropy
-        largest = logits.amax(1, keepdim=True)
+        largest, at_label = logits.amax(1, keepdim=True), logits.gather(1, at_label)
+        # Where the label is alone at the top, the best below it; found by comparing numbers, which vectorises.
+        below = torch.where(logits < at_label, logits, -torch.inf).amax(1, keepdim=True)
+        alone = (logits >= at_label).to(logits.dtype).sum(1, keepdim=True) < 2
         log_sum = largest + (logits - largest).exp().sum(1, keepdim=True).log()
-        log_m = logits.masked_fill(_is_label(logits, labels), -torch.inf).amax(1, keepdim=True) - log_sum
-        return Prediction((logits.gather(1, at_label) - log_sum).squeeze(1), log_m.squeeze(1), log_sum)
+        strongest_other = torch.where(alone, below, largest)
+        return Prediction((at_label - log_sum).squeeze(1), (strongest_other - log_sum).squeeze(1), log_sum)
     rest = F.log_softmax(logits, dim=1)
     log_p = rest.gather(1, at_label).squeeze(1)
     rest = rest.scatter(1, at_label, -torch.inf) if transformed() else rest.scatter_(1, at_label, -torch.inf)
@@ -261,7 +264,8 @@ class GatedLoss(LearnableLoss):
 
     State: b̄ (a window of 64 samples of a label), label counts and a (4,096 samples), O(C) numbers. A call in training
     mode takes its batch in, then uses them; ignored samples are never part of it. In evaluation mode, and under
-    `no_grad`, they are used and left alone; before any training, and for another number of classes than before, the batch itself gives them.
+    `no_grad`, they are used and left alone; before any training, and for another number of classes than before, the
+    batch itself gives them. A label that was never seen has weight 1.
     The `state_dict` has none of it: training that goes on from a checkpoint starts with the first batch's, and has
     forgotten that after some 64 samples of a label. Of a batch that comes in parts (gradient accumulation) each part
     sees the parts before it only, and `pace` its own mean. Each process of a distributed training has a state of its
@@ -355,7 +359,7 @@ class GatedLoss(LearnableLoss):
         log_b = log_belief(constant, others, self.gate)
         if self._learns(state):
             agreed = target * (constant > others)
-            state = self._remember(state.after((target * log_b.exp()).sum(0), seen, agreed.sum()))
+            state = self._remember(state.after((target * _belief(log_b)).sum(0), seen, agreed.sum()))
         weight = weights(log_b, state.beliefs, state.counts, state.agreement, self.gate)
         weight = self._paced(weight, (target * weight).sum(1), None)
         return _weighed(-kept(log_p, probabilities) * probabilities, weight).sum(1)
@@ -388,7 +392,7 @@ class GatedLoss(LearnableLoss):
         """Return the weight of each row, after the batch was taken into the state if the loss learns."""
         log_b = log_belief(log_p, log_m, self.gate)
         if self._learns(state):
-            belief, agreed = log_b.exp(), (log_p > log_m).to(log_b.dtype)
+            belief, agreed = _belief(log_b), (log_p > log_m).to(log_b.dtype)
             if counted is not None:
                 belief, agreed = belief.masked_fill(~counted, 0.0), agreed * counted
             beliefs = torch.zeros_like(state.beliefs).index_add(0, labels, belief)
@@ -457,6 +461,11 @@ def check_gate(q: Any, r: Any, terms: Any, progress: Any, prior: Any, pace: Any)
     if kappa is not None and kappa <= 0:
         raise ConfigError(f"got progress={kappa}, expected a positive number, or None to leave it out")
     return Gate(terms=terms, progress=kappa, **numbers)
+
+
+def _belief(log_b: Tensor) -> Tensor:
+    """Return the belief, 0 where it is no number, so that a batch that overflowed, and was skipped, is forgotten."""
+    return log_b.exp().nan_to_num(0.0)
 
 
 def _seen(state: State, labels: Tensor, counted: Tensor | None) -> Tensor:

@@ -155,7 +155,8 @@ class LearnedLoss(torch.nn.Module):
         log_b = (log_b + $polynomial).clamp(-60.0, 60.0)$masked
         if learning:
             fading = (1 - 1 / 64) ** n
-            self.beliefs = self.beliefs * fading + torch.zeros_like(n).index_add(0, label, log_b.exp() * counted)
+            b = log_b.exp().nan_to_num(0.0) * counted
+            self.beliefs = self.beliefs * fading + torch.zeros_like(n).index_add(0, label, b)
             self.counts = self.counts * fading + n
             fading = (1 - 1 / 4096) ** counted.sum()
             self.agreed = self.agreed * fading + ((log_p > log_m) * counted).sum()
