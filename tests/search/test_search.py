@@ -8,6 +8,7 @@ import pytest
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs import Job, Result, SerialExecutor, Store, Task
+from autorobustloss.jobs.cohort import by_cohort, one_by_one
 from autorobustloss.losses import create_loss
 from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.methods import MethodSpec, card_method
@@ -489,3 +490,4 @@ def test_a_gated_job_is_a_function_of_its_spec():
     jobs = [Job(TASKS[0], method, evaluate=("test",)), Job(TASKS[1], method, evaluate=("test",))]
     runs = [[r.history for _, r in SerialExecutor({"digits": DIGITS}).map(order)] for order in (jobs, jobs[::-1])]
     assert runs[0] == runs[1][::-1]
+    assert by_cohort(jobs) == one_by_one(jobs)  # what remembers batches is not stacked
