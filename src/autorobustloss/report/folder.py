@@ -15,7 +15,7 @@ from autorobustloss.errors import ConfigError, RunFolderError
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.run_folder import CONFIG, STORE
 from autorobustloss.jobs.store import Store
-from autorobustloss.losses.gated import Gate
+from autorobustloss.losses.gate import Gate
 from autorobustloss.report.html import Section, json_html, mapping_html, page, picture, table_html
 
 PAGE = "report.html"

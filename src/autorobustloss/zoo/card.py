@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from autorobustloss.errors import CardError, ConfigError, unknown_name
 from autorobustloss.losses.canonical import CanonicalForm, order_of
-from autorobustloss.losses.gated import Gate, GatedLoss, check_gate
+from autorobustloss.losses.gate import Gate, check_gate
+from autorobustloss.losses.gated import GatedLoss
 from autorobustloss.losses.scale import Scale, check_scale
 from autorobustloss.losses.taylor import TaylorLoss
 from autorobustloss.reading import read_text
