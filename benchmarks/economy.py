@@ -91,7 +91,8 @@ class Meter(Reporter):
         self.steps += result.history.steps
 
     def on_generation(self, generation: Generation) -> None:
-        loss = MethodSpec.of("taylor", theta=generation.theta, log_weight=generation.log_weight, scale=self.scale)
+        numbers = {name: generation.loss[name] for name in ("theta", "log_weight")}
+        loss = MethodSpec.of("taylor", **numbers, scale=self.scale)
         self.trail.append((self.steps, loss))
         if self.steps >= self.budget:
             raise BudgetSpent

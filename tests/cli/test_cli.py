@@ -48,6 +48,49 @@ def test_a_search_end_to_end(tmp_path, capsys):
     assert err == ""
 
 
+def test_a_search_over_gated_losses_end_to_end(tmp_path, capsys):
+    folder = tmp_path / "run"
+    code, out, err = run(*SEARCH, *SMALL_END, "--space=gated", "--order=1", "--out", folder, capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "w = min(1, b / b̄)^g" in out
+    card = load_card(folder / "loss.json")
+    assert card.FAMILY == "gated"
+    assert card.terms[2:] == (0.0, 0.0, 0.0)
+    assert (folder / "picture.png").exists()
+    code, out, _ = run("losses", "show", folder / "loss.json", capsys=capsys)
+    assert code == 0
+    for said in ("L = mean of w", "m = 1 │", "p = 1", "start gradient", "fitness"):
+        assert said in out
+    code, out, _ = run("losses", "show", f"ce,{folder / 'loss.json'}", capsys=capsys)
+    assert "| symmetry gap | 101 |  |" in out
+    assert run("losses", "show", "--latex", folder / "loss.json", capsys=capsys)[1].startswith(r"-\frac")
+    for file in ("copy.json", "code.py", "drawn.png"):
+        action = ["plot"] if file == "drawn.png" else ["export"]
+        assert run("losses", *action, folder / "loss.json", "--out", tmp_path / file, capsys=capsys)[0] == 0
+    assert load_card(tmp_path / "copy.json") == card
+    assert "class LearnedLoss" in (tmp_path / "code.py").read_text()
+    assert run("report", folder, "--out", tmp_path / "page.html", capsys=capsys)[0] == 0
+    code, out, _ = run("search", *SEARCH[1:], *SMALL_END, "--space=gated", "--order=1", "--out", folder, capsys=capsys)
+    assert code == 0
+    assert load_card(folder / "loss.json") == card
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scale=max"], "--scale max with --space gated"),
+        (["--log-unit=0.1"], "--log-unit 0.1 with --space gated"),
+        (["--order=4"], "order=4"),
+        (["--start=mae"], "'mae'"),
+    ],
+)
+def test_flags_that_a_gated_space_has_not(arguments, message, tmp_path, capsys):
+    code, _, err = run(*SEARCH, "--space=gated", *arguments, "--out", tmp_path / "run", capsys=capsys)
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

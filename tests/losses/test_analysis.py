@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from autorobustloss.losses import TaylorLoss, create_loss, list_losses
+from autorobustloss.losses import GatedLoss, TaylorLoss, create_loss, list_losses
 from autorobustloss.losses.analysis import (
     Verdict,
     along_line,
@@ -19,6 +19,7 @@ from autorobustloss.losses.analysis import (
     soft_targets,
     stiffness,
     symmetry_gap,
+    triangle,
 )
 from autorobustloss.losses.canonical import CanonicalForm
 
@@ -226,3 +227,36 @@ class TestScreen:
             largest = max(largest, float(logits.grad.abs().max()))
         start = loss.canonical().bracket(classes) / classes**2 * (1 - 1 / classes)
         assert stiffness(loss.canonical(), classes) == pytest.approx(largest / start, rel=1e-6)
+
+
+class TestGated:
+    def test_properties_are_of_its_gradient(self):
+        found = properties(create_loss("gated"), 10)
+        assert found["start_gradient"] == pytest.approx(1.0)
+        assert (found["soft_target_label"], found["soft_target_other"]) == (1.0, 0.0)
+        assert 0 < found["mistake_gradient_99"] < found["mistake_gradient_90"] < 0.1
+        assert "symmetry_gap" not in found
+
+    def test_cross_entropy_among_them_has_its_curves(self):
+        got, wanted = curves(GatedLoss(0, 0), num_points=4001), curves(create_loss("ce"), num_points=4001)
+        for label in (0, 1):
+            np.testing.assert_allclose(got[f"gradient_{label}"], wanted[f"gradient_{label}"])
+            one, other = (t[f"value_{label}"][200:-200] for t in (got, wanted))
+            np.testing.assert_allclose(one - one[0], other - other[0], rtol=1e-3, atol=1e-3)
+
+    def test_it_is_drawn_as_it_is_before_training(self):
+        loss = create_loss("gated")
+        loss(torch.randn(50, 10), torch.randint(10, (50,)))
+        assert properties(loss, 10) == properties(create_loss("gated"), 10)
+
+    def test_triangle(self):
+        t, weight = triangle(GatedLoss(q=1.0, r=1.0), num_points=5)
+        assert t.tolist() == [0, 0.25, 0.5, 0.75, 1]
+        assert np.isnan(weight[3, 2:]).all()
+        assert weight[1, 2] == pytest.approx(0.5 * 0.75)
+        assert weight[0, 4] == pytest.approx(1.0, abs=1e-5)
+
+    def test_screen(self):
+        assert screen(GatedLoss(0, 0), [2, 1000]).ok
+        assert "contradicted" in screen(GatedLoss(0, 0, terms=[1, 0, 0, 0, 0]), [10]).reason
+        assert not screen(create_loss("ce"), [10]).ok

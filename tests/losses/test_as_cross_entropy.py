@@ -14,7 +14,7 @@ from autorobustloss.losses import kernel, list_losses
 from autorobustloss.methods.criterion import Scaled
 
 NAMES = list_losses()
-LEARNED = ["arl", "taylor"]  # have a backward pass of their own
+LEARNED = ["arl", "gated", "taylor"]  # have a backward pass of their own
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
 SOFT = torch.randn(6, 5, generator=torch.Generator().manual_seed(1)).softmax(1)
 
@@ -144,6 +144,8 @@ class TestGradients:
         converged = {"num_iters": 60} if name == "bi_tempered" else {}
         target = target.double() if target.is_floating_point() else target
         loss, z = build(name, **converged), logits(torch.float64).requires_grad_()
+        if loss.detached:
+            pytest.skip("its derivatives take its weights as constants, which differences of them do not")
         assert torch.autograd.gradgradcheck(lambda z: loss(z, target), z, atol=1e-6)
 
     @each_target

@@ -32,7 +32,8 @@ def example(name, classes=10):
 
 
 def build(name, classes=10, **arguments):
-    return create_loss(name, **example(name, classes), **arguments)
+    """Return a loss as it is before training: one that remembers batches is a function of the batch then."""
+    return create_loss(name, **example(name, classes), **arguments).at_start(classes)
 
 
 def batch(rows=8, classes=10, seed=0, spread=2.0, dtype=torch.float32):
@@ -199,6 +200,8 @@ def test_gradient_is_true(name, soft):
     # Five steps of the bi-tempered normaliser leave an error in the value that gradcheck sees.
     converged = {"num_iters": 60} if name == "bi_tempered" else {}
     loss = build(name, 5, reduction="none", **converged)
+    if loss.detached:
+        pytest.skip("its weights are constants of the gradient, not of the value; see the tests of its own")
     assert torch.autograd.gradcheck(lambda z: loss(z, target), logits.requires_grad_(), atol=1e-7, rtol=1e-6)
 
 
@@ -275,7 +278,7 @@ def test_copies_are_equal(name):
     fresh.load_state_dict(loss.state_dict())
     assert torch.equal(fresh(logits, labels), value)
     again = create_loss(name, **loss.hyperparameters(), weight=loss.weight, ignore_index=4, reduction="sum")
-    assert torch.equal(again(logits, labels), value)
+    assert torch.equal(again.at_start(10)(logits, labels), value)
     assert repr(loss).startswith(type(loss).__name__)
 
 
@@ -295,7 +298,7 @@ def changed(name, key, value):
     """Return another valid value of a hyper-parameter."""
     if key == "T":
         return uniform_noise(len(value), rate=0.5)
-    if key == "theta":
+    if key in ("theta", "terms"):
         return [v + 0.1 * (i + 1) for i, v in enumerate(value)]
     if key == "scale" and name == "taylor":
         return 2.0

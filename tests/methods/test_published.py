@@ -93,3 +93,17 @@ def test_registered_losses_are_different_methods_but_for_the_truncated_one():
     methods = [MethodSpec.of(name) for name in list_losses() if name not in ("taylor", "forward")]
     twins = {m.name: first.name for m, first in firsts_alike(methods).items() if m != first}
     assert twins == {"gce_truncated": "gce"}
+
+
+def test_gated_losses_that_differ_late_are_not_alike():
+    """They start alike, and part once labels are agreed with."""
+    methods = [MethodSpec.of("gated", progress=progress) for progress in (None, 3.0, 5.0)]
+    assert list(firsts_alike(methods).values()) == methods
+    assert firsts_alike([methods[0], MethodSpec.of("gated", progress=None, pace=0.0)])[methods[0]] == methods[0]
+
+
+def test_matching_a_gated_loss_leaves_its_state_alone():
+    criterion = create_criterion(MethodSpec.of("gated", match_scale=True), 10)
+    assert criterion.factor == 1.0
+    assert criterion.training
+    assert not len(criterion.loss._beliefs)

@@ -172,3 +172,16 @@ def test_pictures_need_neither_pyplot_nor_a_display():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_a_gated_loss_is_a_triangle_of_weights():
+    figure = figure2({"gated": create_loss("gated"), "ce": create_loss("ce")})
+    gate, curve = panels(figure)
+    (mesh,) = [c for c in gate.collections if hasattr(c, "get_coordinates")]
+    weight = mesh.get_array()
+    assert weight.max() == pytest.approx(1.0, abs=1e-3)
+    assert weight.mask.any()
+    assert (gate.get_xlabel(), gate.get_ylabel()) == ("probability of the label", "of another class")
+    assert curve.get_xlabel() == "predicted probability"
+    assert figure.legends
+    assert not figure2({"gated": create_loss("gated", q=0.0, r=0.0)}).legends

@@ -90,7 +90,7 @@ def test_a_committed_store_gives_the_card_on_the_shelf(name, monkeypatch):
     assert replace(found, scale=shelf.scale).sha256 == shelf.sha256
     assert found.theta == shelf.theta
     assert outcome.winner.accuracy == shelf.provenance["fitness"]
-    assert json.loads(json.dumps([vars(g) for g in outcome.generations])) == shelf.provenance["generations"]
+    assert json.loads(json.dumps([g.to_dict() for g in outcome.generations])) == shelf.provenance["generations"]
 
 
 @pytest.mark.parametrize(

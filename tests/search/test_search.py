@@ -8,13 +8,16 @@ import pytest
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.jobs import Job, Result, SerialExecutor, Store, Task
+from autorobustloss.jobs.cohort import by_cohort, one_by_one
 from autorobustloss.losses import create_loss
 from autorobustloss.losses.canonical import CanonicalForm
-from autorobustloss.methods import MethodSpec
-from autorobustloss.search import Reporter, SearchConfig, Space, rescore, run_search
+from autorobustloss.methods import MethodSpec, card_method
+from autorobustloss.search import GatedSpace, Reporter, SearchConfig, Space, rescore, run_search
+from autorobustloss.search.card import make_card
 from autorobustloss.search.search import generation_seeds, race_sizes, tasks_of
 from autorobustloss.search.strategy import Strategy
 from autorobustloss.training import History, Protocol
+from autorobustloss.zoo import LossCard
 
 PROTOCOL = Protocol(lr=0.1, batch_size=128, epochs=2, evaluate_every=2)
 DIGITS = load_dataset("digits")
@@ -102,7 +105,9 @@ def test_a_search_that_has_converged_stops(monkeypatch):
     outcome = search(dataclasses.replace(CONFIG, generations=5), FakeExecutor())
     assert outcome.converged
     assert [g.number for g in outcome.generations] == [1, 2]
-    assert not search(dataclasses.replace(CONFIG, generations=1, seed=1), FakeExecutor()).generations[0].log_power
+    assert (
+        not search(dataclasses.replace(CONFIG, generations=1, seed=1), FakeExecutor()).generations[0].loss["log_power"]
+    )
 
 
 def test_a_reporter_hears_of_everything():
@@ -460,3 +465,29 @@ def test_jobs_are_jobs():
     executor = FakeExecutor()
     search(executor=executor)
     assert all(isinstance(job, Job) and Job.from_dict(job.to_dict()) == job for job in executor.jobs)
+
+
+def test_a_search_over_gated_losses_replays_from_its_store_and_its_card(tmp_path):
+    config = dataclasses.replace(CONFIG, space=GatedSpace(), start="gated", generations=2)
+    one = search(config, store=Store(tmp_path / "s.sqlite"))
+    assert one.winner.method.name == "gated"
+    assert one.winner.accuracy > 0.2
+    assert set(one.generations[0].loss) == {"q", "r", "terms", "progress", "prior", "pace"}
+    trained_again = FakeExecutor()
+    assert search(config, trained_again, Store(tmp_path / "s.sqlite")) == one
+    assert not trained_again.jobs
+    card = make_card(config, one, "found")
+    again = LossCard.from_json(card.to_json())
+    assert again == card
+    assert card_method(again) == one.winner.method
+    assert again.provenance["generations"][0]["q"] == one.generations[0].loss["q"]
+    assert again.provenance["search"]["space"] == {"name": "gated", "order": 2}
+
+
+def test_a_gated_job_is_a_function_of_its_spec():
+    """A loss that remembers what it was trained on is made anew for every training."""
+    method = MethodSpec.of("gated", q=0.5, r=2.0, progress=3.0)
+    jobs = [Job(TASKS[0], method, evaluate=("test",)), Job(TASKS[1], method, evaluate=("test",))]
+    runs = [[r.history for _, r in SerialExecutor({"digits": DIGITS}).map(order)] for order in (jobs, jobs[::-1])]
+    assert runs[0] == runs[1][::-1]
+    assert by_cohort(jobs) == one_by_one(jobs)  # what remembers batches is not stacked

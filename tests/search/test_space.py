@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from autorobustloss.errors import ConfigError, UnknownNameError
 from autorobustloss.losses import create_loss
+from autorobustloss.search.gated_space import RANGES, GatedSpace
 from autorobustloss.search.space import Space
 
 SPACES = ["paper", "canonical", "canonical+log", "canonical+power"]
@@ -94,3 +95,41 @@ def test_refusals():
         Space().start("maee")
     with pytest.raises(ConfigError, match="log term"):
         Space("paper").start("sce")
+
+
+class TestGatedSpace:
+    @pytest.mark.parametrize("order", [0, 1, 2])
+    @given(data=st.data())
+    def test_every_point_is_a_gated_loss(self, order, data):
+        space = GatedSpace(order=order)
+        point = data.draw(st.lists(st.floats(-1e9, 1e9), min_size=space.dimension, max_size=space.dimension))
+        method = space.method(point)
+        assert method == space.method(np.array(point))
+        loss = create_loss(method.name, **method.options)
+        assert loss.hyperparameters() == method.options
+        assert torch.isfinite(loss(torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])))
+        assert RANGES["q"][1] >= method.options["q"] >= 0.0
+        assert space.numbers(method) == method.options
+
+    def test_starts(self):
+        space = GatedSpace()
+        ce = create_loss("gated", **space.method(space.start("ce")).options)
+        logits, labels = torch.randn(6, 10), torch.randint(10, (6,))
+        torch.testing.assert_close(ce(logits, labels), torch.nn.functional.cross_entropy(logits, labels))
+        options = space.method(space.start(space.default_start)).options
+        assert (options["q"], options["r"], options["progress"]) == pytest.approx((0.35, 1.8, 5.0))
+        assert options["terms"] == (0.0,) * 5
+        assert space.start("1,0,0,0,0,0,0,2").tolist() == [1, 0, 0, 0, 0, 0, 0, 2]
+        assert space.method(space.start("1,0,0,0,0,0,0,2")).options["terms"][4] == pytest.approx(1.6)
+
+    def test_what_is_no_such_space_or_start(self):
+        with pytest.raises(ConfigError, match="order=3"):
+            GatedSpace(order=3)
+        with pytest.raises(UnknownNameError):
+            GatedSpace("gate")
+        with pytest.raises(UnknownNameError, match="mae"):
+            GatedSpace().start("mae")
+        with pytest.raises(ConfigError, match="expected 8"):
+            GatedSpace().start("1,2")
+        with pytest.raises(ConfigError, match="expected 8"):
+            GatedSpace().method([0.0])

@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autorobustloss.errors import CardError, ConfigError, UnknownNameError
-from autorobustloss.losses import TaylorLoss, create_loss
+from autorobustloss.losses import GatedLoss, TaylorLoss, create_loss
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.registry import Registry
-from autorobustloss.zoo import Card, card_names, load_card, register_cards, save_card, shelf
+from autorobustloss.zoo import Card, GatedCard, LossCard, card_names, load_card, register_cards, save_card, shelf
 
 THETA = (0.1, 0.5, -1.0, 0.5, 1 / 3, -0.2, -1.0, 0.3, 0.4, 0.2, -0.1, 0.6)
 PROVENANCE = {
@@ -267,3 +267,57 @@ class TestByName:
         register_cards(losses)
         with pytest.raises(CardError, match=r"bad\.json"):
             losses.create("bad")
+
+
+class TestGatedCards:
+    CARD = GatedCard("a-gate", 0.1, 1 / 3, (0.1, -0.2, 0.3, 0.0, 1e-7), 4.35, 0.0, 0.5, PROVENANCE, MEASURED)
+
+    @pytest.mark.parametrize("progress", [None, 3])
+    def test_save_and_load(self, tmp_path, progress):
+        made = GatedLoss(0.1, 2, (0.1, 0, 0, 0, -1 / 3), progress)
+        card = LossCard.from_loss(made, name="a b", provenance=PROVENANCE, measured=MEASURED)
+        save_card(card, tmp_path / "card.json")
+        again = load_card(tmp_path / "card.json")
+        assert again == card
+        assert isinstance(again, GatedCard)
+        loss = create_loss(tmp_path / "card.json", reduction="sum", ignore_index=1)
+        assert (loss.gate, loss.reduction, loss.ignore_index) == (made.gate, "sum", 1)
+        assert repr(loss) == "LearnedGatedLoss('a b', ignore_index=1, reduction='sum')"
+        assert GatedLoss(**again.options()).gate == made.gate
+        assert GatedLoss.from_card(tmp_path / "card.json").gate == made.gate
+        with pytest.raises(CardError, match="GatedLoss, expected a TaylorLoss"):
+            TaylorLoss.from_card(tmp_path / "card.json")
+        with pytest.raises(ConfigError, match="build a GatedLoss"):
+            again.loss(q=1.0)
+        assert "progress" in again.summary()
+
+    def test_fields(self):
+        content = self.CARD.to_dict()
+        assert content["schema"] == "autorobustloss-gated-card/1"
+        assert tuple(content) == GatedCard.fields()
+        assert [float.fromhex(h) for h in content["terms_hex"]] == content["terms"] == list(self.CARD.terms)
+        assert content["sha256"] == "84cd63de1a38d64bc2ecd59d88656aefbff6cd4c1490793dbc173be1e2609267"
+
+    def test_hash_is_of_the_loss_alone(self):
+        numbers = {name: getattr(self.CARD, name) for name in GatedCard.ARGUMENTS}
+        assert GatedCard("other", **numbers, licence="CC0").sha256 == self.CARD.sha256
+        changes = {"q": 0.2, "r": 1.0, "terms": (0.0,) * 5, "progress": None, "prior": 1.0, "pace": 0.0}
+        assert len({GatedCard("a", **{**numbers, k: v}).sha256 for k, v in changes.items()} | {self.CARD.sha256}) == 7
+
+    @pytest.mark.parametrize("field", sorted(set(GatedCard.fields()) - {"schema"}))
+    def test_what_was_altered_is_refused(self, field):
+        content = json.loads(self.CARD.to_json())
+        assert LossCard.from_dict(content) == self.CARD
+        for altered in ({**content, field: 0.75}, {k: v for k, v in content.items() if k != field}):
+            with pytest.raises(CardError):
+                LossCard.from_dict(altered)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("q", -1.0), ("q", True), ("r", "2"), ("terms", [1.0]), ("terms", 3), ("progress", 0), ("pace", 2.0),
+         ("prior", None), ("progress", math.inf)],
+    )  # fmt: skip
+    def test_numbers_that_make_no_loss(self, field, value):
+        numbers = {name: getattr(self.CARD, name) for name in GatedCard.ARGUMENTS}
+        with pytest.raises(CardError, match=field):
+            GatedCard("a", **{**numbers, field: value})

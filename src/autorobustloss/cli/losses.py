@@ -15,9 +15,9 @@ import numpy as np
 from autorobustloss.cli.options import split_list
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import markdown, message
-from autorobustloss.losses import LOSSES, TaylorLoss, analysis, create_loss, list_losses
+from autorobustloss.losses import LOSSES, GatedLoss, LearnableLoss, analysis, create_loss, list_losses
 from autorobustloss.losses.base import RobustLoss
-from autorobustloss.zoo import Card, LearnedLoss
+from autorobustloss.zoo import Learned, LossCard
 
 DESCRIPTION = """\
 Losses by name, with hyper-parameters in brackets: gce, gce(q=0.5), sce(alpha=0.1, beta=1),
@@ -61,10 +61,10 @@ MOST_CLASSES = 1000
 """For so many classes the properties of a loss are still computed in seconds."""
 
 
-def named_loss(text: str) -> tuple[RobustLoss, Card | None]:
+def named_loss(text: str) -> tuple[RobustLoss, LossCard | None]:
     """Return the loss behind a name or a path, and its card if it was learned."""
     loss = create_loss(text)
-    return loss, loss.card if isinstance(loss, LearnedLoss) else None
+    return loss, loss.card if isinstance(loss, Learned) else None
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -112,10 +112,12 @@ def run_show(options: argparse.Namespace) -> int:
         print(_properties_table(properties, options.classes))
     else:
         loss, card = found[names[0]]
-        if isinstance(loss, TaylorLoss):
+        if isinstance(loss, LearnableLoss):
             print(loss.latex() if options.latex else loss.formula())
         else:
             print(inspect.getdoc(type(loss)))
+        if isinstance(loss, GatedLoss):
+            print("\n" + _triangle(loss))
         print(f"\nat {options.classes} classes:")
         print(_sketch(loss, options.classes))
         for name, value in properties[names[0]].items():
@@ -128,8 +130,8 @@ def run_show(options: argparse.Namespace) -> int:
 def _properties_table(properties: Mapping[str, Mapping[str, float]], classes: int) -> str:
     """Return a table in Markdown: a line for each property, a column for each loss."""
     rows = [[f"at {classes} classes", *map(markdown, properties)], ["---"] * (len(properties) + 1)]
-    for name in next(iter(properties.values())):
-        rows.append([name.replace("_", " "), *(f"{values[name]:.3g}" for values in properties.values())])
+    for name in dict.fromkeys(name for values in properties.values() for name in values):
+        rows.append([name.replace("_", " "), *(f"{v[name]:.3g}" if name in v else "" for v in properties.values())])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -152,6 +154,19 @@ def _sketch(loss: RobustLoss, classes: int, width: int = 48) -> str:
     return "\n".join([*drawn, f"  {'predicted probability':<24} 0{'1':>{width - 1}}"])
 
 
+def _triangle(loss: GatedLoss, lines: int = 9) -> str:
+    """Draw the weight of a gated loss over the predictions: p of the label to the right, m of another class upwards."""
+    _, weight = analysis.triangle(loss, 4 * lines - 3)
+    drawn = []
+    for row in range(len(weight) - 1, -1, -4):
+        shades = "".join("" if np.isnan(w) else " ░▒▓█"[math.ceil(4 * w - 0.02)] for w in weight[row])
+        m = "m = 1" if row == len(weight) - 1 else "0" if row == 0 else ""
+        drawn.append(f"  {m:>5} │{shades}")
+    axis = f"  {'':>5} └{'─' * weight.shape[1]}\n  {'':>5}  0{'p = 1':>{weight.shape[1] - 1}}"
+    about = "weight of a sample, of one whose label is believed fully on others (b̄ = 1):"
+    return "\n".join([about, *drawn, axis, f"  {'':>5}  ░ up to ¼, ▒ ½, ▓ ¾, █ 1"])
+
+
 def run_plot(options: argparse.Namespace) -> int:
     """Draw losses side by side."""
     from autorobustloss.report.figures import figure2
@@ -166,7 +181,7 @@ def run_plot(options: argparse.Namespace) -> int:
 def run_export(options: argparse.Namespace) -> int:
     """Write a learned loss to a file."""
     loss, card = named_loss(options.loss)
-    if card is None or not isinstance(loss, TaylorLoss):
+    if card is None or not isinstance(loss, LearnableLoss):
         raise ConfigError(f"got {options.loss!r}, expected a learned loss or a card; {options.loss!r} is code already")
     out = Path(options.out)
     if out.suffix == ".json":

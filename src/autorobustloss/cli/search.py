@@ -8,7 +8,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from textwrap import indent
+from typing import Any, cast
 
 from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.render import to_json, to_text
@@ -17,18 +18,20 @@ from autorobustloss.cli import options as flags
 from autorobustloss.cli.faults import warned_only
 from autorobustloss.cli.progress import JobProgress, SearchProgress
 from autorobustloss.data import Dataset, known_labels
+from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
 from autorobustloss.jobs.job import Task
 from autorobustloss.jobs.run_folder import RunFolder
-from autorobustloss.losses import TaylorLoss
+from autorobustloss.losses import LearnableLoss
 from autorobustloss.methods import METHODS
 from autorobustloss.methods.criterion import bare_loss
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.card import card_name, make_card
 from autorobustloss.search.config import FITNESS_ON, RIVAL_VALUES, SearchConfig
 from autorobustloss.search.fitness import FITNESS
+from autorobustloss.search.gated_space import GatedSpace
 from autorobustloss.search.search import SearchOutcome, run_search
-from autorobustloss.search.space import Space
+from autorobustloss.search.space import SearchSpace, Space
 
 DESCRIPTION = """\
 Search for a classification loss that survives noisy labels (Algorithm 1 of Gao, Gouk & Hospedales, ICCV 2021).
@@ -56,6 +59,8 @@ examples:
       noise randomisation, four tasks drawn for each generation
   arl search --space paper --order 4 --start zero
       the paper's own twelve parameters
+  arl search --space gated
+      the other family: cross-entropy, its samples weighed by how much the network believes them
   arl search --config search.toml --seed 1
       flags from a file: dataset = "mnist", models = ["mlp2", "cnn4"], epochs = 30, …
   arl search --dataset ./own.npz --fitness-on noisy
@@ -100,14 +105,7 @@ def add_parser(commands: Any) -> None:
         ("generations", int, SearchConfig.generations, "N", "CMA-ES generations"),
         ("population", int, SearchConfig.population, "N", "candidates of a generation"),
         ("space", str, Space.name, "NAME", "paper (12 numbers at order 4), canonical (6), canonical+log (7), "
-         "or canonical+power (8)"),
-        ("log-unit", float, Space.log_unit, "X", "unit of the log coordinate of canonical+log: a small one searches "
-         "finely where the weight of the log term is small"),
-        ("order", int, Space.order, "N", "order of the polynomial, the paper compares 2 to 5"),
-        ("scale", str, Space.scale, "RULE", "of every candidate: max (never steeper than cross-entropy's steepest), "
-         "init (start as steep as cross-entropy), geometric (between the two), a multiple such as 0.3max, none"),
-        ("start", str, SearchConfig.start, "NAME", "mean of the first generation: mae, sce, gce, zero, or coordinates "
-         "joined by commas"),
+         "or canonical+power (8): Taylor losses; gated (8 at order 2): weighed cross-entropy"),
         ("sigma", float, SearchConfig.sigma, "X", "step size of the first generation"),
         ("finalists-seeds", int, SearchConfig.finalists_seeds, "N", "fresh noise draws on which the finalists are "
          "scored again"),
@@ -115,6 +113,19 @@ def add_parser(commands: Any) -> None:
         search.add_argument(
             f"--{flag}", type=kind, default=default, metavar=metavar, help=f"{text} (default: %(default)s)"
         )
+    of_space: dict[str, tuple[type, str, str]] = {  # not given, they are at the defaults of the space
+        "log-unit": (float, "X", "unit of the log coordinate of canonical+log: a small one searches finely where the "
+         f"weight of the log term is small (default: {Space.log_unit})"),
+        "order": (int, "N", "order of the polynomial: the paper compares 2 to 5; gated has 0 to 2 (default: "
+         f"{Space.order}, gated {GatedSpace.order})"),
+        "scale": (str, "RULE", "of every Taylor loss: max (never steeper than cross-entropy's steepest), init (start "
+         f"as steep as cross-entropy), geometric (between the two), a multiple such as 0.3max, none (default: "
+         f"{Space.scale})"),
+        "start": (str, "NAME", "mean of the first generation: mae, sce, gce, zero; gated, ce for gated; or coordinates "
+         f"joined by commas (default: {Space.default_start}, gated {GatedSpace.default_start})"),
+    }  # fmt: skip
+    for flag, (convert, metavar, text) in of_space.items():
+        search.add_argument(f"--{flag}", type=convert, metavar=metavar, help=text)
     search.add_argument(
         "--fitness",
         choices=sorted(FITNESS),
@@ -228,14 +239,14 @@ def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) ->
     flags.check_labels(
         tasks, datasets, FITNESS_ON[options.fitness_on], "to score candidates on", _remedy(options, tasks, datasets)
     )
-    scale = None if options.scale == "none" else options.scale
+    space = read_space(options)
     return SearchConfig(
         tasks=tasks,
-        space=Space(options.space, options.order, scale, options.log_unit),
+        space=space,
         population=options.population,
         generations=options.generations,
         sigma=options.sigma,
-        start=options.start,
+        start=options.start or space.default_start,
         fitness=options.fitness,
         fitness_on=options.fitness_on,
         rivals=rivals,
@@ -245,6 +256,19 @@ def read_config(options: argparse.Namespace, datasets: Mapping[str, Dataset]) ->
         finalists_seeds=options.finalists_seeds,
         seed=options.seed,
     )
+
+
+def read_space(options: argparse.Namespace) -> SearchSpace:
+    """Return the space that the flags mean, at its own defaults where a flag is not given."""
+    given = {"order": options.order, "scale": options.scale, "log_unit": options.log_unit}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.space != GatedSpace.name:
+        return Space(options.space, **given | ({"scale": None} if options.scale == "none" else {}))
+    for name in ("scale", "log_unit"):
+        if name in given:
+            flag = "--" + name.replace("_", "-")
+            raise ConfigError(f"got {flag} {given[name]} with --space gated, which has none; leave {flag} out")
+    return GatedSpace(**given)
 
 
 def _remedy(options: argparse.Namespace, tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> str:
@@ -294,14 +318,14 @@ def print_outcome(
                     "fitness_on": fitness_on,
                     "labels": labels,
                     "finalists": {f.origin: f.accuracy for f in outcome.finalists},
-                    "generations": [vars(g) for g in outcome.generations],
+                    "generations": [g.to_dict() for g in outcome.generations],
                     "table": table.to_dict() if table is not None else None,
                 }
             )
         )
         return
-    loss = TaylorLoss(**winner.method.options)
-    print(f"\nlearned loss ({visible(str(folder.path / 'loss.json'))}):\n  {loss.formula()}\n")
+    loss = cast(LearnableLoss, bare_loss(winner.method))
+    print(f"\nlearned loss ({visible(str(folder.path / 'loss.json'))}):\n{indent(loss.formula(), '  ')}\n")
     for finalist in outcome.finalists:
         scored = "rejected or diverged" if finalist.accuracy is None else f"{100 * finalist.accuracy:.1f} %"
         what = {"mean": "the distribution's mean", "best": "the best candidate"}[finalist.origin]

@@ -11,6 +11,7 @@ from autorobustloss.losses import (  # noqa: F401 (each registers its losses)
     bi_tempered,
     bootstrap,
     correction,
+    gated,
     generalised,
     normalised,
     plain,
@@ -19,12 +20,24 @@ from autorobustloss.losses import (  # noqa: F401 (each registers its losses)
 )
 from autorobustloss.losses.authors import published_values
 from autorobustloss.losses.base import RobustLoss
+from autorobustloss.losses.gated import GatedLoss
+from autorobustloss.losses.learnable import LearnableLoss
 from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.taylor import TaylorLoss
 from autorobustloss.registry import parse_call
 from autorobustloss.zoo.shelf import register_cards
 
-__all__ = ["LOSSES", "RobustLoss", "TaylorLoss", "analysis", "create_loss", "list_losses", "published_values"]
+__all__ = [
+    "LOSSES",
+    "GatedLoss",
+    "LearnableLoss",
+    "RobustLoss",
+    "TaylorLoss",
+    "analysis",
+    "create_loss",
+    "list_losses",
+    "published_values",
+]
 
 register_cards(LOSSES)
 

@@ -6,7 +6,6 @@ the rest equally. The label is either that class ("label 1") or one of the other
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.canonical import CanonicalForm
+from autorobustloss.losses.gated import GatedLoss
 from autorobustloss.losses.scale import SMALLEST
 from autorobustloss.losses.taylor import TaylorLoss
 from autorobustloss.seeding import numpy_generator
@@ -46,6 +46,9 @@ class Line:
 def along_line(loss: RobustLoss, t: Array, num_classes: int, labelled: bool) -> Line:
     """Evaluate any loss where one class has probability t, shape (n,), and the others share the rest.
 
+    It is taken as it is before training. Of a loss whose weights are taken as constants the value is what its gradient
+    adds up to along the line, from 0.
+
     labelled: whether that class is the label; if not, one of the others is.
     """
     t = np.clip(np.asarray(t, dtype=np.float64), EDGE, 1 - EDGE)
@@ -53,10 +56,12 @@ def along_line(loss: RobustLoss, t: Array, num_classes: int, labelled: bool) -> 
     p[:, 0] = torch.from_numpy(t)
     logits = p.log().requires_grad_()
     labels = torch.full((len(t),), 0 if labelled else 1)
-    value = _double(loss).hard(logits, labels)
+    value = _double(loss, num_classes).hard(logits, labels)
     (gradient,) = torch.autograd.grad(value.sum(), logits)
     g = gradient.numpy()
     slope = g[:, 0] / t - g[:, 1:].sum(axis=1) / (1 - t)  # ∂ log ŷ/∂t is 1/t for the class, −1/(1−t) for the others
+    if loss.detached:
+        return Line(np.concatenate([[0.0], np.cumsum((slope[1:] + slope[:-1]) / 2 * np.diff(t))]), slope, g[:, 0])
     return Line(value.detach().numpy(), slope, g[:, 0])
 
 
@@ -126,7 +131,7 @@ def symmetry_gap(loss: RobustLoss, num_classes: int, num_samples: int = 256) -> 
     p = torch.from_numpy(np.clip(np.concatenate([*samples, [ones / num_classes]]), EDGE, 1))
     logits = (p / p.sum(1, keepdim=True)).log()
     with torch.no_grad():
-        double = _double(loss)
+        double = _double(loss, num_classes)
         labels = torch.arange(num_classes).unsqueeze(1).expand(-1, len(p))
         sums = torch.stack([double.hard(logits, label) for label in labels]).sum(0)
     return float(sums.max() - sums.min())
@@ -141,7 +146,8 @@ def properties(loss: RobustLoss, num_classes: int = 10) -> dict[str, float]:
     mistake_gradient_90, mistake_gradient_99: ∂L/∂z of a wrong class predicted with probability 0.9 and 0.99, over the
         gradient at the start: how hard the loss corrects a confident contradiction of the label (cross-entropy: about
         1), negative where it strengthens the prediction instead.
-    symmetry_gap: see `symmetry_gap`, over the gradient at the start.
+    symmetry_gap: see `symmetry_gap`, over the gradient at the start; not there for a loss whose weights are taken as
+        constants, of which it is no property.
     """
     uniform = np.array([1 / num_classes])
     start = -float(along_line(loss, uniform, num_classes, labelled=True).gradient[0])
@@ -156,7 +162,7 @@ def properties(loss: RobustLoss, num_classes: int = 10) -> dict[str, float]:
         "soft_target_other": other,
         "mistake_gradient_90": float(mistakes[0]) / unit,
         "mistake_gradient_99": float(mistakes[1]) / unit,
-        "symmetry_gap": symmetry_gap(loss, num_classes) / unit,
+        **({} if loss.detached else {"symmetry_gap": symmetry_gap(loss, num_classes) / unit}),
     }
 
 
@@ -168,17 +174,24 @@ class Verdict:
     reason: str = ""
 
 
-def screen(candidate: TaylorLoss | CanonicalForm | Iterable[float], class_counts: Iterable[int]) -> Verdict:
-    """Judge a Taylor loss (or its canonical form, or θ) for data sets of these class counts; never raises.
+def screen(candidate: RobustLoss | CanonicalForm | Iterable[float], class_counts: Iterable[int]) -> Verdict:
+    """Judge a gated loss, or a Taylor loss (its form, its θ) for data sets of these class counts; never raises.
 
-    Rejected are: parameters that are no finite numbers; a negative log weight, which has no lower bound; a loss that
-    does not pull towards the label at uniform predictions, d₀(1/C) ≤ d₁(1/C); and a loss whose gradient grows more
-    than 15 times as much as that of mean absolute error (which grows by C²/4(C−1), and at least 1), because any
-    learning rate then is too small for the start or too large for the rest.
+    A gated loss has a bounded pull to the label by construction; rejected is one that believes a contradicted label
+    more than a confirmed one.
+
+    Of Taylor losses rejected are: parameters that are no finite numbers; a negative log weight, which has no lower
+    bound; a loss that does not pull towards the label at uniform predictions, d₀(1/C) ≤ d₁(1/C); and a loss whose
+    gradient grows more than 15 times as much as that of mean absolute error (which grows by C²/4(C−1), and at least
+    1), because any learning rate then is too small for the start or too large for the rest.
 
     >>> screen([0, 0, 0, 0, 1], [10]).reason
     'does not pull towards the label at the start, for 10 classes'
     """
+    if isinstance(candidate, GatedLoss):
+        contradicted = float(candidate.belief(0.01, 0.98))
+        certain = f"believes a label that is contradicted {contradicted:.3g} times as much as one that is confirmed"
+        return Verdict(False, certain) if contradicted > 1 else Verdict(True)
     try:
         form = _form(candidate)
     except ConfigError as error:
@@ -211,11 +224,27 @@ MAE = CanonicalForm(a=(-1.0,), b=(), k=0.0)
 """Mean absolute error, up to scale: ℓ = −ŷ at the label."""
 
 
-def _double(loss: RobustLoss) -> RobustLoss:
-    return copy.deepcopy(loss).to("cpu", torch.float64)
+def _double(loss: RobustLoss, num_classes: int) -> RobustLoss:
+    return loss.at_start(num_classes).to("cpu", torch.float64)
 
 
-def _form(candidate: TaylorLoss | CanonicalForm | Iterable[float]) -> CanonicalForm:
+def _form(candidate: RobustLoss | CanonicalForm | Iterable[float]) -> CanonicalForm:
     if isinstance(candidate, CanonicalForm):
         return candidate
-    return candidate.canonical() if isinstance(candidate, TaylorLoss) else CanonicalForm.from_theta(candidate)
+    if isinstance(candidate, TaylorLoss):
+        return candidate.canonical()
+    if isinstance(candidate, RobustLoss):
+        raise ConfigError(f"got {type(candidate).__name__}, expected a loss of a family that is searched")
+    return CanonicalForm.from_theta(candidate)
+
+
+def triangle(loss: GatedLoss, num_points: int = 101) -> tuple[Array, Array]:
+    """Return what a gated loss makes of predictions: probabilities (n,), and weights (n, n), NaN where p + m > 1.
+
+    weights[i, j] is w = min(1, b) at p = probabilities[j] of the label and m = probabilities[i] of the strongest other
+    class: the weight where all other samples of the label are believed fully (b̄ = 1) and the gate is open (g = 1).
+    """
+    t = np.linspace(0, 1, num_points)
+    p, m = np.meshgrid(t, t)
+    weight = np.minimum(loss.belief(np.clip(p, EDGE, 1 - EDGE), np.clip(m, EDGE, 1 - EDGE)), 1.0)
+    return t, np.where(p + m <= 1 + 1e-9, weight, np.nan)

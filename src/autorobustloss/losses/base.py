@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +48,8 @@ class RobustLoss(nn.Module):
     """
 
     weight: Tensor | None
+    detached: bool = False
+    """Whether weights that are taken as constants are part of the value: its derivative is not the gradient then."""
 
     def __init__(
         self,
@@ -194,6 +197,10 @@ class RobustLoss(nn.Module):
         if self.reduction != "mean":
             shown["reduction"] = self.reduction
         return ", ".join(f"{key}={value!r}" for key, value in shown.items())
+
+    def at_start(self, num_classes: int) -> RobustLoss:
+        """Return a copy as it is before training; differs from the loss for one with a running state only."""
+        return copy.deepcopy(self)
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the hyper-parameters by name, as `create_loss` takes them."""

@@ -34,15 +34,15 @@ def as_text(form: CanonicalForm, scale: Scale = None) -> str:
     s = C² / (d₀(1/C) − d₁(1/C)),  d₁(ŷ) = −1 − 0.1 / ŷ,  d₀(ŷ) = 0.5 ŷ
     """
     others, label = primitives(form)
-    sum_ = [(1.0, f"Σₖ ({_joined(_powers(others, 2, 'ŷₖ'))})")] if any(others) else []
-    total = _joined([*sum_, *_powers(label, 1, "ŷ_y"), _log_term(form)])
+    sum_ = [(1.0, f"Σₖ ({joined(_powers(others, 2, 'ŷₖ'))})")] if any(others) else []
+    total = joined([*sum_, *_powers(label, 1, "ŷ_y"), _log_term(form)])
     lines = [f"L = {_factor(scale)}/C · [{total}],  ŷ = softmax(z), y the label"]
     if isinstance(scale, str):
-        log_slope = f"ŷ^{_number(form.log_power - 1)}" if form.log_power else "/ ŷ"
-        d1 = _joined([*_powers([*form.a, form.k], 0, "ŷ"), (-form.log_weight, log_slope)])
-        d0 = _joined(_powers([*form.b, form.k], 1, "ŷ"))
+        log_slope = f"ŷ^{number(form.log_power - 1)}" if form.log_power else "/ ŷ"
+        d1 = joined([*_powers([*form.a, form.k], 0, "ŷ"), (-form.log_weight, log_slope)])
+        d0 = joined(_powers([*form.b, form.k], 1, "ŷ"))
         factor, rule = split_rule(scale)
-        multiple = "" if factor == 1 else f"{_number(factor)} · "
+        multiple = "" if factor == 1 else f"{number(factor)} · "
         lines.append(f"s = {multiple}{SCALES[rule]},  d₁(ŷ) = {d1},  d₀(ŷ) = {d0}")
     return "\n".join(lines)
 
@@ -54,9 +54,9 @@ def as_latex(form: CanonicalForm, scale: Scale = None) -> str:
     \frac{1}{C} \left[ \sum_k (0.25 \hat{y}_k^{2}) - \hat{y}_y - 0.25 \hat{y}_y^{2} - 0.1 \log \hat{y}_y \right]
     """
     others, label = primitives(form)
-    inner = _joined(_powers(others, 2, r"\hat{y}_k", latex=True), latex=True)
+    inner = joined(_powers(others, 2, r"\hat{y}_k", latex=True), latex=True)
     terms = [*_powers(label, 1, r"\hat{y}_y", latex=True), _log_term(form, latex=True)]
-    total = _joined([(1.0, rf"\sum_k ({inner})"), *terms] if any(others) else terms, latex=True)
+    total = joined([(1.0, rf"\sum_k ({inner})"), *terms] if any(others) else terms, latex=True)
     text = rf"\frac{{{_factor(scale)}}}{{C}} \left[ {total} \right]"
     if scale == "init":
         text += r", \quad s = \frac{C^2}{d_0(1/C) - d_1(1/C)}"
@@ -116,12 +116,12 @@ def _log_term(form: CanonicalForm, latex: bool = False) -> tuple[float, str]:
     symbol = r"\hat{y}_y" if latex else "ŷ_y"
     if not form.log_power:
         return -form.log_weight, rf"\log {symbol}" if latex else f"log {symbol}"
-    power = _number(form.log_power)
+    power = number(form.log_power)
     return -form.log_weight / form.log_power, f"{symbol}^{{{power}}}" if latex else f"{symbol}^{power}"
 
 
 def _factor(scale: Scale) -> str:
-    return "1" if scale is None else "s" if isinstance(scale, str) else _number(scale)
+    return "1" if scale is None else "s" if isinstance(scale, str) else number(scale)
 
 
 def _powers(coefficients: Sequence[float], first: int, symbol: str, latex: bool = False) -> Terms:
@@ -133,19 +133,21 @@ def _powers(coefficients: Sequence[float], first: int, symbol: str, latex: bool 
     return terms
 
 
-def _joined(terms: Terms, latex: bool = False) -> str:
+def joined(terms: Terms, latex: bool = False) -> str:
+    """Return a sum of coefficients times symbols as text."""
     text = ""
     for coefficient, symbol in terms:
-        number = _number(abs(coefficient), latex)
-        if number == "0":
+        size = number(abs(coefficient), latex)
+        if size == "0":
             continue
         sign = ("-" if latex else "−") if coefficient < 0 else "+"
-        shown = symbol if number == "1" and symbol and not symbol.startswith("/") else f"{number} {symbol}".strip()
+        shown = symbol if size == "1" and symbol and not symbol.startswith("/") else f"{size} {symbol}".strip()
         text += f" {sign} {shown}" if text else shown if sign == "+" else sign + shown
     return text or "0"
 
 
-def _number(value: float, latex: bool = False) -> str:
+def number(value: float, latex: bool = False) -> str:
+    """Return a number to four digits."""
     text = f"{value:.4g}"
     return re.sub(r"e([+-])0*(\d+)", lambda m: rf" \cdot 10^{{{m[1].strip('+')}{m[2]}}}", text) if latex else text
 

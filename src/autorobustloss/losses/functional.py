@@ -247,13 +247,10 @@ class _ClosedForm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         target, gradient = ctx.saved_tensors
-        again = _backward_again()
+        again = backward_again()
         if torch.is_grad_enabled():  # double backward
             if ctx.input._version != ctx.version:
-                raise LossInputError(
-                    "got logits that were changed in place between the loss and a derivative of its gradient, expected "
-                    "those that the loss was taken of; change a copy: logits.clone()"
-                )
+                raise changed_in_place()
             gradient = ctx.share * _gradient(ctx.input, target, ctx.c) * grad.unsqueeze(-1)
         elif not _is_one(grad):
             gradient = gradient * grad.unsqueeze(-1)
@@ -363,6 +360,14 @@ def _log_p_label(input: Tensor, p_label: Tensor, at_label: Tensor) -> Tensor:
     return log_p
 
 
+def changed_in_place() -> LossInputError:
+    """Return the error for logits that are needed for a second derivative and are there no more."""
+    return LossInputError(
+        "got logits that were changed in place between the loss and a derivative of its gradient, expected those that "
+        "the loss was taken of; change a copy: logits.clone()"
+    )
+
+
 def _is_one(grad: Tensor) -> bool:
     """Return whether the gradient of a mean is 1, as it mostly is, if a look at it costs nothing."""
     if grad.ndim or torch._C._functorch.is_legacy_batchedtensor(grad) or not readable(grad):
@@ -371,7 +376,7 @@ def _is_one(grad: Tensor) -> bool:
 
 
 # Whether the backward pass that runs keeps its graph for another one; PyTorch 2.4 does not tell.
-_backward_again: Callable[[], bool] = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
+backward_again: Callable[[], bool] = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
 
 
 def _slopes(c: Coefficients) -> tuple[list[float], list[float], float]:

@@ -6,16 +6,15 @@ import operator
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import lru_cache
-from os import PathLike
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from autorobustloss.losses import formula, functional, kernel
-from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.canonical import CanonicalForm, as_floats, expand_exactly, order_of, rounded
 from autorobustloss.losses.functional import Coefficients
+from autorobustloss.losses.learnable import LearnableLoss
 from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.scale import Scale, check_scale, scale_factor
 
@@ -27,7 +26,7 @@ Expansion = tuple[tuple[tuple[float, ...], ...], float]
 
 
 @LOSSES.register("taylor")
-class TaylorLoss(RobustLoss):
+class TaylorLoss(LearnableLoss):
     """The class-wise separable Taylor polynomial of Gao, Gouk, Hospedales (ICCV 2021), Eq. 4 and 5.
 
         L = scale · (1/C) Σ_k [ℓ_θ(ŷ_k, y_k) − log_weight · y_k log_q ŷ_k],    ŷ = softmax(input),
@@ -75,16 +74,6 @@ class TaylorLoss(RobustLoss):
         self.order = order_of(len(theta))
         # In one tuple, because a compiler with dynamic shapes takes a number of a module's own for a variable.
         self._numbers = theta, log_weight, form.log_power, self.scale
-
-    @classmethod
-    def from_card(cls, path: str | PathLike[str], **arguments: Any) -> TaylorLoss:
-        """Return the loss of a card (a JSON file of the zoo); arguments are those of `CrossEntropyLoss`.
-
-        Raises CardError for a card that is broken, altered or of an unknown version. Reading it runs no code.
-        """
-        from autorobustloss.zoo import load_card
-
-        return load_card(path).loss(**arguments)
 
     def canonical(self) -> CanonicalForm:
         """Return what of θ moves the gradient; two losses with equal forms train alike at equal scale."""

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses import RobustLoss, TaylorLoss, create_loss
+from autorobustloss.losses import RobustLoss, create_loss
 from autorobustloss.losses.authors import PENALTY
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.zoo import Card
+from autorobustloss.zoo import LossCard
 
 
 class Scaled(nn.Module):
@@ -28,7 +28,7 @@ class Scaled(nn.Module):
         return self.factor * self.loss(input, target, **arguments)
 
 
-def matched(loss: nn.Module, num_classes: int) -> Scaled:
+def matched(loss: RobustLoss, num_classes: int) -> Scaled:
     """Return a loss scaled to start training like cross-entropy: equal gradients at uniform predictions.
 
     factor = Σ_y ‖∇CE‖² / Σ_y ⟨∇ℓ, ∇CE⟩, gradients with respect to logits of 0, one for each label y. For a loss
@@ -42,7 +42,7 @@ def matched(loss: nn.Module, num_classes: int) -> Scaled:
     labels = torch.arange(num_classes)
     uniform = torch.zeros(num_classes, num_classes, dtype=torch.float64, requires_grad=True)
     (reference,) = torch.autograd.grad(F.cross_entropy(uniform, labels), uniform)
-    (gradient,) = torch.autograd.grad(loss(uniform, labels), uniform)
+    (gradient,) = torch.autograd.grad(loss.at_start(num_classes)(uniform, labels), uniform)
     pull = ((gradient * reference).sum() / reference.square().sum()).item()
     if not 1e-12 < pull < float("inf"):
         raise ConfigError(
@@ -52,15 +52,14 @@ def matched(loss: nn.Module, num_classes: int) -> Scaled:
     return Scaled(loss, round(1 / pull, 12))
 
 
-def card_method(card: Card) -> MethodSpec:
+def card_method(card: LossCard) -> MethodSpec:
     """Return the method that trains with a learned loss: its numbers, so that a job says what it trains, not a name.
 
     >>> from autorobustloss.losses import TaylorLoss
-    >>> card_method(Card.from_loss(TaylorLoss([0, 0, 0, 0, -1], scale="init"), name="a-mae")).name
+    >>> card_method(LossCard.from_loss(TaylorLoss([0, 0, 0, 0, -1], scale="init"), name="a-mae")).name
     'taylor'
     """
-    loss = TaylorLoss(card.theta, card.log_weight, card.scale, log_power=card.log_power)
-    return MethodSpec.of("taylor", **loss.hyperparameters())
+    return MethodSpec.of(card.FAMILY, **card.options())
 
 
 def penalty_of(spec: MethodSpec) -> float:

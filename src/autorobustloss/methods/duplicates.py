@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.errors import ARLError
@@ -46,7 +47,10 @@ def _alike(a: MethodSpec, b: MethodSpec) -> bool:
 
 @functools.lru_cache(maxsize=1000)
 def _gradients(method: MethodSpec) -> tuple[Tensor, ...] | None:
-    """Return a loss's gradients at random logits; None for a procedure, and for a loss that has none there."""
+    """Return a loss's gradients at random logits; None for a procedure, and for a loss that has none there.
+
+    First at any, then where nearly all labels are agreed with: a loss that remembers the one may change by the other.
+    """
     if method.name in METHODS:
         return None
     found = []
@@ -54,10 +58,12 @@ def _gradients(method: MethodSpec) -> tuple[Tensor, ...] | None:
         generator = torch.Generator().manual_seed(classes)
         logits = 3 * torch.randn(32, classes, generator=generator, dtype=torch.float64)
         labels = torch.randint(classes, (32,), generator=generator)
-        logits.requires_grad_()
+        agreeing = logits + 9 * F.one_hot(labels, classes)
         try:
-            (gradient,) = torch.autograd.grad(create_criterion(method, classes)(logits, labels), logits)
+            criterion = create_criterion(method, classes)
+            for z, y in ((logits, labels), (agreeing.repeat(10, 1), labels.repeat(10))):
+                z.requires_grad_()
+                found.append(torch.autograd.grad(criterion(z, y), z)[0])
         except ARLError:
             return None
-        found.append(gradient)
     return tuple(found)

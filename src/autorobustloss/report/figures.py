@@ -12,8 +12,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.analysis import curves
+from autorobustloss.losses.analysis import curves, triangle
 from autorobustloss.losses.base import RobustLoss
+from autorobustloss.losses.gated import GatedLoss
 from autorobustloss.report.style import LINES, OKABE_ITO, layout, new_figure, save, tidy
 
 __all__ = ["GenerationRecord", "figure2", "fitness_history", "save", "search_picture"]
@@ -46,9 +47,10 @@ class GenerationRecord(Interface):
 def figure2(losses: Mapping[str, RobustLoss], *, show: str = "value", num_points: int = 201) -> Figure:
     """Draw each loss against the predicted probability of a class that is the label (1) or is not (0).
 
-    The paper's Figure 2. A value is shifted so that each curve's minimum is 0, since a constant changes no training;
-    every panel has its own vertical range, since the scale of a loss is a matter of the learning rate. `show` is
-    "value" or "gradient" (with respect to the probability).
+    The paper's Figure 2; of a gated loss the weight over its two probabilities, from light (0) to dark (1). A value is
+    shifted so that each curve's minimum is 0, since a constant changes no training; every panel has its own vertical
+    range, since the scale of a loss is a matter of the learning rate. `show` is "value" or "gradient" (with respect to
+    the probability).
 
     Raises ConfigError for no losses or another `show`.
     """
@@ -87,7 +89,9 @@ def search_picture(
     parts = figure.add_gridspec(2, 1, height_ratios=(2.1 * rows + 0.7, 3.2))
     above, below = figure.add_subfigure(parts[0]), figure.add_subfigure(parts[1])
     _draw_panels(above, losses, "value", num_points, learned)
-    above.suptitle("The loss, for a class that is the label and for one that is not", fontsize=10)
+    above.suptitle(
+        "The loss, for a class that is the label and for one that is not; of a gated loss its weights", fontsize=10
+    )
     _draw_history(below.add_subplot(), generations, baselines or {}, chance)
     below.suptitle("The search", fontsize=10)
     return figure
@@ -112,17 +116,37 @@ def _draw_panels(
     for axes in grid.flat[len(losses) :]:
         axes.set_visible(False)
     for index, (axes, (name, loss)) in enumerate(zip(grid.flat, losses.items())):
-        _draw_loss(axes, loss, show, num_points)
+        gated = isinstance(loss, GatedLoss)
+        if isinstance(loss, GatedLoss):
+            _draw_triangle(axes, loss)
+        else:
+            _draw_loss(axes, loss, show, num_points)
         axes.set_title(name, fontsize=9, fontweight="bold" if name == learned else "normal")
         if name == learned:
             axes.set_facecolor("#F4F8FB")
-        if index + columns >= len(losses):
-            axes.set_xlabel("predicted probability", fontsize=8)
+        if gated or index + columns >= len(losses):
+            axes.set_xlabel("probability of the label" if gated else "predicted probability", fontsize=8)
             axes.tick_params(labelbottom=True)
-        if index % columns == 0:
-            axes.set_ylabel("loss" if show == "value" else "slope", fontsize=8)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+        if gated or index % columns == 0:
+            axes.set_ylabel("of another class" if gated else "loss" if show == "value" else "slope", fontsize=8)
+    lines = [axes.get_legend_handles_labels() for axes in grid.flat]
+    handles, labels = max(lines, key=lambda found: len(found[0]))
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+
+
+def _draw_triangle(axes: Axes, loss: GatedLoss) -> None:
+    """Draw the weight of a gated loss as a heat map, with lines at a quarter, a half and three quarters."""
+    t, weight = triangle(loss)
+    shown = np.ma.masked_invalid(weight)
+    axes.pcolormesh(t, t, shown, cmap="Blues", vmin=0, vmax=1.2, shading="nearest", rasterized=True)
+    if np.ptp(shown.compressed()) > 0.1:
+        axes.contour(t, t, shown, levels=[0.25, 0.5, 0.75], colors="#333333", linewidths=0.6)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xticks([0, 0.5, 1])
+    axes.set_yticks([0, 0.5, 1])
+    tidy(axes)
 
 
 def _draw_loss(axes: Axes, loss: RobustLoss, show: str, num_points: int) -> None:

@@ -15,6 +15,7 @@ from autorobustloss.errors import ConfigError, RunFolderError
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.run_folder import CONFIG, STORE
 from autorobustloss.jobs.store import Store
+from autorobustloss.losses.gate import Gate
 from autorobustloss.report.html import Section, json_html, mapping_html, page, picture, table_html
 
 PAGE = "report.html"
@@ -106,7 +107,7 @@ def _card_html(file: Path) -> str:
     card = _read(file)
     if not isinstance(card, dict):
         raise RunFolderError(f"{file} is not a loss card; restore it, or run the search again")
-    names = ("name", "order", "scale", "log_weight", "log_power", "theta", "canonical")
+    names = ("name", "order", "scale", "log_weight", "log_power", "theta", "canonical", *Gate._fields)
     shown = {name: card[name] for name in names if name in card}
     return mapping_html(shown) + json_html(card, f"the whole card ({CARD})")
 

@@ -15,7 +15,7 @@ from autorobustloss.escape import clipped, visible
 from autorobustloss.losses import create_loss
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.search import SearchOutcome
-from autorobustloss.zoo import Card
+from autorobustloss.zoo import LossCard
 
 
 def card_name(folder: Path) -> str:
@@ -27,7 +27,7 @@ def card_name(folder: Path) -> str:
     return clipped(visible(folder.resolve().name), 100) or "learned"
 
 
-def make_card(config: SearchConfig, outcome: SearchOutcome, name: str) -> Card:
+def make_card(config: SearchConfig, outcome: SearchOutcome, name: str) -> LossCard:
     """Return the card of the winner, with what is needed to find it again.
 
     Processor, BLAS and exactness are those of the trainings, hardware and versions those of who wrote the card.
@@ -35,7 +35,7 @@ def make_card(config: SearchConfig, outcome: SearchOutcome, name: str) -> Card:
     winner = outcome.winner
     provenance: dict[str, Any] = {
         "search": config.to_dict(),
-        "generations": [vars(g) for g in outcome.generations],
+        "generations": [g.to_dict() for g in outcome.generations],
         "origin": winner.origin,
         "fitness": winner.accuracy,
         "finalists": {f.origin: f.accuracy for f in outcome.finalists},
@@ -51,4 +51,6 @@ def make_card(config: SearchConfig, outcome: SearchOutcome, name: str) -> Card:
             "numpy": np.__version__,
         },
     }
-    return Card.from_loss(create_loss(winner.method.name, **winner.method.options), name=name, provenance=provenance)
+    return LossCard.from_loss(
+        create_loss(winner.method.name, **winner.method.options), name=name, provenance=provenance
+    )

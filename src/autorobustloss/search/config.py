@@ -12,7 +12,7 @@ from autorobustloss.jobs.strict import plain
 from autorobustloss.methods.published import with_published_values
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.fitness import FITNESS
-from autorobustloss.search.space import Space
+from autorobustloss.search.space import SearchSpace, Space
 from autorobustloss.search.strategy import LEARNING_RATE_ADAPTATION_FROM, Strategy
 
 FITNESS_ON: Mapping[str, str] = {"clean": "valid_clean", "noisy": "valid_noisy"}
@@ -30,7 +30,8 @@ class SearchConfig:
     tasks_per_generation: a seeded sample of so many tasks each generation, 0 for all of them.
     race: share of the candidates on one task that goes on to the next, in the order of `tasks`; 1 for no race. The
         others are decided: they rank behind. So list cheap tasks first.
-    population, generations, sigma, start: CMA-ES (see `Strategy`, `Space.start`).
+    space: of the Taylor losses (`Space`) or of the gated ones (`GatedSpace`).
+    population, generations, sigma, start: CMA-ES (see `Strategy`, and `start` of the space).
     fitness: "accuracy" (the paper's), "odds" or "rank".
     rivals: methods trained beside each generation, on its tasks and noise; the fitness "rank" then ranks candidates
         among them too: what counts is to beat what there is, and a task where all candidates are poor costs them all.
@@ -42,7 +43,7 @@ class SearchConfig:
     """
 
     tasks: tuple[Task, ...]
-    space: Space = field(default_factory=Space)
+    space: SearchSpace = field(default_factory=Space)
     population: int = 10
     generations: int = 6
     sigma: float = 0.5

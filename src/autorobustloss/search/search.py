@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from autorobustloss.jobs.executors import Executor
 from autorobustloss.jobs.job import Job, Task
 from autorobustloss.jobs.result import Origin, Result
 from autorobustloss.jobs.store import Store
-from autorobustloss.losses import TaylorLoss
+from autorobustloss.losses import create_loss
 from autorobustloss.losses.analysis import screen
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.config import SearchConfig
@@ -30,7 +31,7 @@ SPLIT_SEED = 0
 class Generation:
     """What one generation gave. Accuracies are means over its tasks on validation data, in [0, 1].
 
-    theta, log_weight, log_power: the loss at the distribution's mean after it.
+    loss: the numbers of the loss at the distribution's mean after it, by name.
     """
 
     number: int
@@ -40,9 +41,11 @@ class Generation:
     rejected: int
     diverged: int
     trained: int
-    theta: tuple[float, ...] = ()
-    log_weight: float = 0.0
-    log_power: float = 0.0
+    loss: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the generation as plain JSON types, the numbers of the loss among the others."""
+        return {**{name: value for name, value in vars(self).items() if name != "loss"}, **self.loss}
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,8 @@ def run_search(
             if finished and (best is None or accuracy > best[0]):
                 best = accuracy, method
         centre = config.space.method(strategy.mean)
-        generation = _generation(number, accuracies, accepted, scores, len(new), centre)
+        numbers = config.space.numbers(centre)
+        generation = _generation(number, accuracies, accepted, scores, len(new), numbers)
         history.append(generation)
         reporter.on_generation(generation)
         if strategy.converged:
@@ -253,7 +257,7 @@ def generation_seeds(seed: int, generation: int) -> tuple[int, int]:
 
 def _rejected(method: MethodSpec, tasks: Sequence[Task], class_counts: Mapping[str, int]) -> bool:
     counts = sorted({class_counts[t.dataset.name] for t in tasks})
-    return not screen(TaylorLoss(**method.options), counts).ok
+    return not screen(create_loss(method.name, **method.options), counts).ok
 
 
 def _scores(results: Sequence[Result], split: str) -> list[float] | None:
@@ -268,7 +272,7 @@ def _generation(
     accepted: Sequence[bool],
     scores: Sequence[list[float] | None],
     trained: int,
-    centre: MethodSpec,
+    loss: Mapping[str, Any],
 ) -> Generation:
     diverged = sum(ok and s is None for ok, s in zip(accepted, scores))
     return Generation(
@@ -279,14 +283,12 @@ def _generation(
         rejected=list(accepted).count(False),
         diverged=diverged,
         trained=trained,
-        theta=centre.options["theta"],
-        log_weight=centre.options["log_weight"],
-        log_power=centre.options.get("log_power", 0.0),
+        loss=loss,
     )
 
 
 def _nothing_survived(config: SearchConfig) -> ConfigError:
     return ConfigError(
         f"no candidate of {config.evaluations} trained to the end: all were rejected or diverged; "
-        "try --start mae, a smaller --sigma, or a lower --lr"
+        f"try --start {config.space.default_start}, a smaller --sigma, or a lower --lr"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -18,6 +19,31 @@ LOG_UNIT = 0.1
 
 POWER_UNIT = 0.25
 """One unit of the power coordinate."""
+
+
+class SearchSpace(Protocol):
+    """What a search needs of a space: vectors that mean losses of one family."""
+
+    @property
+    def name(self) -> str:
+        """What the space is called."""
+
+    @property
+    def dimension(self) -> int:
+        """The number of coordinates."""
+
+    @property
+    def default_start(self) -> str:
+        """Where a search begins that is told nothing."""
+
+    def method(self, point: Sequence[float] | np.ndarray) -> MethodSpec:
+        """Return the method that trains with the loss at `point`, shape (dimension,)."""
+
+    def start(self, name: str) -> np.ndarray:
+        """Return the mean of the first generation: that of a name, or coordinates joined by commas."""
+
+    def numbers(self, method: MethodSpec) -> dict[str, Any]:
+        """Return what a generation reports of a loss of this space."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +65,7 @@ class Space:
     order: int = 4
     scale: str | None = "max"
     log_unit: float = LOG_UNIT
+    default_start: ClassVar[str] = "mae"
 
     def __post_init__(self) -> None:
         if self.name not in _DIMENSIONS:
@@ -80,7 +107,7 @@ class Space:
         a point matters. Coordinates are numbers joined by commas, as many as the space has dimensions.
         """
         if "," in name:
-            return self._coordinates(name)
+            return coordinates(name, self)
         point = np.zeros(self.dimension)
         if name == "zero":
             return point
@@ -102,16 +129,21 @@ class Space:
             point[log] = 1.0
         return point
 
-    def _coordinates(self, text: str) -> np.ndarray:
-        try:
-            point = np.array([float(part) for part in text.split(",")])
-        except ValueError:
-            raise ConfigError(f"got start {text!r}, expected a name or numbers joined by commas") from None
-        if len(point) != self.dimension or not np.isfinite(point).all():
-            raise ConfigError(
-                f"got start {text!r}, expected {self.dimension} finite numbers in the space {self.name!r}"
-            )
-        return point
+    def numbers(self, method: MethodSpec) -> dict[str, Any]:
+        """Return θ and the log term of a loss of this space."""
+        options = {"log_power": 0.0, **method.options}
+        return {name: options[name] for name in ("theta", "log_weight", "log_power")}
+
+
+def coordinates(text: str, space: SearchSpace) -> np.ndarray:
+    """Return the point of a space that a text gives by its coordinates."""
+    try:
+        point = np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        raise ConfigError(f"got start {text!r}, expected a name or numbers joined by commas") from None
+    if len(point) != space.dimension or not np.isfinite(point).all():
+        raise ConfigError(f"got start {text!r}, expected {space.dimension} finite numbers in the space {space.name!r}")
+    return point
 
 
 _DIMENSIONS: Mapping[str, Callable[[int], int]] = {
