@@ -6,6 +6,7 @@ the rest equally. The label is either that class ("label 1") or one of the other
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -225,7 +226,7 @@ MAE = CanonicalForm(a=(-1.0,), b=(), k=0.0)
 
 
 def _double(loss: RobustLoss, num_classes: int) -> RobustLoss:
-    return loss.at_start(num_classes).to("cpu", torch.float64)
+    return copy.deepcopy(loss.at_start(num_classes)).to("cpu", torch.float64)
 
 
 def _form(candidate: RobustLoss | CanonicalForm | Iterable[float]) -> CanonicalForm:

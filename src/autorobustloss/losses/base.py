@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -199,8 +198,8 @@ class RobustLoss(nn.Module):
         return ", ".join(f"{key}={value!r}" for key, value in shown.items())
 
     def at_start(self, num_classes: int) -> RobustLoss:
-        """Return a copy as it is before training; differs from the loss for one with a running state only."""
-        return copy.deepcopy(self)
+        """Return the loss as it is before training: itself, or a copy of one that has a running state."""
+        return self
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the hyper-parameters by name, as `create_loss` takes them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -103,9 +104,18 @@ class GatedLoss(LearnableLoss):
         fresh = copy.deepcopy(self).eval()
         device = next(iter(self.buffers())).device
         one = torch.ones(num_classes, dtype=torch.float64, device=device)
-        belief = float(self.belief(1 / num_classes, 1 / num_classes))
-        fresh._keep(State(belief * one, one, one, one.new_tensor([0.0, 1.0])))
+        uniform = -math.log(num_classes) * one
+        fresh._keep(State(log_belief(uniform, uniform, self.gate).exp(), one, one, one.new_tensor([0.0, 1.0])))
         return fresh
+
+    def _apply(self, fn: Any, recurse: bool = True) -> GatedLoss:
+        before = {name: getattr(self, f"_{name}") for name in State._fields}
+        super()._apply(fn, recurse)
+        for name, value in before.items():  # `half()` and the like leave what is remembered alone
+            moved = getattr(self, f"_{name}")
+            if moved.dtype != value.dtype:
+                setattr(self, f"_{name}", value.to(moved.device))
+        return self
 
     def belief(self, p: Any, m: Any) -> Any:
         """Return b at probabilities p of the label and m of the strongest other class, numbers or arrays (float64)."""
