@@ -47,7 +47,7 @@ def measured(table: dict[str, Any], name: str) -> dict[str, Any]:
     return {
         "tested_on": f"{len(table['tasks'])} {EVIDENCE}; {len(table['methods'])} methods",
         "average_rank": round(ranks[row], 2),
-        "place": 1 + sum(rank < ranks[row] for rank in ranks),
+        "place": 1 + sum(rank is not None and rank < ranks[row] for rank in ranks),
         "accuracy": accuracy,
     }
 
