@@ -101,6 +101,14 @@ def test_a_benchmarks_file_that_comes_with_noisy_labels_is_ones_own(form, folder
     assert "arl: mnist: labels as they come" in err
 
 
+def test_what_cannot_be_said_stops_nothing(folder, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sys.stderr.write", full)
+    assert main(["train", "--dataset=./plain.npz", *TINY]) == 0
+
+
 def test_clean_says_that_own_labels_are_right(folder, capsys):
     clean = "train", "--dataset=./plain.npz", "--noise=clean", *TINY
     code, out, err = run(*(word for word in clean if word != "--quiet"), capsys=capsys)

@@ -22,7 +22,15 @@ from autorobustloss.jobs.job import Task
 from autorobustloss.jobs.result import Result
 from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.report.bench import curve_panels, one_variant, sweep_panels, write_bench, write_experiment
+from autorobustloss.report.bench import (
+    curve_panels,
+    draw_bench,
+    draw_experiment,
+    one_variant,
+    sweep_panels,
+    write_experiment_table,
+    write_tables,
+)
 from autorobustloss.report.folder import folder_page
 from autorobustloss.report.html import page, table_html
 from autorobustloss.training.history import History
@@ -67,7 +75,8 @@ def run(tmp_path_factory):
     config = BenchConfig(METHODS, tasks, seeds=2, views=("published", "tuned"), learning_rates=(0.3, 1.0))
     folder = RunFolder(tmp_path_factory.mktemp("run"), {"command": "bench", **config.to_dict()})
     outcome = run_bench(config, folder.store, SerialExecutor(datasets))
-    write_bench(folder, outcome)
+    write_tables(folder, outcome)
+    draw_bench(folder, outcome)
     return folder.path, outcome
 
 
@@ -160,7 +169,8 @@ def test_an_experiment_of_the_paper_is_written_too(tmp_path):
     assert {name: f.shape for name, (f, _) in features.items()} == {"ce": (60, 256), "bootstrap": (60, 256)}
     assert not np.array_equal(features["ce"][0], features["bootstrap"][0])
     assert np.array_equal(features["ce"][1], features["bootstrap"][1])
-    page_file = write_experiment(folder, experiment, table, results, features)
+    write_experiment_table(folder, experiment, table, results)
+    page_file = draw_experiment(folder, experiment, table, results, features)
     assert {"table-fig5.txt", "fig5-features.svg", "fig5-curves.png"} <= names(folder.path)
     assert "t-SNE" in page_file.read_text(encoding="utf-8")
 

@@ -6,13 +6,13 @@ import argparse
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from autorobustloss.cli.streams import warn
 from autorobustloss.data import Dataset, is_own, known_labels, load_dataset, make_splits, truth_known
 from autorobustloss.data.augment import check_augment
 from autorobustloss.data.spec import DataSpec
@@ -72,7 +72,7 @@ def add_data_flags(parser: argparse.ArgumentParser, datasets: str = "digits") ->
         "--valid-size",
         type=int,
         metavar="N",
-        help="validation samples, taken out of the training part (0 for a tenth (default: a fifth of it, at most 2000)",
+        help="validation samples, taken out of the training part; 0 for a tenth (default: a fifth of it, at most 2000)",
     )
     group.add_argument("--test-size", type=int, default=0, metavar="N", help="test samples, 0 for all (default)")
 
@@ -301,7 +301,7 @@ def tell_labels(labels: Iterable[str], options: argparse.Namespace) -> None:
 def tell(lines: Iterable[str]) -> None:
     """Say on standard error what is no progress and should not be missed."""
     for line in lines:
-        print(f"arl: {visible(line)}", file=sys.stderr)
+        warn(visible(line))
 
 
 def _matching(tasks: tuple[Task, ...], patterns: list[str]) -> tuple[Task, ...]:

@@ -37,12 +37,6 @@ Names = Mapping[MethodSpec, str]
 Panels = dict[str, dict[str, tuple[list[Any], np.ndarray]]]
 
 
-def write_bench(folder: RunFolder, outcome: BenchOutcome) -> Path:
-    """Write the tables and pictures of a benchmark into its run folder and return the path of its HTML page."""
-    write_tables(folder, outcome)
-    return draw_bench(folder, outcome)
-
-
 def write_tables(folder: RunFolder, outcome: BenchOutcome) -> None:
     """Write the tables of a benchmark, without which everything else is nothing."""
     for view, table in outcome.tables.items():
@@ -56,21 +50,6 @@ def draw_bench(folder: RunFolder, outcome: BenchOutcome) -> Path:
     first = next(iter(outcome.tables.values()))
     figures = benchmark_figures(grid.entries(), outcome.results, first, outcome.names)
     return _finish(folder, figures)
-
-
-def write_experiment(
-    folder: RunFolder,
-    experiment: Experiment,
-    table: Table,
-    results: Mapping[str, Result],
-    features: Mapping[str, Features] | None = None,
-) -> Path:
-    """Write a table or figure of the paper into a run folder and return the path of its HTML page.
-
-    features: by method, for the experiment whose picture shows them (see `benchmark.features.penultimate`).
-    """
-    write_experiment_table(folder, experiment, table, results)
-    return draw_experiment(folder, experiment, table, results, features)
 
 
 def write_experiment_table(
@@ -88,7 +67,10 @@ def draw_experiment(
     results: Mapping[str, Result],
     features: Mapping[str, Features] | None = None,
 ) -> Path:
-    """Draw the pictures of an experiment and write the HTML page, whose path is returned."""
+    """Draw the pictures of an experiment and write the HTML page, whose path is returned.
+
+    features: by method, for the experiment whose picture shows them (see `benchmark.features.penultimate`).
+    """
     names = {method: name for name, method in experiment.rows.items()}
     figures = benchmark_figures(experiment.entries, results, None if experiment.paper else table, names)
     if experiment.picture == "orders":
