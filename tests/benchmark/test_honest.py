@@ -45,12 +45,12 @@ def table(means, seeds=1, chance=None, seconds=None):
 def test_guessing_stays_below_the_level(classes, samples, seed):
     draw = np.random.default_rng(seed)
     labels = draw.choice(classes, size=samples, p=draw.dirichlet(np.ones(classes)))
-    level = guessing(labels.tolist())
+    level = guessing(torch.as_tensor(labels))
     constant = max(np.mean(labels == c) for c in range(classes))
     assert constant <= level <= 1
     assert np.mean(labels == draw.permutation(labels)) <= level + 0.05
     assert level - constant <= 1.5 / math.sqrt(samples) + 1e-12
-    assert guessing(labels.tolist(), 10) >= level - 1e-12
+    assert guessing(torch.as_tensor(labels), 10) >= level - 1e-12
 
 
 def test_the_level_is_of_the_test_samples_used():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from autorobustloss.jobs.job import Task
+from autorobustloss.training.loop import chance_level
 
 if TYPE_CHECKING:
     from autorobustloss.data import Dataset
@@ -20,26 +22,20 @@ def chance_levels(tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> dic
     has many cells.
     """
     return {
-        task: guessing(datasets[task.dataset.name].y_test.tolist(), task.dataset.test_size)
+        task: guessing(datasets[task.dataset.name].y_test, task.dataset.test_size)
         for task in tasks
         if task.dataset.name in datasets
     }
 
 
-def guessing(labels: Iterable[int], size: int = 0) -> float:
+def guessing(labels: Tensor, size: int = 0) -> float:
     """Return the accuracy that guessing these labels does not exceed; size: of the sample drawn from them, 0 for all.
 
     Labels below 0 are not known, and not scored.
 
-    >>> round(guessing([0] * 50 + [1] * 50), 2), guessing([2, 2, -1])
+    >>> import torch
+    >>> round(guessing(torch.tensor([0] * 50 + [1] * 50)), 2), guessing(torch.tensor([2, 2, -1]))
     (0.65, 1.0)
     """
-    counts: dict[int, int] = {}
-    for label in labels:
-        if label >= 0:
-            counts[label] = counts.get(label, 0) + 1
-    known = sum(counts.values())
-    if not known:
-        return 1.0
-    share = max(counts.values()) / known
-    return min(1.0, share + 3 * math.sqrt(share * (1 - share) / (min(size, known) or known)))
+    known = labels[labels >= 0]
+    return min(1.0, chance_level(known, min(size, len(known)))) if len(known) else 1.0

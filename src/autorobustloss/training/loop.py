@@ -183,10 +183,13 @@ def stuck_at_chance(history: History, labels: Tensor) -> bool:
     return max(history.train_accuracy) <= chance_level(labels)
 
 
-def chance_level(labels: Tensor) -> float:
-    """Return the accuracy that a constant prediction does not exceed: f + 3·√(f(1 − f)/N), f the commonest label's."""
+def chance_level(labels: Tensor, size: int = 0) -> float:
+    """Return the accuracy that a constant prediction does not exceed: f + 3·√(f(1 − f)/N), f the commonest label's.
+
+    size: N, where that is a sample of the labels; 0 for all.
+    """
     f = labels.bincount().max().item() / len(labels)
-    return f + 3 * math.sqrt(f * (1 - f) / len(labels))
+    return f + 3 * math.sqrt(f * (1 - f) / (size or len(labels)))
 
 
 def augmentation(protocol: Protocol) -> Callable[[Tensor, torch.Generator], Tensor] | None:
