@@ -6,10 +6,10 @@ import time
 
 import torch
 
-from autorobustloss.jobs import Job, ProcessExecutor, SerialExecutor, Task
-from autorobustloss.jobs.executors import Executor
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.runs import Job, ProcessExecutor, SerialExecutor, Task
+from autorobustloss.runs.executors import Executor
+from autorobustloss.training.protocol import TrainingProtocol
 from benchmarks.settings import Settings, candidates
 from benchmarks.table import Table
 from benchmarks.timing import Spread
@@ -33,7 +33,7 @@ def _table(settings: Settings, device: str) -> Table:
     losses = [MethodSpec.of("taylor", theta=theta, scale="max") for theta in candidates(count)]
 
     def jobs(network: str, seed: int) -> list[Job]:
-        task = Task(spec, "sym:0.4", network, Protocol(lr=0.05, epochs=epochs))
+        task = Task(spec, "sym:0.4", network, TrainingProtocol(lr=0.05, epochs=epochs))
         return [Job(task, method, seed=seed, evaluate=("valid_clean",)) for method in losses]
 
     data = {settings.mnist.name: settings.mnist}

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from autorobustloss.data import Dataset
 from autorobustloss.data.spec import DataSpec
-from autorobustloss.jobs import Job, ProcessExecutor, Result, SerialExecutor, Store, Task, evaluate
-from autorobustloss.jobs.executors import Executor
-from autorobustloss.jobs.run import library_versions
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.analysis import screen
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.runs import Job, ProcessExecutor, Result, SerialExecutor, Store, Task, run_jobs
+from autorobustloss.runs.executors import Executor
+from autorobustloss.runs.trainer import library_versions
 from autorobustloss.search.space import Space
 from autorobustloss.search.strategy import Strategy
 from autorobustloss.training import History, create_protocol
@@ -64,9 +64,9 @@ def measure_costs(settings: Settings) -> Costs:
     jobs = [replace(base, seed=i) for i in range(count + 3)]
     with pool(settings, {"digits": settings.digits}, 1) as executor, Store(":memory:") as store:
         executor.run = Nothing()  # type: ignore[attr-defined]
-        evaluate(jobs[count:], store, executor)  # the worker is up
+        run_jobs(jobs[count:], store, executor)  # the worker is up
         start, busy = time.perf_counter(), time.process_time()
-        results = evaluate(jobs[:count], store, executor)
+        results = run_jobs(jobs[:count], store, executor)
         whole, parent = (time.perf_counter() - start) / count, (time.process_time() - busy) / count
     return Costs(parent, _commit(jobs[:count], results), max(0.0, whole - parent), _candidate(settings))
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from autorobustloss.data import DataSpec, load_dataset
-from autorobustloss.jobs import Job, Result, SerialExecutor, Store, Task, evaluate
 from autorobustloss.methods import MethodSpec
+from autorobustloss.runs import Job, Result, SerialExecutor, Store, Task, run_jobs
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.fitness import score
 from autorobustloss.search.search import SPLIT_SEED, Generation, Reporter, generation_seeds, run_search
@@ -122,7 +122,7 @@ def curve(
         for task in tasks()
         for draw in draws
     ]
-    values = [score(r) or 0.0 for r in evaluate(grid, store, executor)]
+    values = [score(r) or 0.0 for r in run_jobs(grid, store, executor)]
     means = np.array(values).reshape(len(points), -1).mean(1)
     return [(steps, float(m)) for (steps, _), m in zip(points, means)]
 

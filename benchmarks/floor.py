@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from autorobustloss.jobs.run import environment
-from autorobustloss.jobs.worker import SINGLE_THREADED
+from autorobustloss.runs.trainer import environment
+from autorobustloss.runs.worker import SINGLE_THREADED
 from benchmarks.settings import Settings, threads
 from benchmarks.table import Table, share, times
 from benchmarks.timing import Spread, side_by_side

@@ -14,7 +14,7 @@ from autorobustloss.data.splits import Splits
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.base import value_and_gradient
 from autorobustloss.models import build_model
-from autorobustloss.training import LossObjective, Protocol, fit
+from autorobustloss.training import LossObjective, TrainingProtocol, fit
 from autorobustloss.training.backprop import Chain, create_backprop
 from autorobustloss.training.evaluation import autocast
 from autorobustloss.training.optimisers import SGD
@@ -112,7 +112,7 @@ class Step:
         self.x = torch.randn(count, *shape, generator=draw)
         self.y = torch.randint(10, (count,), generator=draw)
         self.index = torch.randperm(count, generator=draw)[:BATCH]
-        self.name, self.shape, self.protocol = name, shape, Protocol(lr=1e-6, epochs=1, precision=precision)
+        self.name, self.shape, self.protocol = name, shape, TrainingProtocol(lr=1e-6, epochs=1, precision=precision)
         self.network: nn.Module = CNN4(shape[1]) if name == "conv2d" else build_model(name, shape, 10, seed=0)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss: nn.Module = nn.CrossEntropyLoss() if name == "conv2d" else TaylorLoss(candidates(1)[0], scale="max")

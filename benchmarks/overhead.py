@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autorobustloss.jobs import Job, Result, Task, evaluate
-from autorobustloss.jobs.executors import Executor
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.runs import Job, Result, Task, run_jobs
+from autorobustloss.runs.executors import Executor
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.search import Reporter, run_search
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.training.protocol import TrainingProtocol
 from benchmarks.costs import NOISE, digit_jobs, fresh_store, measure_costs, pool
 from benchmarks.settings import Settings
 from benchmarks.simulation import makespan
@@ -52,7 +52,7 @@ def _search(settings: Settings) -> Table:
     config = SearchConfig(tasks, population=shape[0], generations=shape[1], finalists_seeds=1)
     settings.log("overhead: a search on the digits")
     with pool(settings, {"digits": settings.digits}, workers) as executor, fresh_store() as store:
-        evaluate(warm_up, store, executor)
+        run_jobs(warm_up, store, executor)
         reporter, start, busy = Batches(), time.perf_counter(), time.process_time()
         run_search(config, {"digits": 10}, store, executor, reporter)
         elapsed, parent = time.perf_counter() - start, time.process_time() - busy
@@ -114,7 +114,7 @@ def _memory(settings: Settings) -> Table:
 
 def _peaks(settings: Settings, executor: Executor, count: int, every: int) -> list[int]:
     task = Task(settings.spec(2000 if not settings.quick else 200, 400 if not settings.quick else 50), NOISE, "linear")
-    task = replace(task, protocol=Protocol(epochs=1))
+    task = replace(task, protocol=TrainingProtocol(epochs=1))
     jobs = [Job(task, MethodSpec("ce"), noise_seed=i // every, seed=i, evaluate=("valid_clean",)) for i in range(count)]
     with fresh_store() as store:
-        return [result.peak_memory for result in evaluate(jobs, store, executor)]
+        return [result.peak_memory for result in run_jobs(jobs, store, executor)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-from autorobustloss.jobs import Job, SerialExecutor, Store, Task, evaluate
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.runs import Job, SerialExecutor, Store, Task, run_jobs
+from autorobustloss.training.protocol import TrainingProtocol
 from benchmarks.settings import NETWORKS, Settings, candidates
 from benchmarks.table import Table, agreement
 from benchmarks.throughput import LEARNING_RATE, NOISE, Sizes
@@ -45,9 +45,9 @@ def trainer(settings: Settings, sizes: Sizes, exact: bool = False) -> Callable[[
     executor = SerialExecutor({settings.mnist.name: settings.mnist}, exact=exact)
 
     def accuracy(network: str, precision: str, seed: int) -> float:
-        task = Task(spec, NOISE, network, Protocol(lr=LEARNING_RATE, epochs=sizes.epochs, precision=precision))
+        task = Task(spec, NOISE, network, TrainingProtocol(lr=LEARNING_RATE, epochs=sizes.epochs, precision=precision))
         jobs = [Job(task, method, noise_seed=seed, seed=seed, evaluate=("valid_clean",)) for method in methods]
         with Store(":memory:") as store:
-            return statistics.mean(r.history.last("valid_clean") for r in evaluate(jobs, store, executor))
+            return statistics.mean(r.history.last("valid_clean") for r in run_jobs(jobs, store, executor))
 
     return accuracy

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from autorobustloss.jobs import Job, Result, evaluate
-from autorobustloss.jobs.executors import Executor
+from autorobustloss.runs import Job, Result, run_jobs
+from autorobustloss.runs.executors import Executor
 from benchmarks.costs import digit_jobs, fresh_store, measure_costs, pool
 from benchmarks.settings import Settings
 from benchmarks.simulation import Costs, generation, makespan, saturation
@@ -67,7 +67,7 @@ def _validation(settings: Settings, costs: Costs) -> tuple[list[float], Table]:
 def _run(executor: Executor, jobs: list[Job]) -> tuple[float, list[tuple[Job, Result]]]:
     with fresh_store() as store:
         start = time.perf_counter()
-        results = evaluate(jobs, store, executor)
+        results = run_jobs(jobs, store, executor)
         return time.perf_counter() - start, list(zip(jobs, results))
 
 

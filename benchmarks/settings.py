@@ -15,9 +15,9 @@ from autorobustloss.data import Dataset, load_dataset
 from autorobustloss.data.dataset import build_dataset
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import DataError
-from autorobustloss.jobs.executors import usable_cores
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.analysis import screen
+from autorobustloss.runs.executors import usable_cores
 
 NETWORKS = ("mlp2", "mlp3", "cnn4")
 MAE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0)

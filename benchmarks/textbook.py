@@ -96,11 +96,11 @@ def train(
             loss.backward()
             optimizer.step()
             running_loss += loss.item()
-        accuracy = evaluate(model, valid_loader)
+        accuracy = run_jobs(model, valid_loader)
     return accuracy
 
 
-def evaluate(model: nn.Module, loader: DataLoader) -> float:
+def run_jobs(model: nn.Module, loader: DataLoader) -> float:
     model.eval()
     correct = total = 0
     with torch.no_grad():

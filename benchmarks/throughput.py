@@ -12,13 +12,13 @@ from pathlib import Path
 from torch import nn
 
 from autorobustloss.data.splits import make_splits, split_indices
-from autorobustloss.jobs import Job, ProcessExecutor, SerialExecutor, Store, Task, evaluate
-from autorobustloss.jobs.executors import Executor
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.scale import scale_factor
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.runs import Job, ProcessExecutor, SerialExecutor, Store, Task, run_jobs
+from autorobustloss.runs.executors import Executor
+from autorobustloss.training.protocol import TrainingProtocol
 from benchmarks import textbook
 from benchmarks.settings import NETWORKS, Settings, candidates, threads
 from benchmarks.table import Table, agreement, times, verdict
@@ -45,7 +45,7 @@ class Sizes:
 
 def measure(settings: Settings) -> list[Table]:
     """Train the same candidates for the same epochs in both ways, in turns."""
-    sizes, protocol = Sizes.of(settings), Protocol(lr=LEARNING_RATE, epochs=Sizes.of(settings).epochs)
+    sizes, protocol = Sizes.of(settings), TrainingProtocol(lr=LEARNING_RATE, epochs=Sizes.of(settings).epochs)
     spec = settings.spec(sizes.train, sizes.valid)
     losses = candidates(sizes.candidates)
     yardstick = Yardstick(settings, sizes, losses)
@@ -67,7 +67,7 @@ def measure(settings: Settings) -> list[Table]:
 
         def timed(name: str, networks: Sequence[str], seed: int, by: Executor = pool) -> list[float]:
             start = time.perf_counter()
-            results = evaluate(jobs(networks, seed), store, by)
+            results = run_jobs(jobs(networks, seed), store, by)
             seconds.setdefault(name, []).append(time.perf_counter() - start)
             return [r.history.last("valid_clean") for r in results]
 

@@ -7,7 +7,7 @@ A search that is far too short to find much, to show the pieces: tasks, configur
 """
 
 import autorobustloss as arl
-from autorobustloss.jobs import executor_for
+from autorobustloss.runs import executor_for
 
 if __name__ == "__main__":  # workers are separate processes
     digits = arl.load_dataset("digits")

@@ -18,11 +18,11 @@ from typing import Any
 
 from autorobustloss.data.names import DataName
 from autorobustloss.errors import WorkerError
-from autorobustloss.jobs import Executor, Job, Store
+from autorobustloss.losses.cards import Card, load_card
 from autorobustloss.methods import MethodSpec
+from autorobustloss.runs import Executor, Job, Store
 from autorobustloss.search import SearchConfig, SearchOutcome, Space, run_search
 from autorobustloss.search.card import make_card
-from autorobustloss.zoo import Card, load_card
 
 STORES = Path(__file__).parent / "stores"
 NAMES = tuple(sorted(path.name.split(".")[0] for path in STORES.glob("*.sqlite.xz")))

@@ -22,8 +22,8 @@ try:
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
-from autorobustloss.zoo import Card, load_card
-from autorobustloss.zoo.shelf import CARDS
+from autorobustloss.losses.cards import Card, load_card
+from autorobustloss.losses.cards.shelf import CARDS
 
 HERE = Path(__file__).parent
 EVIDENCE = "tasks of docs/evidence, which says how far to trust them and to which rivals they are unfair"

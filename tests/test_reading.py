@@ -20,15 +20,15 @@ from autorobustloss.cli.config_file import read_flags
 from autorobustloss.cli.options import split_list
 from autorobustloss.data import DataName, load_dataset
 from autorobustloss.errors import ARLError, CardError, ConfigError, DataError
-from autorobustloss.jobs.job import Job
-from autorobustloss.jobs.result import Result
+from autorobustloss.losses.cards.card import Card, load_card
+from autorobustloss.losses.cards.shelf import card_paths
 from autorobustloss.losses.scale import check_scale, split_rule
 from autorobustloss.methods import MethodSpec
 from autorobustloss.noise import NoiseSpec
 from autorobustloss.reading import read_text
 from autorobustloss.registry import parse_call
-from autorobustloss.zoo.card import Card, load_card
-from autorobustloss.zoo.shelf import card_paths
+from autorobustloss.runs.job import Job
+from autorobustloss.runs.result import Result
 
 LONG = 100_000
 GRAMMARS: dict[str, Callable[[str], Any]] = {

@@ -9,10 +9,10 @@ import pytest
 from autorobustloss.benchmark.bench import SWEEP, BenchConfig, load_datasets, pin, run_bench
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, UnknownNameError
-from autorobustloss.jobs.job import Task
-from autorobustloss.jobs.result import Result
-from autorobustloss.jobs.store import Store
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.runs.job import Task
+from autorobustloss.runs.result import Result
+from autorobustloss.runs.store import Store
 from autorobustloss.training.history import History
 
 CE, GCE = MethodSpec.of("ce"), MethodSpec.of("gce")

@@ -7,12 +7,12 @@ import pytest
 from autorobustloss.benchmark.grid import Grid, counted_once, matched, values_note, with_learning_rate
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs.job import Task
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.runs.job import Task
+from autorobustloss.training.protocol import TrainingProtocol
 
 CE, GCE, MAE = (MethodSpec.of(name) for name in ("ce", "gce", "mae"))
-TASKS = tuple(Task(DataSpec("digits"), noise, "mlp2", Protocol(lr=0.1)) for noise in ("sym:0.4", "clean"))
+TASKS = tuple(Task(DataSpec("digits"), noise, "mlp2", TrainingProtocol(lr=0.1)) for noise in ("sym:0.4", "clean"))
 
 
 def keys(grid):
@@ -72,7 +72,7 @@ def test_matching_the_scale_leaves_what_is_matched_already():
     assert shared == keys(Grid((CE,), TASKS))
 
 
-MANY = Task(DataSpec("digits[split=26]"), "clean", "mlp2", Protocol(lr=0.1))
+MANY = Task(DataSpec("digits[split=26]"), "clean", "mlp2", TrainingProtocol(lr=0.1))
 SCE, ANL = MethodSpec.of("sce"), MethodSpec.of("anl_ce")
 
 

@@ -18,11 +18,11 @@ from autorobustloss.benchmark.table import SELECTIONS, Table, tabulate
 from autorobustloss.cli.main import main
 from autorobustloss.data import load_dataset
 from autorobustloss.data.spec import DataSpec
-from autorobustloss.jobs.job import Task
-from autorobustloss.jobs.result import Result
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.report.bench import rank_figure
 from autorobustloss.report.html import table_html
+from autorobustloss.runs.job import Task
+from autorobustloss.runs.result import Result
 from autorobustloss.training.history import History
 
 CE, GCE, MAE = METHODS = tuple(MethodSpec.of(name) for name in ("ce", "gce", "mae"))

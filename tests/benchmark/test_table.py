@@ -16,15 +16,15 @@ from autorobustloss.benchmark.render import RENDERERS, render
 from autorobustloss.benchmark.table import SELECTIONS, Table, accuracy, compare, method_names, tabulate
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs.job import Task
-from autorobustloss.jobs.result import Result
-from autorobustloss.jobs.store import Store
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.runs.job import Task
+from autorobustloss.runs.result import Result
+from autorobustloss.runs.store import Store
 from autorobustloss.training.history import History
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.training.protocol import TrainingProtocol
 
 CE, GCE, MAE = (MethodSpec.of(name) for name in ("ce", "gce", "mae"))
-TASKS = tuple(Task(DataSpec("digits"), noise, "mlp2", Protocol()) for noise in ("sym:0.4", "pair:0.4", "clean"))
+TASKS = tuple(Task(DataSpec("digits"), noise, "mlp2", TrainingProtocol()) for noise in ("sym:0.4", "pair:0.4", "clean"))
 NOISY = [0.30, 0.50, 0.40]
 
 
@@ -198,7 +198,7 @@ def test_what_has_the_same_name_is_numbered():
 
 
 def test_tasks_that_differ_in_the_protocol_alone_have_names_of_their_own():
-    tasks = (TASKS[0], Task(DataSpec("digits"), "sym:0.4", "mlp2", Protocol(lr=0.3)))
+    tasks = (TASKS[0], Task(DataSpec("digits"), "sym:0.4", "mlp2", TrainingProtocol(lr=0.3)))
     table = tabulate(Grid((CE,), tasks).entries(), {})
     assert table.tasks == ("digits/mlp2/sym:0.4 lr=0.01", "digits/mlp2/sym:0.4 lr=0.3")
 
@@ -274,7 +274,7 @@ def test_compare_trains_what_the_store_lacks(tmp_path):
 
 
 def test_p_values_are_holms_over_all_pairs_against_the_best_rank():
-    tasks = tuple(Task(DataSpec("digits"), f"sym:0.{i}", "mlp2", Protocol()) for i in range(1, 9))
+    tasks = tuple(Task(DataSpec("digits"), f"sym:0.{i}", "mlp2", TrainingProtocol()) for i in range(1, 9))
     grid = Grid((CE, GCE, MAE), tasks, seeds=1)
     height = {"ce": 0.3, "gce": 0.5, "mae": 0.4}
     made = {

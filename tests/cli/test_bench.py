@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from autorobustloss.benchmark.grid import Grid, counted_once
-from autorobustloss.benchmark.paper import zoo_losses
 from autorobustloss.cli import bench
 from autorobustloss.cli.main import main
 from autorobustloss.cli.options import read_named_methods
 from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs import run as running
-from autorobustloss.jobs.job import Task
-from autorobustloss.jobs.store import Store
 from autorobustloss.losses import LOSSES, TaylorLoss
-from autorobustloss.zoo import Card, load_card, save_card, shelf
+from autorobustloss.losses.cards import Card, load_card, save_card, shelf
+from autorobustloss.paper.experiments import zoo_losses
+from autorobustloss.runs import trainer as running
+from autorobustloss.runs.job import Task
+from autorobustloss.runs.store import Store
 
 BENCH = ["bench", "--models=linear", "--epochs=2", "--train-size=200", "--valid-size=100", "--workers=1", "--quiet"]
 BENCH += ["--noise=sym:0.4,pair:0.4", "--seeds=1"]

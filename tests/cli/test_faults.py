@@ -15,8 +15,8 @@ from autorobustloss.cli import losses as command
 from autorobustloss.cli.bench import Failures
 from autorobustloss.cli.main import main
 from autorobustloss.errors import ConfigError, StoreError, WorkerError
-from autorobustloss.jobs import run as running
-from autorobustloss.jobs.store import Store
+from autorobustloss.runs import trainer as running
+from autorobustloss.runs.store import Store
 
 ARL = [sys.executable, "-m", "autorobustloss"]
 TINY = [

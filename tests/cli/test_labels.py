@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from autorobustloss.cli.main import main
-from autorobustloss.jobs.store import Store
-from autorobustloss.zoo import load_card
+from autorobustloss.losses.cards import load_card
+from autorobustloss.runs.store import Store
 
 TINY = ["--models=linear", "--epochs=2", "--workers=1", "--quiet"]
 SEARCH = ["search", *TINY, "--generations=1", "--population=4", "--finalists-seeds=1", "--compare-seeds=0"]

@@ -11,14 +11,14 @@ import pytest
 
 from autorobustloss.cli import options as flags
 from autorobustloss.cli.main import main
-from autorobustloss.jobs import run as running
-from autorobustloss.jobs import store as storing
-from autorobustloss.jobs.executors import SerialExecutor
+from autorobustloss.losses.cards import load_card
 from autorobustloss.report import bench as drawing
 from autorobustloss.report import style
 from autorobustloss.report.benchmark_figures import order_study
+from autorobustloss.runs import store as storing
+from autorobustloss.runs import trainer as running
+from autorobustloss.runs.executors import SerialExecutor
 from autorobustloss.search.card import card_name
-from autorobustloss.zoo import load_card
 
 TINY = [
     "--models=linear",

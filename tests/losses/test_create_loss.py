@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from autorobustloss.cli.losses import named_loss
 from autorobustloss.errors import ARLError, CardError, ConfigError, UnknownNameError
 from autorobustloss.losses import create_loss
+from autorobustloss.losses.cards import load_card
 from autorobustloss.methods import MethodSpec, create_criterion
-from autorobustloss.zoo import load_card
 
 LOGITS, LABELS = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 5
 

@@ -13,11 +13,11 @@ from autorobustloss.methods.forward import estimate_transition, first_stage, sec
 from autorobustloss.methods.registry import Setting
 from autorobustloss.models import build_model
 from autorobustloss.noise import transition_matrix
-from autorobustloss.training import LossObjective, Protocol, fit, logits
+from autorobustloss.training import LossObjective, TrainingProtocol, fit, logits
 from autorobustloss.training.protocol import PRESETS
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "fw_estimator.json").read_text())
-PROTOCOL = Protocol(lr=0.1, epochs=6, batch_size=50)
+PROTOCOL = TrainingProtocol(lr=0.1, epochs=6, batch_size=50)
 
 
 def golden_cases():

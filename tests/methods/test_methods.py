@@ -22,9 +22,9 @@ from autorobustloss.methods import (
 from autorobustloss.methods.logitclip import clip_logits
 from autorobustloss.models import build_model
 from autorobustloss.noise import transition_matrix
-from autorobustloss.training import LossObjective, Protocol, fit
+from autorobustloss.training import LossObjective, TrainingProtocol, fit
 
-FAST = Protocol(lr=0.1, epochs=4, batch_size=50)
+FAST = TrainingProtocol(lr=0.1, epochs=4, batch_size=50)
 LIKE_MAE = (0.0,) * 6 + (-10.0,) + (0.0,) * 5
 
 

@@ -11,7 +11,7 @@ from autorobustloss.losses.authors import AUTHORS, PENALTY, published_penalty, p
 from autorobustloss.methods import METHODS, MethodSpec, create_criterion, create_procedure, run_method
 from autorobustloss.methods.duplicates import firsts_alike
 from autorobustloss.methods.published import values_used, with_published_values
-from autorobustloss.training import Protocol
+from autorobustloss.training import TrainingProtocol
 
 NAMES = sorted({*AUTHORS, "gce", "ce", "mae", "arl", "logitclip", "tuned-ce"})
 classes_ = st.sampled_from([2, 10, 20, 21, 100, 1000])
@@ -56,7 +56,7 @@ def splits():
 
 @pytest.mark.parametrize("loss", ["anl_ce", "gce(q=0.5)", "gce(match_scale=True)"])
 def test_a_penalty_takes_the_place_of_weight_decay(loss, splits):
-    protocol = Protocol(lr=0.1, epochs=2, weight_decay=0.01)
+    protocol = TrainingProtocol(lr=0.1, epochs=2, weight_decay=0.01)
     bare = MethodSpec.parse(loss)
     penalised = MethodSpec.of(bare.name, **bare.options, l1=0.001)
     found = run_method(penalised, "mlp2", splits, protocol, seed=0)

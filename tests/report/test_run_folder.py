@@ -10,18 +10,14 @@ import numpy as np
 import pytest
 
 from autorobustloss.benchmark.bench import BenchConfig, load_datasets, pin, run_bench
-from autorobustloss.benchmark.features import penultimate
 from autorobustloss.benchmark.grid import Grid
-from autorobustloss.benchmark.paper import experiments, run_experiment
-from autorobustloss.benchmark.scale import SCALES
 from autorobustloss.benchmark.table import Table
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import RunFolderError
-from autorobustloss.jobs.executors import SerialExecutor
-from autorobustloss.jobs.job import Task
-from autorobustloss.jobs.result import Result
-from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.paper.effort import SCALES
+from autorobustloss.paper.experiments import experiments, run_experiment
+from autorobustloss.paper.features import penultimate
 from autorobustloss.report.bench import (
     curve_panels,
     draw_bench,
@@ -33,8 +29,12 @@ from autorobustloss.report.bench import (
 )
 from autorobustloss.report.folder import folder_page
 from autorobustloss.report.html import page, table_html
+from autorobustloss.runs.executors import SerialExecutor
+from autorobustloss.runs.job import Task
+from autorobustloss.runs.result import Result
+from autorobustloss.runs.run_folder import RunFolder
 from autorobustloss.training.history import History
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.training.protocol import TrainingProtocol
 
 METHODS = tuple(MethodSpec.of(name) for name in ("ce", "mae", "gce"))
 VOID = {"meta", "img", "br", "link"}
@@ -69,7 +69,7 @@ def checked(html):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     datasets, _ = load_datasets(["digits"])
-    protocol = Protocol(lr=0.1, epochs=3, batch_size=32)
+    protocol = TrainingProtocol(lr=0.1, epochs=3, batch_size=32)
     data = DataSpec("digits", train_size=300, test_size=200)
     tasks = pin([Task(data, noise, "linear", protocol) for noise in ("clean", "sym:0.2", "sym:0.4")], datasets)
     config = BenchConfig(METHODS, tasks, seeds=2, views=("published", "tuned"), learning_rates=(0.3, 1.0))
@@ -159,7 +159,9 @@ def test_strange_names_do_not_become_markup(run):
 def test_an_experiment_of_the_paper_is_written_too(tmp_path):
     datasets, _ = load_datasets(["digits"])
     (experiment,) = experiments("fig5", SCALES["small"], {})
-    small = Task(DataSpec("digits", train_size=200, test_size=100), "sym:0.4", "mlp2", Protocol(lr=0.1, epochs=2))
+    small = Task(
+        DataSpec("digits", train_size=200, test_size=100), "sym:0.4", "mlp2", TrainingProtocol(lr=0.1, epochs=2)
+    )
     grid = Grid(tuple(experiment.rows.values()), (small,), seeds=1)
     experiment = type(experiment)(**{**vars(experiment), "entries": grid.entries()}).pinned(datasets)
     folder = RunFolder(tmp_path, {"command": "bench", "paper": experiment.name})

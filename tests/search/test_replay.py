@@ -15,21 +15,23 @@ import pytest
 
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError, StoreError
-from autorobustloss.jobs import Result, SerialExecutor, Store, Task
 from autorobustloss.losses import create_loss
+from autorobustloss.losses.cards import load_card
+from autorobustloss.runs import Result, SerialExecutor, Store, Task
 from autorobustloss.search import SearchConfig, Space, run_search
 from autorobustloss.search import config as config_module
 from autorobustloss.search.card import make_card
 from autorobustloss.search.replay import Remembered
 from autorobustloss.search.strategy import Strategy
-from autorobustloss.training import History, Protocol
-from autorobustloss.zoo import load_card
+from autorobustloss.training import History, TrainingProtocol
 
 SCRIPT = Path(__file__).parents[2] / "searches" / "replay.py"
 SHIPPED = runpy.run_path(str(SCRIPT))
 DIGITS = load_dataset("digits")
 SPEC = DataSpec("digits", train_size=200, valid_size=50, fingerprint=DIGITS.fingerprint)
-TASKS = tuple(Task(SPEC, noise, "linear", Protocol(lr=0.1, batch_size=100, epochs=1)) for noise in ("sym:0.4", "clean"))
+TASKS = tuple(
+    Task(SPEC, noise, "linear", TrainingProtocol(lr=0.1, batch_size=100, epochs=1)) for noise in ("sym:0.4", "clean")
+)
 KERNELS = {
     "OPENBLAS_CORETYPE": "Prescott",
     "NPY_DISABLE_CPU_FEATURES": "AVX2 AVX512F",

@@ -7,19 +7,19 @@ import pytest
 
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs import Job, Result, SerialExecutor, Store, Task
-from autorobustloss.jobs.cohort import by_cohort, one_by_one
 from autorobustloss.losses import create_loss
 from autorobustloss.losses.canonical import CanonicalForm
+from autorobustloss.losses.cards import LossCard
 from autorobustloss.methods import MethodSpec, card_method
+from autorobustloss.runs import Job, Result, SerialExecutor, Store, Task
+from autorobustloss.runs.cohort import by_cohort, one_by_one
 from autorobustloss.search import GatedSpace, Reporter, SearchConfig, Space, rescore, run_search
 from autorobustloss.search.card import make_card
 from autorobustloss.search.search import generation_seeds, race_sizes, tasks_of
 from autorobustloss.search.strategy import Strategy
-from autorobustloss.training import History, Protocol
-from autorobustloss.zoo import LossCard
+from autorobustloss.training import History, TrainingProtocol
 
-PROTOCOL = Protocol(lr=0.1, batch_size=128, epochs=2, evaluate_every=2)
+PROTOCOL = TrainingProtocol(lr=0.1, batch_size=128, epochs=2, evaluate_every=2)
 DIGITS = load_dataset("digits")
 SPEC = DataSpec("digits", train_size=300, valid_size=100, fingerprint=DIGITS.fingerprint)
 TASKS = tuple(Task(SPEC, noise, "linear", PROTOCOL) for noise in ("sym:0.4", "clean"))

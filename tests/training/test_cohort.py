@@ -13,7 +13,7 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.losses import TaylorLoss, create_loss
 from autorobustloss.losses.functional import Coefficients, hard_loss
 from autorobustloss.models import build_model
-from autorobustloss.training import LossObjective, Protocol, fit
+from autorobustloss.training import LossObjective, TrainingProtocol, fit
 from autorobustloss.training.cohort import CohortError, _Cohort, bytes_per_candidate, cohort_size, fit_cohort
 from autorobustloss.training.evaluation import accuracies, labelled_splits
 from autorobustloss.training.history import SPLITS
@@ -28,7 +28,7 @@ LOSSES = [
     TaylorLoss([0, 0, 0, 0, 0], log_weight=1, scale=10),  # cross-entropy
     TaylorLoss([0.1, 0, 0, 0.2, -0.3], log_weight=1, log_power=0.6, scale="max"),  # near generalised cross-entropy
 ]
-PROTOCOL = Protocol(lr=0.05, epochs=2, batch_size=50)  # the last batch of an epoch has 15 samples
+PROTOCOL = TrainingProtocol(lr=0.05, epochs=2, batch_size=50)  # the last batch of an epoch has 15 samples
 EXPLOSIVE = Coefficients((), (), 1e9, 0.0)
 FLAT = Coefficients((), (), 0.0, 1.0)  # a constant: no gradient, no learning
 

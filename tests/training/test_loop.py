@@ -17,7 +17,7 @@ from torch import nn
 from autorobustloss.errors import ConfigError
 from autorobustloss.models import build_model
 from autorobustloss.seeding import torch_generator
-from autorobustloss.training import History, LossObjective, Objective, Protocol, fit
+from autorobustloss.training import History, LossObjective, Objective, TrainingProtocol, fit
 from autorobustloss.training.evaluation import labelled_splits
 from autorobustloss.training.loop import EXPLODED, chance_level, diverged
 
@@ -88,17 +88,21 @@ def plain_loop(protocol, splits, network, optimizer, seed=0, scheduler=None):
 @pytest.mark.parametrize(
     ("protocol", "kind", "options"),
     [
-        (Protocol(lr=0.05, epochs=3, batch_size=32), torch.optim.SGD, {"momentum": 0.9}),
+        (TrainingProtocol(lr=0.05, epochs=3, batch_size=32), torch.optim.SGD, {"momentum": 0.9}),
         (
-            Protocol(
+            TrainingProtocol(
                 lr=0.05, epochs=3, batch_size=37, schedule="cosine", nesterov=True, weight_decay=0.01, clip_norm=1
             ),
             torch.optim.SGD,
             {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
         ),
-        (Protocol(optimizer="adam", lr=0.01, epochs=3, batch_size=50), torch.optim.Adam, {}),
-        (Protocol(lr=0.05, epochs=3, batch_size=32, l1=0.003), torch.optim.SGD, {"momentum": 0.9}),
-        (Protocol(lr=0.05, epochs=3, batch_size=32, l1=0.01, clip_norm=0.5), torch.optim.SGD, {"momentum": 0.9}),
+        (TrainingProtocol(optimizer="adam", lr=0.01, epochs=3, batch_size=50), torch.optim.Adam, {}),
+        (TrainingProtocol(lr=0.05, epochs=3, batch_size=32, l1=0.003), torch.optim.SGD, {"momentum": 0.9}),
+        (
+            TrainingProtocol(lr=0.05, epochs=3, batch_size=32, l1=0.01, clip_norm=0.5),
+            torch.optim.SGD,
+            {"momentum": 0.9},
+        ),
     ],
     ids=["sgd", "sgd-everything", "adam", "l1", "l1-clipped"],
 )
@@ -128,7 +132,7 @@ def digest(network, history):
     return hashlib.sha256(state + json.dumps(asdict(history)).encode()).hexdigest()
 
 
-NOISY = Protocol(epochs=3, batch_size=40, average=0.9, lookahead=(3, 0.5), augment="crop-flip", clip_norm=2.0)
+NOISY = TrainingProtocol(epochs=3, batch_size=40, average=0.9, lookahead=(3, 0.5), augment="crop-flip", clip_norm=2.0)
 
 
 def noisy_digest():
@@ -149,7 +153,7 @@ def test_same_bits_in_another_process():
 
 
 def test_seed_decides_and_global_state_is_left_alone():
-    protocol = Protocol(epochs=2, batch_size=40, lr=0.05)
+    protocol = TrainingProtocol(epochs=2, batch_size=40, lr=0.05)
     torch.manual_seed(1)
     expected = torch.rand(4)
     torch.manual_seed(1)
@@ -162,13 +166,15 @@ def test_dropout_is_a_function_of_the_seed():
     def run(global_seed):
         torch.manual_seed(global_seed)
         network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), build_model("linear", (36,), 3, seed=0))
-        return digest(*train(Protocol(epochs=2, batch_size=40), network=network))
+        return digest(*train(TrainingProtocol(epochs=2, batch_size=40), network=network))
 
     assert run(1) == run(2)
 
 
 def test_curves_are_where_they_were_asked_for():
-    network, history = train(Protocol(epochs=7, evaluate_every=3, batch_size=50), evaluate=("valid_noisy", "test"))
+    network, history = train(
+        TrainingProtocol(epochs=7, evaluate_every=3, batch_size=50), evaluate=("valid_noisy", "test")
+    )
     assert history.epochs == [3, 6, 7]
     assert len(history.valid_noisy) == len(history.test) == 3
     assert history.valid_clean == []
@@ -184,7 +190,7 @@ def test_accuracy_is_over_known_labels():
     splits = make_splits()
     splits.y_test[::2] = -1
     splits.y_valid_clean[:] = -1
-    network, history = train(Protocol(epochs=2), splits)
+    network, history = train(TrainingProtocol(epochs=2), splits)
     network.eval()
     right = network(splits.x_test).argmax(1) == splits.y_test
     assert history.last("test") == pytest.approx(right[1::2].double().mean().item())
@@ -201,7 +207,7 @@ class Twins(Objective):
 
 
 def test_accuracy_of_several_networks_is_their_mean():
-    splits, protocol = make_splits(), Protocol(epochs=2, batch_size=50)
+    splits, protocol = make_splits(), TrainingProtocol(epochs=2, batch_size=50)
     first, second = (build_model("linear", splits.input_shape, 3, seed=s) for s in (0, 1))
     history = fit(Twins(first, second), splits, protocol, seed=0)
     alone = [
@@ -217,7 +223,7 @@ def test_accuracy_of_several_networks_is_their_mean():
 def test_divergence_is_a_result(lr):
     splits = make_splits()
     network = nn.Sequential(nn.Flatten(), nn.Linear(36, 50), nn.Linear(50, 3))
-    history = train(Protocol(lr=lr, epochs=30), splits, network=network)[1]
+    history = train(TrainingProtocol(lr=lr, epochs=30), splits, network=network)[1]
     assert history.stopped == "diverged"
     assert len(history.train_loss) < 30
     assert all(map(math.isfinite, history.train_loss))
@@ -226,7 +232,7 @@ def test_divergence_is_a_result(lr):
 
 
 def test_chance_stops_after_its_patience_and_is_scored():
-    stuck = Protocol(lr=1e-9, epochs=9, patience_at_chance=2, evaluate_every=5)
+    stuck = TrainingProtocol(lr=1e-9, epochs=9, patience_at_chance=2, evaluate_every=5)
     splits = make_splits()
     with torch.no_grad():
         network = build_model("linear", splits.input_shape, 3, seed=0)
@@ -254,7 +260,7 @@ def test_what_counts_as_divergence(loss, norm, expected):
 
 def test_an_epoch_of_one_batch():
     splits = make_splits(count=40)
-    history = train(Protocol(lr=0.1, epochs=2, batch_size=40), splits)[1]
+    history = train(TrainingProtocol(lr=0.1, epochs=2, batch_size=40), splits)[1]
     assert history.steps == 2
     assert len(history.train_loss) == 2
 
@@ -269,7 +275,7 @@ def test_a_split_of_the_first_class_alone_is_scored():
 
 def test_smoothed_weights_are_evaluated_and_kept():
     splits = make_splits()
-    protocol = Protocol(epochs=3, batch_size=50, lr=0.1)
+    protocol = TrainingProtocol(epochs=3, batch_size=50, lr=0.1)
     live = train(protocol, splits)[0].state_dict()
     for smoothing in ({"average": 0.9}, {"lookahead": (2, 0.5)}):
         seen = []
@@ -289,7 +295,7 @@ def test_smoothed_weights_are_evaluated_and_kept():
 
 def test_the_average_follows_every_step():
     """One batch an epoch, so that the weights after each step are those an epoch of plain training leaves."""
-    splits, protocol = make_splits(), Protocol(epochs=5, batch_size=150, lr=0.3)
+    splits, protocol = make_splits(), TrainingProtocol(epochs=5, batch_size=150, lr=0.3)
     plain, averaged = (build_model("linear", splits.input_shape, 3, seed=0) for _ in range(2))
     expected = [p.detach().clone() for p in plain.parameters()]
 
@@ -306,13 +312,13 @@ def test_the_average_follows_every_step():
 
 
 def test_average_does_not_disturb_training():
-    with_average = train(Protocol(epochs=3, batch_size=50, average=0.9))[1]
-    assert with_average.train_loss == train(Protocol(epochs=3, batch_size=50))[1].train_loss
+    with_average = train(TrainingProtocol(epochs=3, batch_size=50, average=0.9))[1]
+    assert with_average.train_loss == train(TrainingProtocol(epochs=3, batch_size=50))[1].train_loss
 
 
 def test_bfloat16_trains():
-    history = train(Protocol(epochs=4, batch_size=50, lr=0.05, precision="bfloat16"))[1]
-    assert history.train_loss != train(Protocol(epochs=4, batch_size=50, lr=0.05))[1].train_loss
+    history = train(TrainingProtocol(epochs=4, batch_size=50, lr=0.05, precision="bfloat16"))[1]
+    assert history.train_loss != train(TrainingProtocol(epochs=4, batch_size=50, lr=0.05))[1].train_loss
     assert history.last("test") > 0.6
 
 
@@ -320,18 +326,18 @@ def test_frozen_parameters_stay():
     network = build_model("mlp2(hidden=16)", (1, 6, 6), 3, seed=0)
     network.body[1].weight.requires_grad_(False)
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    train(Protocol(epochs=1), network=network)
+    train(TrainingProtocol(epochs=1), network=network)
     changed = {k for k, v in network.state_dict().items() if not torch.equal(v, before[k])}
     assert changed == {"body.1.bias", "head.weight", "head.bias"}
 
 
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(ConfigError, match="evaluate"):
-        train(Protocol(), evaluate=("train",))
+        train(TrainingProtocol(), evaluate=("train",))
     empty = make_splits()
     empty.y_train = empty.y_train[:0]
     with pytest.raises(ConfigError, match="empty"):
-        train(Protocol(), empty)
+        train(TrainingProtocol(), empty)
 
 
 def test_history_selects():

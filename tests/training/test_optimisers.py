@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.training import PRESETS, Protocol, create_protocol, learning_rate, momentum
+from autorobustloss.training import PRESETS, TrainingProtocol, create_protocol, learning_rate, momentum
 from autorobustloss.training.optimisers import SGD, clip_norm_, create_optimiser
 from autorobustloss.training.smoothing import Lookahead, create_smoothing
 
@@ -30,15 +30,21 @@ def loss_of(parameters, curvatures):
 @pytest.mark.parametrize(
     ("protocol", "reference"),
     [
-        (Protocol(lr=0.05), lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9)),
-        (Protocol(lr=0.05, momentum=0.0, weight_decay=0.1), lambda p: torch.optim.SGD(p, lr=0.05, weight_decay=0.1)),
+        (TrainingProtocol(lr=0.05), lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9)),
         (
-            Protocol(lr=0.02, nesterov=True, weight_decay=0.01),
+            TrainingProtocol(lr=0.05, momentum=0.0, weight_decay=0.1),
+            lambda p: torch.optim.SGD(p, lr=0.05, weight_decay=0.1),
+        ),
+        (
+            TrainingProtocol(lr=0.02, nesterov=True, weight_decay=0.01),
             lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True, weight_decay=0.01),
         ),
-        (Protocol(optimizer="adam", lr=0.1, weight_decay=0.1), lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.1)),
         (
-            Protocol(optimizer="adamw", lr=0.1, momentum=0.5, weight_decay=0.2),
+            TrainingProtocol(optimizer="adam", lr=0.1, weight_decay=0.1),
+            lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.1),
+        ),
+        (
+            TrainingProtocol(optimizer="adamw", lr=0.1, momentum=0.5, weight_decay=0.2),
             lambda p: torch.optim.AdamW(p, lr=0.1, betas=(0.5, 0.999), weight_decay=0.2),
         ),
     ],
@@ -86,12 +92,12 @@ def torch_rates(protocol, schedule):
 
 
 def test_schedules_are_those_of_torch():
-    cosine = Protocol(lr=0.3, epochs=12, schedule="cosine")
-    steps = Protocol(lr=0.3, epochs=12, schedule="steps", milestones=(3, 8), gamma=0.2)
+    cosine = TrainingProtocol(lr=0.3, epochs=12, schedule="cosine")
+    steps = TrainingProtocol(lr=0.3, epochs=12, schedule="steps", milestones=(3, 8), gamma=0.2)
     torch_schedules = torch.optim.lr_scheduler
     assert rates(cosine) == pytest.approx(torch_rates(cosine, lambda o: torch_schedules.CosineAnnealingLR(o, 12)))
     assert rates(steps) == pytest.approx(torch_rates(steps, lambda o: torch_schedules.MultiStepLR(o, [3, 8], 0.2)))
-    assert rates(Protocol(lr=0.3, epochs=3)) == [0.3, 0.3, 0.3]
+    assert rates(TrainingProtocol(lr=0.3, epochs=3)) == [0.3, 0.3, 0.3]
 
 
 def test_presets_have_the_published_rates():
@@ -118,7 +124,7 @@ def test_lookahead_golden(number):
     hparams = case["hparams"]
     a = torch.tensor(case["a"], dtype=torch.float64)
     w = torch.tensor(case["w0"], dtype=torch.float64, requires_grad=True)
-    optimiser = SGD([w], Protocol(weight_decay=hparams["weight_decay"]))
+    optimiser = SGD([w], TrainingProtocol(weight_decay=hparams["weight_decay"]))
     lookahead = Lookahead([w], hparams["la_steps"], hparams["la_alpha"])
     for step, expected in enumerate(case["w"], start=1):
         gradient = torch.autograd.grad(0.5 * (a * w.square()).sum() + w.sin().sum(), w)
@@ -129,7 +135,7 @@ def test_lookahead_golden(number):
 
 def test_average_follows_weights_and_statistics_but_not_counters():
     networks = torch.nn.ModuleList([torch.nn.BatchNorm1d(2)])
-    (average,) = create_smoothing(networks, Protocol(average=0.5))
+    (average,) = create_smoothing(networks, TrainingProtocol(average=0.5))
     tracked = [networks[0].weight, networks[0].bias, networks[0].running_mean, networks[0].running_var]
     expected = [t.detach().clone() for t in tracked]
     generator = torch.Generator().manual_seed(0)
@@ -166,4 +172,4 @@ def test_average_follows_weights_and_statistics_but_not_counters():
 )
 def test_protocol_refuses(wrong):
     with pytest.raises(ConfigError, match="protocol"):
-        Protocol(**wrong)
+        TrainingProtocol(**wrong)

@@ -11,15 +11,15 @@ from autorobustloss.benchmark.grid import Grid, at_authors_values
 from autorobustloss.benchmark.table import Table, tabulate
 from autorobustloss.data import Dataset, load_dataset
 from autorobustloss.errors import ConfigError, DataError, unknown_name
-from autorobustloss.jobs.evaluate import evaluate
-from autorobustloss.jobs.job import Job, Task
-from autorobustloss.jobs.result import Result
-from autorobustloss.jobs.store import Store
-from autorobustloss.jobs.strict import plain
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.runs.batch import run_jobs
+from autorobustloss.runs.job import Job, Task
+from autorobustloss.runs.result import Result
+from autorobustloss.runs.store import Store
+from autorobustloss.runs.strict import plain
 
 if TYPE_CHECKING:
-    from autorobustloss.jobs.executors import Executor
+    from autorobustloss.runs.executors import Executor
 
 VIEWS: Mapping[str, str] = {
     "published": "each method as published",
@@ -118,7 +118,7 @@ def run_bench(
     """
     reasons = missing or {}
     absent = {task: reasons[task.dataset.name] for task in config.tasks if task.dataset.name in reasons}
-    results = {r.key: r for r in evaluate(config.jobs(absent), store, executor, on_result, failures)}
+    results = {r.key: r for r in run_jobs(config.jobs(absent), store, executor, on_result, failures)}
     tables = {
         view: tabulate(
             *(grid.entries(), results, f"Test accuracy, {VIEWS[view]}", absent, names), failures=failures, chance=chance

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from autorobustloss.jobs.job import Task
+from autorobustloss.runs.job import Task
 from autorobustloss.training.loop import chance_level
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs.job import EVALUATIONS, Job, Task
 from autorobustloss.methods.duplicates import firsts_alike
 from autorobustloss.methods.published import values_used, with_published_values
 from autorobustloss.methods.registry import METHODS
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.runs.job import EVALUATIONS, Job, Task
 
 
 @dataclass(frozen=True)

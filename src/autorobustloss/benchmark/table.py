@@ -13,15 +13,15 @@ import numpy as np
 from autorobustloss.benchmark.grid import Entry, Grid, counted_once, values_note
 from autorobustloss.benchmark.ranking import Friedman, average_ranks, critical_difference, friedman, wilcoxon_holm
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs.evaluate import evaluate
-from autorobustloss.jobs.job import Job, Task
-from autorobustloss.jobs.result import Result
-from autorobustloss.jobs.store import Store
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.noise.spec import NoiseSpec
+from autorobustloss.runs.batch import run_jobs
+from autorobustloss.runs.job import Job, Task
+from autorobustloss.runs.result import Result
+from autorobustloss.runs.store import Store
 
 if TYPE_CHECKING:
-    from autorobustloss.jobs.executors import Executor
+    from autorobustloss.runs.executors import Executor
 
 T = TypeVar("T")
 
@@ -146,7 +146,7 @@ def compare(
     Raises WorkerError or StoreError as `evaluate` does.
     """
     grid = Grid(tuple(methods), tuple(tasks), seeds, classes=classes or {})
-    results = evaluate(grid.jobs(), store, executor, on_result)
+    results = run_jobs(grid.jobs(), store, executor, on_result)
     return tabulate(grid.entries(), {result.key: result for result in results}, title, names=names, chance=chance)
 
 

@@ -12,18 +12,7 @@ from typing import Any
 
 from autorobustloss.benchmark.bench import SWEEP, BenchConfig, load_datasets, pin, run_bench
 from autorobustloss.benchmark.chance import chance_levels
-from autorobustloss.benchmark.features import penultimate
-from autorobustloss.benchmark.paper import (
-    EXPERIMENTS,
-    Experiment,
-    Target,
-    experiments,
-    run_experiment,
-    targets,
-    zoo_losses,
-)
 from autorobustloss.benchmark.render import RENDERERS, distinct_tables, render
-from autorobustloss.benchmark.scale import SCALES, Scale
 from autorobustloss.benchmark.table import Table
 from autorobustloss.cli import options as flags
 from autorobustloss.cli.faults import warned_only, without_traceback
@@ -32,8 +21,19 @@ from autorobustloss.cli.streams import stop_if_interrupted, warn
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.escape import visible
-from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.paper.effort import SCALES, Scale
+from autorobustloss.paper.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    Target,
+    experiments,
+    run_experiment,
+    targets,
+    zoo_losses,
+)
+from autorobustloss.paper.features import penultimate
+from autorobustloss.runs.run_folder import RunFolder
 from autorobustloss.search.card import card_name, make_card
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.search import run_search

@@ -18,9 +18,8 @@ from autorobustloss.data.augment import check_augment
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ARLError, ConfigError, unknown_name
 from autorobustloss.escape import visible
-from autorobustloss.jobs.executors import Executor, executor_for, usable_cores
-from autorobustloss.jobs.job import Task
 from autorobustloss.losses import LOSSES
+from autorobustloss.losses.cards import card_names, load_card
 from autorobustloss.methods import METHODS
 from autorobustloss.methods.criterion import card_method, create_criterion
 from autorobustloss.methods.registry import Informed
@@ -28,8 +27,9 @@ from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import MODELS, build_model
 from autorobustloss.noise import NoiseSpec
-from autorobustloss.training.protocol import PRESETS, Protocol, create_protocol, suited
-from autorobustloss.zoo import card_names, load_card
+from autorobustloss.runs.executors import Executor, executor_for, usable_cores
+from autorobustloss.runs.job import Task
+from autorobustloss.training.protocol import PRESETS, TrainingProtocol, create_protocol, suited
 
 
 def split_list(text: str) -> list[str]:
@@ -188,7 +188,7 @@ def read_datasets(options: argparse.Namespace) -> dict[str, Dataset]:
     return {name: load_dataset(name, options.data_dir, download=options.download) for name in names}
 
 
-def read_protocols(options: argparse.Namespace, dataset: Dataset) -> list[Protocol]:
+def read_protocols(options: argparse.Namespace, dataset: Dataset) -> list[TrainingProtocol]:
     """Return the protocols the flags ask for on a data set: one for each learning rate."""
     small = len(dataset.x_train) <= 2000
     preset = options.protocol or ("digits" if small else "shallow")

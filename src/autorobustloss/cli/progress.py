@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from autorobustloss.cli.streams import stop_if_interrupted
 from autorobustloss.escape import visible
-from autorobustloss.jobs.job import Job
-from autorobustloss.jobs.result import Result
+from autorobustloss.runs.job import Job
+from autorobustloss.runs.result import Result
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.search import Generation, Reporter
 

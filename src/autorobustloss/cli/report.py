@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs.run_folder import replace_file
+from autorobustloss.runs.run_folder import replace_file
 
 
 def add_parser(commands: Any) -> None:

@@ -20,12 +20,12 @@ from autorobustloss.cli.progress import JobProgress, SearchProgress
 from autorobustloss.data import Dataset, known_labels
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
-from autorobustloss.jobs.job import Task
-from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.losses import LearnableLoss
 from autorobustloss.methods import METHODS
 from autorobustloss.methods.criterion import bare_loss
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.runs.job import Task
+from autorobustloss.runs.run_folder import RunFolder
 from autorobustloss.search.card import card_name, make_card
 from autorobustloss.search.config import FITNESS_ON, RIVAL_VALUES, SearchConfig
 from autorobustloss.search.fitness import FITNESS

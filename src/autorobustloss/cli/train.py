@@ -12,10 +12,10 @@ from autorobustloss.benchmark.grid import at_authors_values
 from autorobustloss.cli import options as flags
 from autorobustloss.cli.progress import JobProgress
 from autorobustloss.escape import visible
-from autorobustloss.jobs.evaluate import evaluate
-from autorobustloss.jobs.job import Job
-from autorobustloss.jobs.result import Result
-from autorobustloss.jobs.store import Store
+from autorobustloss.runs.batch import run_jobs
+from autorobustloss.runs.job import Job
+from autorobustloss.runs.result import Result
+from autorobustloss.runs.store import Store
 
 DESCRIPTION = """\
 Train one network with each loss on a data set with label noise, and print its test accuracy: at the last epoch,
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         flags.make_executor(options, datasets, len(jobs)) as executor,
         JobProgress(len(jobs), "train", options.quiet) as progress,
     ):
-        results = evaluate(jobs, store, executor, progress.on_result)
+        results = run_jobs(jobs, store, executor, progress.on_result)
     if options.json:
         print(json.dumps([{"job": j.to_dict(), "result": r.to_dict()} for j, r in zip(jobs, results)]))
     else:

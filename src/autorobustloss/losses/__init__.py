@@ -20,12 +20,12 @@ from autorobustloss.losses import (  # noqa: F401 (each registers its losses)
 )
 from autorobustloss.losses.authors import published_values
 from autorobustloss.losses.base import RobustLoss
+from autorobustloss.losses.cards.shelf import register_cards
 from autorobustloss.losses.gated import GatedLoss
 from autorobustloss.losses.learnable import LearnableLoss
 from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.taylor import TaylorLoss
 from autorobustloss.registry import parse_call
-from autorobustloss.zoo.shelf import register_cards
 
 __all__ = [
     "LOSSES",
@@ -46,7 +46,7 @@ def create_loss(name: str | PathLike[str], **hyperparameters: Any) -> RobustLoss
     """Return the loss that a text means: the same one here, in `arl` and in a method's `loss`.
 
     name: a name, with hyper-parameters in brackets or without: a hand-designed loss such as "gce" or "gce(q=0.5)",
-        "taylor", or a learned one of the zoo, such as "arl"; or the path of a loss card, "runs/NAME/loss.json".
+        "taylor", or a learned one that is shipped, such as "arl"; or the path of a loss card, "runs/NAME/loss.json".
     hyperparameters: those of the loss, and weight, ignore_index and reduction as in `torch.nn.CrossEntropyLoss`.
         The defaults are the authors' for some ten classes; for more see `published_values`.
 
@@ -61,7 +61,7 @@ def create_loss(name: str | PathLike[str], **hyperparameters: Any) -> RobustLoss
     if not isinstance(name, (str, PathLike)):
         raise ConfigError(f"got a loss of type {type(name).__name__}, expected a name or the path of a loss card")
     if isinstance(name, PathLike) or name.endswith(".json"):
-        from autorobustloss.zoo.card import load_card  # reads losses
+        from autorobustloss.losses.cards.card import load_card  # reads losses
 
         return load_card(name).loss(**hyperparameters)
     name, options = parse_call("loss", name)

@@ -17,12 +17,12 @@ class LearnableLoss(RobustLoss):
 
     @classmethod
     def from_card(cls, path: str | PathLike[str], **arguments: Any) -> Self:
-        """Return the loss of a card (a JSON file of the zoo); arguments are those of `CrossEntropyLoss`.
+        """Return the loss of a card (a JSON file); arguments are those of `CrossEntropyLoss`.
 
         Raises CardError for a card that is broken, altered, of an unknown version or of another family. Reading it runs
         no code.
         """
-        from autorobustloss.zoo import load_card
+        from autorobustloss.losses.cards import load_card
 
         card = load_card(path)
         loss = card.loss(**arguments)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import RobustLoss, create_loss
 from autorobustloss.losses.authors import PENALTY
+from autorobustloss.losses.cards import LossCard
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.zoo import LossCard
 
 
 class Scaled(nn.Module):

@@ -14,7 +14,7 @@ from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
 from autorobustloss.registry import Registry
 from autorobustloss.seeding import derive_seed
-from autorobustloss.training import History, LossObjective, Objective, Protocol, fit
+from autorobustloss.training import History, LossObjective, Objective, TrainingProtocol, fit
 
 if TYPE_CHECKING:
     from autorobustloss.data import Splits
@@ -29,7 +29,7 @@ class Setting:
 
     model: str
     splits: Splits
-    protocol: Protocol
+    protocol: TrainingProtocol
     seed: int
     evaluate: Sequence[str]
     noise_matrix: Tensor | None = None
@@ -55,7 +55,7 @@ class Setting:
         """Build a loss on the device of the data."""
         return create_criterion(spec, self.splits.num_classes, self.splits.x_train.device)
 
-    def fit(self, objective: Objective, protocol: Protocol | None = None) -> tuple[nn.ModuleList, History]:
+    def fit(self, objective: Objective, protocol: TrainingProtocol | None = None) -> tuple[nn.ModuleList, History]:
         """Train an objective under the setting's protocol, or a changed one; return its networks and the curves."""
         history = fit(
             objective, self.splits, protocol or self.protocol, self.seed, self.evaluate, on_epoch=self.on_epoch

@@ -11,7 +11,7 @@ from autorobustloss.errors import unknown_name
 from autorobustloss.losses import LOSSES, list_losses
 from autorobustloss.methods.registry import METHODS, Procedure, Setting, plain_loss
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.training import History, Protocol
+from autorobustloss.training import History, TrainingProtocol
 from autorobustloss.training.history import SPLITS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def run_method(
     spec: MethodSpec,
     model_name: str,
     splits: Splits,
-    protocol: Protocol,
+    protocol: TrainingProtocol,
     seed: int,
     evaluate: Sequence[str] = SPLITS,
     noise_matrix: Tensor | None = None,
@@ -37,7 +37,7 @@ def run_method(
 
     >>> from autorobustloss.data import DataSpec, load_dataset, make_splits
     >>> splits = make_splits(load_dataset("digits"), DataSpec("digits", train_size=500), "sym:0.2")
-    >>> history = run_method(MethodSpec.of("gce", q=0.7), "mlp2", splits, Protocol(lr=0.1, epochs=3), seed=0)
+    >>> history = run_method(MethodSpec.of("gce", q=0.7), "mlp2", splits, TrainingProtocol(lr=0.1, epochs=3), seed=0)
     >>> history.last("test") > 0.5
     True
     """
@@ -48,7 +48,7 @@ def train_networks(
     spec: MethodSpec,
     model_name: str,
     splits: Splits,
-    protocol: Protocol,
+    protocol: TrainingProtocol,
     seed: int,
     evaluate: Sequence[str] = SPLITS,
     noise_matrix: Tensor | None = None,

@@ -11,17 +11,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from autorobustloss.benchmark.bench import BenchOutcome
-from autorobustloss.benchmark.features import Features
 from autorobustloss.benchmark.grid import Entry
-from autorobustloss.benchmark.paper import Experiment
 from autorobustloss.benchmark.ranking import cliques
 from autorobustloss.benchmark.render import render as render_table
 from autorobustloss.benchmark.table import Table, accuracy, method_names, task_names
-from autorobustloss.jobs.job import Task
-from autorobustloss.jobs.result import Result
-from autorobustloss.jobs.run_folder import RunFolder
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.noise.spec import NoiseSpec
+from autorobustloss.paper.experiments import Experiment
+from autorobustloss.paper.features import Features
 from autorobustloss.report.benchmark_figures import (
     critical_difference_diagram,
     feature_map,
@@ -31,6 +28,9 @@ from autorobustloss.report.benchmark_figures import (
 )
 from autorobustloss.report.folder import PAGE, PROVENANCE, folder_page, provenance_of
 from autorobustloss.report.style import write_figure
+from autorobustloss.runs.job import Task
+from autorobustloss.runs.result import Result
+from autorobustloss.runs.run_folder import RunFolder
 
 SUFFIXES = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 Names = Mapping[MethodSpec, str]

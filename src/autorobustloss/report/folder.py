@@ -12,11 +12,11 @@ from autorobustloss.benchmark.bench import VIEWS
 from autorobustloss.benchmark.render import distinct_tables
 from autorobustloss.benchmark.table import Table
 from autorobustloss.errors import ConfigError, RunFolderError
-from autorobustloss.jobs.result import Result
-from autorobustloss.jobs.run_folder import CONFIG, STORE
-from autorobustloss.jobs.store import Store
 from autorobustloss.losses.gate import Gate
 from autorobustloss.report.html import Section, json_html, mapping_html, page, picture, table_html
+from autorobustloss.runs.result import Result
+from autorobustloss.runs.run_folder import CONFIG, STORE
+from autorobustloss.runs.store import Store
 
 PAGE = "report.html"
 CARD = "loss.json"

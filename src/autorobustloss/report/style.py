@@ -19,7 +19,7 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.escape import clipped, visible
 
 if TYPE_CHECKING:
-    from autorobustloss.jobs.run_folder import RunFolder
+    from autorobustloss.runs.run_folder import RunFolder
 
 OKABE_ITO = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#8C8C8C")
 """The palette of Okabe and Ito (2008), its yellow replaced by a grey that shows on white."""

@@ -13,9 +13,9 @@ import torch
 from autorobustloss import __version__
 from autorobustloss.escape import clipped, visible
 from autorobustloss.losses import create_loss
+from autorobustloss.losses.cards import LossCard
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.search import SearchOutcome
-from autorobustloss.zoo import LossCard
 
 
 def card_name(folder: Path) -> str:

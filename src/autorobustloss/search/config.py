@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autorobustloss.errors import ConfigError, unknown_name
-from autorobustloss.jobs.job import Task
-from autorobustloss.jobs.strict import plain
 from autorobustloss.methods.published import with_published_values
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.runs.job import Task
+from autorobustloss.runs.strict import plain
 from autorobustloss.search.fitness import FITNESS
 from autorobustloss.search.space import SearchSpace, Space
 from autorobustloss.search.strategy import LEARNING_RATE_ADAPTATION_FROM, Strategy

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import scipy  # loads `scipy.stats`, which takes a second, where that is first used
 
-from autorobustloss.jobs.result import Result
+from autorobustloss.runs.result import Result
 
 Scores = Sequence[Sequence[float] | None]
 """For each candidate its validation accuracy on each task it got to, or None: rejected or diverged."""

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autorobustloss.errors import ConfigError, StoreError
-from autorobustloss.jobs.store import Store
+from autorobustloss.runs.store import Store
 from autorobustloss.search.config import SearchConfig
 
 
@@ -35,7 +35,7 @@ class Remembered:
     """A search's CMA-ES (see `Strategy`), whose answers a store keeps: the first ones given to a history, for ever.
 
     >>> from autorobustloss.data import DataSpec
-    >>> from autorobustloss.jobs import Task
+    >>> from autorobustloss.runs import Task
     >>> config = SearchConfig((Task(DataSpec("digits"), "clean", "mlp2"),))
     >>> with Store(":memory:") as store:
     ...     here, elsewhere = Remembered(config, store), Remembered(config, store)

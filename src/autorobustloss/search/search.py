@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.jobs.evaluate import evaluate
-from autorobustloss.jobs.executors import Executor
-from autorobustloss.jobs.job import Job, Task
-from autorobustloss.jobs.result import Origin, Result
-from autorobustloss.jobs.store import Store
 from autorobustloss.losses import create_loss
 from autorobustloss.losses.analysis import screen
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.runs.batch import run_jobs
+from autorobustloss.runs.executors import Executor
+from autorobustloss.runs.job import Job, Task
+from autorobustloss.runs.result import Origin, Result
+from autorobustloss.runs.store import Store
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.fitness import FITNESS, by_stage, mean_accuracy, score
 from autorobustloss.search.replay import Remembered
@@ -183,7 +183,7 @@ def _race(
             for i in running
             for task in stage
         ]
-        stage_results = evaluate(jobs, store, executor, reporter.on_result)
+        stage_results = run_jobs(jobs, store, executor, reporter.on_result)
         results += stage_results
         left = iter(stage_results)
         for i in running:
@@ -223,7 +223,7 @@ def _rescore(
         for noise_seed, seed in draws
     ]
     reporter.on_finalists(len(jobs))
-    results = evaluate(jobs, store, executor, reporter.on_result)
+    results = run_jobs(jobs, store, executor, reporter.on_result)
     left = iter(results)
     finalists = []
     for origin, method in candidates.items():

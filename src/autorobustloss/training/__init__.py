@@ -5,14 +5,14 @@ from autorobustloss.training.history import History
 from autorobustloss.training.loop import fit
 from autorobustloss.training.objective import LossObjective, Objective
 from autorobustloss.training.optimisers import learning_rate, momentum
-from autorobustloss.training.protocol import PRESETS, Protocol, create_protocol
+from autorobustloss.training.protocol import PRESETS, TrainingProtocol, create_protocol
 
 __all__ = [
     "PRESETS",
     "History",
     "LossObjective",
     "Objective",
-    "Protocol",
+    "TrainingProtocol",
     "accuracies",
     "create_protocol",
     "fit",

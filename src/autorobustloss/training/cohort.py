@@ -32,7 +32,7 @@ from autorobustloss.training.evaluation import EVALUATION_BATCH, autocast, hits,
 from autorobustloss.training.history import SPLITS, History
 from autorobustloss.training.loop import augmentation, batches, diverged, stuck_at_chance
 from autorobustloss.training.optimisers import create_optimiser, learning_rate, momentum
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.training.protocol import TrainingProtocol
 from autorobustloss.training.smoothing import create_smoothing
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def fit_cohort(
     network: nn.Module,
     losses: Sequence[Coefficients],
     splits: Splits,
-    protocol: Protocol,
+    protocol: TrainingProtocol,
     seed: int,
     evaluate: Sequence[str] = SPLITS,
     traces: Traces | None = None,
@@ -74,7 +74,7 @@ def fit_cohort(
     >>> splits = make_splits(load_dataset("digits"), DataSpec("digits", train_size=500), "sym:0.2")
     >>> network = build_model("mlp2", splits.input_shape, splits.num_classes, seed=0)
     >>> losses = [TaylorLoss([0] * 5, log_weight=w, scale=10.0).coefficients(10) for w in (1.0, 0.0)]  # CE, a constant
-    >>> learnt, constant = fit_cohort(network, losses, splits, Protocol(lr=0.1, epochs=5), seed=0)
+    >>> learnt, constant = fit_cohort(network, losses, splits, TrainingProtocol(lr=0.1, epochs=5), seed=0)
     >>> learnt.last("test") > 0.7 > constant.last("test")
     True
     """
@@ -126,7 +126,7 @@ class _Cohort:
         network: nn.Module,
         losses: Sequence[Coefficients],
         splits: Splits,
-        protocol: Protocol,
+        protocol: TrainingProtocol,
         seed: int,
         traces: Traces,
     ) -> None:

@@ -18,7 +18,7 @@ from autorobustloss.training.evaluation import accuracies, labelled_splits
 from autorobustloss.training.history import SPLITS, History
 from autorobustloss.training.objective import Objective
 from autorobustloss.training.optimisers import add_penalty_, clip_norm_, create_optimiser, learning_rate, momentum
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.training.protocol import TrainingProtocol
 from autorobustloss.training.smoothing import create_smoothing
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ EXPLODED = 1e6
 def fit(
     objective: Objective,
     splits: Splits,
-    protocol: Protocol,
+    protocol: TrainingProtocol,
     seed: int,
     evaluate: Sequence[str] = SPLITS,
     on_epoch: Callable[[History], None] | None = None,
@@ -59,7 +59,7 @@ def fit(
     >>> from autorobustloss.training import LossObjective
     >>> network = build_model("linear", splits.input_shape, splits.num_classes, seed=0)
     >>> objective = LossObjective(network, torch.nn.CrossEntropyLoss())
-    >>> history = fit(objective, splits, Protocol(lr=0.1, epochs=5), seed=0, evaluate=("test",))
+    >>> history = fit(objective, splits, TrainingProtocol(lr=0.1, epochs=5), seed=0, evaluate=("test",))
     >>> history.epochs, history.last("test") > 0.7
     ([1, 2, 3, 4, 5], True)
     """
@@ -99,7 +99,7 @@ def fit(
 class _Run:
     """The moving parts of one training run: optimiser, smoothed weights, generators."""
 
-    def __init__(self, objective: Objective, splits: Splits, protocol: Protocol, seed: int) -> None:
+    def __init__(self, objective: Objective, splits: Splits, protocol: TrainingProtocol, seed: int) -> None:
         self.objective, self.splits, self.protocol = objective, splits, protocol
         self.parameters = [p for p in objective.networks.parameters() if p.requires_grad]
         self.backprop = create_backprop(objective, self.parameters, protocol.precision)
@@ -192,7 +192,7 @@ def chance_level(labels: Tensor, size: int = 0) -> float:
     return f + 3 * math.sqrt(f * (1 - f) / (size or len(labels)))
 
 
-def augmentation(protocol: Protocol) -> Callable[[Tensor, torch.Generator], Tensor] | None:
+def augmentation(protocol: TrainingProtocol) -> Callable[[Tensor, torch.Generator], Tensor] | None:
     """Return what a protocol does to a batch before the network sees it, given a generator; None for nothing."""
     if protocol.augment == "none":
         return None

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.training.protocol import TrainingProtocol
 
 
-def learning_rate(protocol: Protocol, epoch: int) -> float:
+def learning_rate(protocol: TrainingProtocol, epoch: int) -> float:
     """Return the learning rate of an epoch (from 1).
 
     With i = epoch − 1 of E epochs: cosine lr·(1 + cos(πi/E))/2; steps lr·Π gamma over the milestones ≤ i;
     linear lr·(E − i)/(E − m) from the first milestone m on.
 
-    >>> [round(learning_rate(Protocol(lr=1.0, epochs=4, schedule="cosine"), e), 3) for e in (1, 2, 3, 4)]
+    >>> [round(learning_rate(TrainingProtocol(lr=1.0, epochs=4, schedule="cosine"), e), 3) for e in (1, 2, 3, 4)]
     [1.0, 0.854, 0.5, 0.146]
     """
     done, epochs = epoch - 1, protocol.epochs
@@ -32,10 +32,10 @@ def learning_rate(protocol: Protocol, epoch: int) -> float:
     return protocol.lr
 
 
-def momentum(protocol: Protocol, epoch: int) -> float:
+def momentum(protocol: TrainingProtocol, epoch: int) -> float:
     """Return the momentum (Adam's β₁) of an epoch (from 1).
 
-    >>> protocol = Protocol(milestones=(2,), late_momentum=0.1)
+    >>> protocol = TrainingProtocol(milestones=(2,), late_momentum=0.1)
     >>> [momentum(protocol, epoch) for epoch in (1, 2, 3)]
     [0.9, 0.9, 0.1]
     """
@@ -50,7 +50,7 @@ class SGD:
     The optimiser object's bookkeeping takes a fifth of the step of a small perceptron on the CPU.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], protocol: Protocol) -> None:
+    def __init__(self, parameters: Sequence[Tensor], protocol: TrainingProtocol) -> None:
         self.parameters = list(parameters)
         self.velocities = [torch.zeros_like(p) for p in parameters]
         self.nesterov = protocol.nesterov
@@ -79,7 +79,7 @@ class Adam:
     The optimiser object imports PyTorch's compiler at its first step: two seconds, and 70 MB.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], protocol: Protocol) -> None:
+    def __init__(self, parameters: Sequence[Tensor], protocol: TrainingProtocol) -> None:
         self.update = torch._fused_adamw_ if protocol.optimizer == "adamw" else torch._fused_adam_
         self.parameters = list(parameters)
         self.means, self.squares = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
@@ -107,7 +107,7 @@ class Adam:
         )
 
 
-def create_optimiser(parameters: Sequence[Tensor], protocol: Protocol) -> SGD | Adam:
+def create_optimiser(parameters: Sequence[Tensor], protocol: TrainingProtocol) -> SGD | Adam:
     """Build the protocol's optimiser."""
     return (SGD if protocol.optimizer == "sgd" else Adam)(parameters, protocol)
 

@@ -16,7 +16,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
-class Protocol:
+class TrainingProtocol:
     """Everything about training that is not the data, the network or the loss. Part of a job's key.
 
     optimizer: "sgd", "adam" or "adamw"; lr, momentum, nesterov, weight_decay as in torch.optim (momentum is Adam's β₁).
@@ -98,10 +98,10 @@ class Protocol:
         if self.late_momentum is not None and not 0 <= self.late_momentum < 1:
             raise ConfigError(f"protocol: got late_momentum={self.late_momentum!r}, expected a number in [0, 1)")
 
-    def but(self, **changes: Any) -> Protocol:
+    def but(self, **changes: Any) -> TrainingProtocol:
         """Return a copy with some fields changed; an unknown field is an error with a suggestion.
 
-        >>> Protocol().but(epochs=3).epochs
+        >>> TrainingProtocol().but(epochs=3).epochs
         3
         """
         known = {f.name for f in fields(self)}
@@ -116,21 +116,23 @@ def _choice(name: str, got: str, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"protocol: got {name}={got!r}, expected one of {', '.join(allowed)}")
 
 
-PRESETS: Mapping[str, Protocol] = {
+PRESETS: Mapping[str, TrainingProtocol] = {
     # The paper, section 4: MLPs and the 4-layer CNN train with SGD, learning rate 0.01, momentum 0.9.
-    "shallow": Protocol(optimizer="sgd", lr=0.01, momentum=0.9),
+    "shallow": TrainingProtocol(optimizer="sgd", lr=0.01, momentum=0.9),
     # Small tables and 8x8 images: cross-entropy memorises most noisy labels of some thousand samples, in some
     # hundred steps. Steeper, losses at its scale with MAE's gradients later on no longer train deeper networks.
-    "digits": Protocol(optimizer="sgd", lr=0.06, momentum=0.9, batch_size=128, epochs=60, evaluate_every=10),
+    "digits": TrainingProtocol(optimizer="sgd", lr=0.06, momentum=0.9, batch_size=128, epochs=60, evaluate_every=10),
     # The paper, section 4: JoCoR-Net trains with Adam, learning rate 0.001.
-    "jocor-net": Protocol(optimizer="adam", lr=0.001),
+    "jocor-net": TrainingProtocol(optimizer="adam", lr=0.001),
     # JoCoR's published code (Wei et al. 2020) on CIFAR-10: 200 epochs; from epoch 80 the learning rate falls linearly
     # and Adam's β₁ is 0.1.
-    "jocor": Protocol(optimizer="adam", lr=0.001, epochs=200, schedule="linear", milestones=(80,), late_momentum=0.1),
+    "jocor": TrainingProtocol(
+        optimizer="adam", lr=0.001, epochs=200, schedule="linear", milestones=(80,), late_momentum=0.1
+    ),
     # ResNet-18 and VGG-11 in the paper follow the CIFAR protocol of Zhang et al. 2019 (Lookahead around SGD). Schedule,
     # batch and augmentation are those of the code that work builds on (DeVries & Taylor's Cutout); learning rate, decay
     # and (k, α) those of a reproduction, for the paper states none of them.
-    "lookahead": Protocol(
+    "lookahead": TrainingProtocol(
         optimizer="sgd",
         lr=0.1,
         momentum=0.9,
@@ -144,7 +146,7 @@ PRESETS: Mapping[str, Protocol] = {
     ),
     # The paper, section 4.3, after JoCoR: ResNet-18 with Adam at 8e-4, 5e-4 and 5e-5, five epochs each. Batch size 64
     # is JoCoR's; the paper states none.
-    "clothing1m": Protocol(
+    "clothing1m": TrainingProtocol(
         optimizer="adam",
         lr=8e-4,
         batch_size=64,
@@ -156,7 +158,7 @@ PRESETS: Mapping[str, Protocol] = {
 }
 
 
-def suited(protocol: Protocol, dataset: str) -> Protocol:
+def suited(protocol: TrainingProtocol, dataset: str) -> TrainingProtocol:
     """Return a protocol as a data set, by name, allows it: without flips where a mirror image is no sample.
 
     >>> [suited(PRESETS["lookahead"], name).augment for name in ("cifar10", "usps")]
@@ -165,7 +167,7 @@ def suited(protocol: Protocol, dataset: str) -> Protocol:
     return protocol.but(augment="crop") if protocol.augment == "crop-flip" and handed(dataset) else protocol
 
 
-def create_protocol(preset: str = "shallow", **changes: Any) -> Protocol:
+def create_protocol(preset: str = "shallow", **changes: Any) -> TrainingProtocol:
     """Return a preset by name, with some of its fields changed."""
     if preset not in PRESETS:
         raise unknown_name("protocol", preset, PRESETS)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from autorobustloss.training.protocol import Protocol
+from autorobustloss.training.protocol import TrainingProtocol
 
 
 class SmoothWeights:
@@ -72,7 +72,7 @@ class Lookahead(SmoothWeights):
             self.adopt()
 
 
-def create_smoothing(networks: nn.ModuleList, protocol: Protocol) -> list[SmoothWeights]:
+def create_smoothing(networks: nn.ModuleList, protocol: TrainingProtocol) -> list[SmoothWeights]:
     """Return the protocol's smoothed weights in the order they are updated; the last one is evaluated."""
     smoothing: list[SmoothWeights] = []
     if protocol.lookahead:

@@ -1,0 +1,133 @@
+"""What a job leaves behind."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from autorobustloss.errors import ConfigError
+from autorobustloss.runs.strict import known_fields
+from autorobustloss.training.history import History
+
+
+@dataclass(frozen=True)
+class Result:
+    """The curves of one job, and where and how fast they were computed.
+
+    key: the job's key. history: its curves; a run that diverged is a result like any other (`history.stopped`).
+    noise_rate: share of training labels that are wrong, None where the true ones are not known.
+    wall_time: seconds of training and scoring.
+    device: "cpu" or the GPU's name, followed by ", cohort of N" where N jobs were trained at once; their wall time is
+        an equal share of it. versions: of python, torch, numpy and autorobustloss.
+    peak_memory: largest resident memory of the process so far, bytes; 0 where the system does not tell.
+    processor: its name and the instruction set that PyTorch takes on it. blas: what multiplies matrices for NumPy and
+        for PyTorch. exact: as in `runs.run_job`. Results of before these were noted have "" and None.
+
+    Two results of one job agree in `key`, `history` and `noise_rate`; the rest tells their story.
+    """
+
+    key: str
+    history: History
+    noise_rate: float | None
+    wall_time: float
+    device: str
+    host: str
+    versions: dict[str, str]
+    peak_memory: int = 0
+    processor: str = ""
+    blas: str = ""
+    exact: bool | None = None
+
+    def to_json(self) -> str:
+        """Return the result as one line of JSON; floats keep every bit."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        """Read what `to_json` wrote; anything else is a ConfigError.
+
+        >>> result = Result("k", History(epochs=[1], test=[0.1]), 0.4, 2.5, "cpu", "here", {"torch": "2.4"})
+        >>> Result.from_json(result.to_json()) == result
+        True
+        """
+        try:
+            return cls.from_dict(json.loads(text, parse_constant=_refuse))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ConfigError(
+                f"got a result that does not read: {error}; expected what Result.to_json writes"
+            ) from error
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Result:
+        """Read what `to_dict` gave; anything else is a ConfigError."""
+        result = known_fields("result", cls, values)
+        result["history"] = known_fields("history", History, result["history"])
+        for name, value in result.items():
+            if name != "history" and (name not in _OPTIONAL or value is not None):
+                _check(name, value, _KINDS[name])
+        for name, value in result["history"].items():
+            _check(name, value, _HISTORY_KINDS.get(name, list))
+            for number in value if isinstance(value, list) else ():
+                _check(name, number, int if name == "epochs" else float)
+        return cls(**{**result, "history": History(**result["history"])})
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where several results were computed: the different values of `Result.processor` and `blas` among them, sorted.
+
+    exact: whether all are; None where some do not tell and none says no.
+    """
+
+    processor: tuple[str, ...] = ()
+    blas: tuple[str, ...] = ()
+    exact: bool | None = None
+
+    @classmethod
+    def of(cls, results: Iterable[Result]) -> Origin:
+        """Return the origin of results.
+
+        >>> Origin.of([Result("k", History(), None, 1.0, "cpu", "here", {}, processor="Z80", exact=True)])
+        Origin(processor=('Z80',), blas=(), exact=True)
+        """
+        found = {(r.processor, r.blas, r.exact) for r in results}
+        exact = {exact for _, _, exact in found}
+        return cls(
+            processor=tuple(sorted({processor for processor, _, _ in found if processor})),
+            blas=tuple(sorted({blas for _, blas, _ in found if blas})),
+            exact=False if False in exact else None if exact != {True} else True,
+        )
+
+
+_KINDS = {
+    "key": str,
+    "noise_rate": float,
+    "wall_time": float,
+    "device": str,
+    "host": str,
+    "versions": dict,
+    "peak_memory": int,
+    "processor": str,
+    "blas": str,
+    "exact": bool,
+}
+_OPTIONAL = ("noise_rate", "exact")
+_HISTORY_KINDS = {"stopped": str, "steps": int}
+
+
+def _check(name: str, value: Any, kind: type) -> None:
+    wrong = not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool) != (kind is bool)
+    if wrong or (kind is float and not abs(value) <= sys.float_info.max):  # false for NaN, and for huge integers
+        raise ConfigError(f"result: got {name}={reprlib.repr(value)}, expected {kind.__name__}")
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number of JSON")

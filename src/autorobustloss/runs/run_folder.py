@@ -1,0 +1,136 @@
+"""A run folder: one configuration, its store, and what it made, all text or SQLite, written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from autorobustloss.errors import RunFolderError
+from autorobustloss.escape import clipped
+from autorobustloss.reading import read_text, reading
+from autorobustloss.runs.store import Store
+
+CONFIG = "config.json"
+STORE = "store.sqlite"
+MOST_SHOWN = 20
+"""Lines of a difference between two configurations that an error lists."""
+
+
+class RunFolder:
+    """A folder that belongs to one configuration: opening it with another is an error that shows the difference.
+
+    The configuration is written before anything is trained; results go to `store` as they finish. The same command
+    therefore resumes a killed run, and a changed command never mixes with the results of another.
+    """
+
+    def __init__(self, path: str | Path, config: Mapping[str, Any], store: str | Path | None = None) -> None:
+        """Open or create the folder; `store` shares a store that lies elsewhere."""
+        self.path = Path(path)
+        plain = json.loads(json.dumps(config))
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            raise RunFolderError(
+                f"cannot create the run folder {self.path}: {getattr(error, 'strerror', error)}; try another --out"
+            ) from error
+        found = self._check(plain)
+        self.store = Store(Path(store) if store is not None else self.path / STORE)
+        try:
+            if not found:
+                self.write(CONFIG, json.dumps(plain, indent=2, sort_keys=True) + "\n")
+        except BaseException:
+            self.store.close()
+            raise
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt) and not error.args:
+            error.args = (f"interrupted; {self._kept()}",)
+        self.store.close()
+
+    def _kept(self) -> str:
+        """Say what of the run is left, as far as can be seen now."""
+        if not self.store.lasting:
+            return "what was trained is lost, its store was in memory"
+        if not self.store.there:
+            return f"the store {self.store.path} was deleted or moved, what was trained is not in it any more"
+        return f"finished jobs are kept in {self.store.path}, the same command goes on from here"
+
+    def _check(self, config: Mapping[str, Any]) -> bool:
+        """Return whether the folder has a configuration already; raise for one that differs."""
+        file = self.path / CONFIG
+        if not os.path.lexists(file):
+            return False
+        remedy = "restore it, remove it to go on with the settings given now, or choose another --out"
+        if file.exists() and not file.is_file():  # reading would wait for ever for a pipe
+            raise RunFolderError(f"{file} is a folder, pipe or device; {remedy}")
+        text = read_text(file, remedy, RunFolderError)
+        with reading(file, "is no configuration", remedy, RunFolderError):
+            found = json.loads(text)
+            if not isinstance(found, dict):
+                raise ValueError("no settings in it")
+            changes = list(differences(found, config))
+        if changes:
+            listed = "\n".join(
+                f"  {key}: {clipped(old, 200)} there, {clipped(new, 200)} now" for key, old, new in changes[:MOST_SHOWN]
+            )
+            more = f"\n  and {len(changes) - MOST_SHOWN} more" if len(changes) > MOST_SHOWN else ""
+            raise RunFolderError(
+                f"{self.path} holds a run with another configuration:\n{listed}{more}\n"
+                "choose another --out (finished jobs can be shared with --store FILE), or repeat its settings"
+            )
+        return True
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file of the folder atomically: whoever reads it sees the old one or the whole new one.
+
+        In text, what has no UTF-8 (bytes of a file name that are none) is spelled out. In a folder that cannot be
+        written, such as that of a finished run, a file that is there is left as it is.
+        """
+        target = self.path / name
+        data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+        try:
+            if os.access(self.path, os.W_OK) or not target.is_file():
+                replace_file(target, data)
+        except OSError as error:
+            raise RunFolderError(f"cannot write {target}: {error.strerror}; {self._kept()}") from error
+        return target
+
+
+def replace_file(target: Path, data: bytes) -> None:
+    """Write a file whole or not at all; a pipe or link of that name is replaced, not written to."""
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".arl-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield (key, old, new) for each leaf in which two JSON values differ.
+
+    >>> list(differences({"a": {"b": 1}, "c": [1, 2]}, {"a": {"b": 2}, "c": [1, 2]}))
+    [('a.b', '1', '2')]
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in sorted({*old, *new}):
+            path = f"{key}.{name}" if key else str(name)
+            yield from differences(old.get(name, "nothing"), new.get(name, "nothing"), path)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (a, b) in enumerate(zip(old, new)):
+            yield from differences(a, b, f"{key}[{index}]")
+    elif old != new:
+        yield key, json.dumps(old), json.dumps(new)
