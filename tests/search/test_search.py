@@ -222,20 +222,16 @@ def test_a_race_goes_on_with_the_share_rounded_up(race):
     assert first.trained == sum(counts)
 
 
-def test_a_race_keeps_the_best_and_they_outrank_the_rest():
+def test_a_race_keeps_the_best_and_they_outrank_the_rest(monkeypatch):
     """Each candidate's score is its loss's alone here, so the fitness must have the order of a search with no race."""
     tasks = tuple(Task(SPEC, f"sym:0.{i}", "linear", PROTOCOL) for i in (2, 4, 6))
     told = []
-
-    class Watched(SearchConfig):
-        def strategy(self):
-            strategy = super().strategy()
-            tell = strategy.tell
-            strategy.tell = lambda points, fitness: (told.append(fitness), tell(points, fitness))
-            return strategy
-
+    tell = Strategy.tell
+    monkeypatch.setattr(
+        Strategy, "tell", lambda self, points, fitness: (told.append(fitness), tell(self, points, fitness))
+    )
     for race in (1.0, 0.4):
-        search(Watched(tasks, population=9, generations=1, race=race), FakeExecutor())
+        search(SearchConfig(tasks, population=9, generations=1, race=race), FakeExecutor())
     assert np.array_equal(np.argsort(told[0], kind="stable"), np.argsort(told[1], kind="stable"))
 
 
@@ -373,26 +369,14 @@ def test_who_leaves_a_race_early_is_not_the_best():
     assert means[best] == pytest.approx(max(means.values()))
 
 
-def test_rivals_are_ranked_with_but_never_win():
+def test_rivals_are_ranked_with_but_never_win(monkeypatch):
     """A rival that beats all candidates costs each of them a rank and changes nothing else."""
     told = {}
-
-    class Watched(SearchConfig):
-        def strategy(self):
-            inner = super().strategy()
-
-            class Strategy:
-                ask, mean, converged = inner.ask, inner.mean, inner.converged
-
-                def tell(self, points, fitness):
-                    told[len(rivals)] = fitness
-
-            return Strategy()
-
+    monkeypatch.setattr(Strategy, "tell", lambda self, points, fitness: told.update({len(rivals): fitness}))
     best = MethodSpec.of("taylor", theta=CanonicalForm((0.0,) * 3, (0.0,) * 2, 1.0).theta())
     for rivals in ((), (best,)):
         executor = FakeExecutor()
-        config = Watched(TASKS, population=6, generations=1, fitness="rank", rivals=rivals)
+        config = SearchConfig(TASKS, population=6, generations=1, fitness="rank", rivals=rivals)
         outcome = search(config, executor)
         trained = [job for job in executor.jobs if job.method == best]
         assert {job.task for job in trained} == (set(TASKS) if rivals else set())

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autorobustloss.errors import ConfigError, unknown_name
-from autorobustloss.methods.published import with_published_values
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.runs.job import Task
+from autorobustloss.runs.store import Store
 from autorobustloss.runs.strict import plain
 from autorobustloss.search.fitness import FITNESS
+from autorobustloss.search.gated_space import GatedSpace
 from autorobustloss.search.space import SearchSpace, Space
 from autorobustloss.search.strategy import LEARNING_RATE_ADAPTATION_FROM, Strategy
 
@@ -20,6 +21,15 @@ FITNESS_ON: Mapping[str, str] = {"clean": "valid_clean", "noisy": "valid_noisy"}
 RIVAL_VALUES = ("defaults", "authors")
 MOST_ROUNDS = 100_000
 """Generations, or seeds of the finalists, beyond which a number is a slip of the hand."""
+
+
+def create_space(name: str = Space.name, **options: Any) -> SearchSpace:
+    """Return the space of a name, its options where they are given.
+
+    >>> create_space("gated", order=1).dimension, create_space("canonical").dimension
+    (5, 6)
+    """
+    return GatedSpace(**options) if name == GatedSpace.name else Space(name, **options)
 
 
 @dataclass(frozen=True)
@@ -103,15 +113,10 @@ class SearchConfig:
         """Return the split of a result that scores a candidate."""
         return FITNESS_ON[self.fitness_on]
 
-    def trained(self, method: MethodSpec, task: Task, class_counts: Mapping[str, int]) -> MethodSpec:
-        """Return what is trained on a task: a candidate itself, a rival perhaps at its authors' values."""
-        name = task.dataset.name
-        return with_published_values(method, class_counts[name], name) if self.rival_values == "authors" else method
-
-    def strategy(self) -> Strategy:
-        """Return CMA-ES at its start."""
+    def strategy(self, store: Store | None = None) -> Strategy:
+        """Return CMA-ES at its start, which keeps what it answers in the store."""
         mean = self.space.start(self.start)
-        return Strategy(mean, self.sigma, self.population, self.seed, self.adapt_learning_rate)
+        return Strategy(mean, self.sigma, self.population, self.seed, self.adapt_learning_rate, store)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""
