@@ -10,11 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autorobustloss.benchmark.cells import tabulate
 from autorobustloss.benchmark.chance import chance_levels, guessing
 from autorobustloss.benchmark.grid import Grid
 from autorobustloss.benchmark.ranking import friedman
 from autorobustloss.benchmark.render import best_rows, distinct_tables, footer, render
-from autorobustloss.benchmark.table import SELECTIONS, Table, tabulate
+from autorobustloss.benchmark.table import SELECTIONS, Table
 from autorobustloss.cli.main import main
 from autorobustloss.data import load_dataset
 from autorobustloss.data.spec import DataSpec

@@ -15,7 +15,7 @@ from autorobustloss.benchmark.table import Table
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import RunFolderError
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.paper.effort import SCALES
+from autorobustloss.paper.effort import EFFORTS
 from autorobustloss.paper.experiments import experiments, run_experiment
 from autorobustloss.paper.features import penultimate
 from autorobustloss.report.bench import (
@@ -158,7 +158,7 @@ def test_strange_names_do_not_become_markup(run):
 
 def test_an_experiment_of_the_paper_is_written_too(tmp_path):
     datasets, _ = load_datasets(["digits"])
-    (experiment,) = experiments("fig5", SCALES["small"], {})
+    (experiment,) = experiments("fig5", EFFORTS["small"], {})
     small = Task(
         DataSpec("digits", train_size=200, test_size=100), "sym:0.4", "mlp2", TrainingProtocol(lr=0.1, epochs=2)
     )

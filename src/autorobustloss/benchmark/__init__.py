@@ -1,10 +1,11 @@
 """Comparing methods over tasks: grids, ranks, significance, tables."""
 
 from autorobustloss.benchmark.bench import BenchConfig, BenchOutcome, load_datasets, pin, run_bench
-from autorobustloss.benchmark.grid import Entry, Grid, matched
+from autorobustloss.benchmark.cells import tabulate
+from autorobustloss.benchmark.grid import Entry, Grid, at_start_scale
 from autorobustloss.benchmark.ranking import average_ranks, cliques, critical_difference, friedman, wilcoxon_holm
 from autorobustloss.benchmark.render import render
-from autorobustloss.benchmark.table import Block, Cell, Table, compare, tabulate
+from autorobustloss.benchmark.table import Block, Cell, Table
 
 __all__ = [
     "BenchConfig",
@@ -14,13 +15,12 @@ __all__ = [
     "Entry",
     "Grid",
     "Table",
+    "at_start_scale",
     "average_ranks",
     "cliques",
-    "compare",
     "critical_difference",
     "friedman",
     "load_datasets",
-    "matched",
     "pin",
     "render",
     "run_bench",

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from autorobustloss.benchmark.cells import tabulate
 from autorobustloss.benchmark.grid import Grid, at_authors_values
-from autorobustloss.benchmark.table import Table, tabulate
+from autorobustloss.benchmark.render import distinct_tables, render
+from autorobustloss.benchmark.table import Table
 from autorobustloss.data import Dataset, load_dataset
 from autorobustloss.errors import ConfigError, DataError, unknown_name
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.runs.batch import run_jobs
+from autorobustloss.runs.executors import Executor
 from autorobustloss.runs.job import Job, Task
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.store import Store
 from autorobustloss.runs.strict import plain
-
-if TYPE_CHECKING:
-    from autorobustloss.runs.executors import Executor
 
 VIEWS: Mapping[str, str] = {
     "published": "each method as published",
@@ -54,24 +54,24 @@ class BenchConfig:
                 raise unknown_name("view", view, VIEWS)
         self.grids()
 
-    def grids(self, leave_out: Iterable[Task] = ()) -> dict[str, Grid]:
-        """Return the grid of each view, less the tasks to leave out; empty when none is left."""
-        tasks = tuple(task for task in self.tasks if task not in set(leave_out))
-        if not tasks and self.tasks:
-            return {}
-        variants: dict[str, dict[str, Any]] = {
-            "published": {},
-            "matched": {"match_scale": True},
-            "tuned": {"learning_rates": self.learning_rates},
-        }
+    def grids(self) -> dict[str, Grid]:
+        """Return the grid of each view."""
         return {
-            view: Grid(self.methods, tasks, self.seeds, classes=self.classes, **variants[view]) for view in self.views
+            view: Grid(
+                self.methods,
+                self.tasks,
+                self.seeds,
+                match_scale=view == "matched",
+                learning_rates=self.learning_rates if view == "tuned" else (1.0,),
+                classes=self.classes,
+            )
+            for view in self.views
         }
 
-    def jobs(self, leave_out: Iterable[Task] = ()) -> list[Job]:
-        """Return the jobs of all views, each once."""
-        jobs = (job for grid in self.grids(leave_out).values() for job in grid.jobs())
-        return list({job.key: job for job in jobs}.values())
+    def jobs(self, absent: Iterable[Task] = ()) -> list[Job]:
+        """Return the jobs of all views, each once, less those of absent tasks."""
+        entries = (entry for grid in self.grids().values() for entry in grid.entries())
+        return list({e.job.key: e.job for e in entries if e.task not in absent}.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types, and authors' values other than the defaults, by data set."""
@@ -87,12 +87,15 @@ class BenchConfig:
 
 @dataclass(frozen=True)
 class BenchOutcome:
-    """What a benchmark gave: a table for each view, and the results by job key for pictures."""
+    """What a benchmark gave: a table for each view, and the results by job key for pictures; it prints as tables."""
 
     config: BenchConfig
     tables: dict[str, Table]
     results: dict[str, Result]
     names: Mapping[MethodSpec, str]
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(render, distinct_tables(self.tables.values())))
 
 
 def run_bench(
@@ -110,22 +113,20 @@ def run_bench(
 
     missing: why a data set, by name, is absent (see `load_datasets`): its columns say so and the rest runs.
     names: what tables call a method, such as a learned loss.
-    failures: where given, jobs that fail are noted here and in the tables, and the others go on (see `evaluate`).
+    failures: where given, jobs that fail are noted here and in the tables, and the others go on (see `run_jobs`).
     notes: lines below every table, such as what the labels are.
     chance: the accuracy that guessing does not exceed on each task (see `chance.chance_levels`).
 
-    Raises WorkerError or StoreError as `evaluate` does.
+    Raises WorkerError or StoreError as `run_jobs` does.
     """
-    reasons = missing or {}
-    absent = {task: reasons[task.dataset.name] for task in config.tasks if task.dataset.name in reasons}
+    missing = missing or {}
+    absent = {task: missing[task.dataset.name] for task in config.tasks if task.dataset.name in missing}
     results = {r.key: r for r in run_jobs(config.jobs(absent), store, executor, on_result, failures)}
-    tables = {
-        view: tabulate(
-            *(grid.entries(), results, f"Test accuracy, {VIEWS[view]}", absent, names), failures=failures, chance=chance
-        )
-        for view, grid in config.grids().items()
-    }
-    tables = {view: replace(table, notes=(*notes, *table.notes)) for view, table in tables.items()}
+    tables = {}
+    for view, grid in config.grids().items():
+        title = f"Test accuracy, {VIEWS[view]}"
+        table = tabulate(grid.entries(), results, title, absent, names, failures, chance)
+        tables[view] = replace(table, notes=(*notes, *table.notes))
     return BenchOutcome(config, tables, results, dict(names or {}))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.methods.duplicates import firsts_alike
-from autorobustloss.methods.published import values_used, with_published_values
+from autorobustloss.methods.published import with_published_values
 from autorobustloss.methods.registry import METHODS
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.runs.job import EVALUATIONS, Job, Task
@@ -35,8 +34,7 @@ class Grid:
     seeds: how often each cell is trained. Seed i draws the split, the noise, the initial weights and the batch order
         (`split_seed = noise_seed = seed = i`), the same for every method, so the standard error of a cell covers all
         of them and the methods of a column meet equal conditions.
-    evaluate: the splits that are scored.
-    match_scale: give every loss cross-entropy's gradient at the start of training (see `matched`).
+    match_scale: give every loss cross-entropy's gradient at the start of training (see `at_start_scale`).
     learning_rates: multiples of the task's learning rate; of several, a table takes for each cell the one that is
         best on noisy validation data.
     classes: number of classes by the name of a data set; there methods have their authors' values for so many (see
@@ -48,7 +46,6 @@ class Grid:
     methods: tuple[MethodSpec, ...]
     tasks: tuple[Task, ...]
     seeds: int = 3
-    evaluate: tuple[str, ...] = EVALUATIONS
     match_scale: bool = False
     learning_rates: tuple[float, ...] = (1.0,)
     classes: Mapping[str, int] = field(default_factory=dict, hash=False)
@@ -66,14 +63,18 @@ class Grid:
             raise ConfigError(f"got seeds={self.seeds!r}, expected 1 to 10000")
         if not all(0 < rate < float("inf") for rate in self.learning_rates):
             raise ConfigError(f"got learning rates {self.learning_rates!r}, expected positive multiples")
-        if len(self.learning_rates) > 1 and "valid_noisy" not in self.evaluate:
-            raise ConfigError(f"got evaluate={self.evaluate!r}, but learning rates are chosen on valid_noisy; add it")
 
     def entries(self) -> tuple[Entry, ...]:
         """Return the jobs with their places, seed by seed: a grid that is cut short has whole columns."""
         several = len(self.learning_rates) > 1
         return tuple(
-            Entry(method, task, seed, self._job(method, task, rate, seed), f"lr×{rate:g}" if several else "")
+            Entry(
+                method,
+                task,
+                seed,
+                seeded_job(self._trained(method, task), with_learning_rate(task, rate), seed),
+                f"lr×{rate:g}" if several else "",
+            )
             for seed in range(self.seeds)
             for task in self.tasks
             for rate in self.learning_rates
@@ -84,60 +85,15 @@ class Grid:
         """Return the jobs, in the order of `entries`."""
         return [entry.job for entry in self.entries()]
 
-    def _job(self, method: MethodSpec, task: Task, rate: float, seed: int) -> Job:
+    def _trained(self, method: MethodSpec, task: Task) -> MethodSpec:
         method = at_authors_values(method, task, self.classes)
-        return seeded_job(
-            matched(method) if self.match_scale else method, with_learning_rate(task, rate), seed, self.evaluate
-        )
+        return at_start_scale(method) if self.match_scale else method
 
 
 def at_authors_values(method: MethodSpec, task: Task, classes: Mapping[str, int]) -> MethodSpec:
     """Return a method with its authors' values for a task, as it is where the number of classes is not known."""
     name = task.dataset.name
     return with_published_values(method, classes[name], name) if name in classes else method
-
-
-def values_note(entries: Iterable[Entry], names: Mapping[MethodSpec, str]) -> str:
-    """Return which hyper-parameters the methods of a table have, and where they differ on which data; "" for none.
-
-    Of learned losses, whose numbers are many, and of cells with values of their own nothing is said.
-    """
-    used: dict[MethodSpec, dict[str, dict[str, None]]] = {}
-    for entry in entries:
-        if entry.job.method.name != "taylor":
-            shown = values_used(entry.job.method)
-            shown.pop("match_scale", None)  # titles and labels tell
-            text = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
-            used.setdefault(entry.method, {}).setdefault(entry.task.dataset.name, {})[text] = None
-    parts = []
-    for method, by_dataset in used.items():
-        where: dict[str, list[str]] = {}
-        for dataset, (text, *others) in by_dataset.items():
-            if text and not others:
-                where.setdefault(text, []).append(dataset)
-        several = len(where) > 1
-        texts = [f"{text} ({', '.join(datasets)})" if several else text for text, datasets in where.items()]
-        if texts:
-            parts.append(f"{names[method]} {', '.join(texts)}")
-    return f"values: {'; '.join(parts)}" if parts else ""
-
-
-def counted_once(entries: Iterable[Entry]) -> dict[MethodSpec, MethodSpec]:
-    """Return the methods of a table that train as an earlier one does everywhere, and that one."""
-    entries = list(entries)
-    alike = firsts_alike(entry.job.method for entry in entries)
-    trained: dict[MethodSpec, dict[tuple[Task, int, str], MethodSpec]] = {}
-    for entry in entries:
-        trained.setdefault(entry.method, {})[entry.task, entry.seed, entry.variant] = alike[entry.job.method]
-    firsts: list[MethodSpec] = []
-    found = {}
-    for method, jobs in trained.items():
-        first = next((f for f in firsts if trained[f] == jobs), None)
-        if first is None:
-            firsts.append(method)
-        else:
-            found[method] = first
-    return found
 
 
 def seeded_job(method: MethodSpec, task: Task, seed: int, evaluate: tuple[str, ...] = EVALUATIONS) -> Job:
@@ -150,7 +106,7 @@ def with_learning_rate(task: Task, factor: float) -> Task:
     return replace(task, protocol=task.protocol.but(lr=task.protocol.lr * factor)) if factor != 1 else task
 
 
-def matched(method: MethodSpec) -> MethodSpec:
+def at_start_scale(method: MethodSpec) -> MethodSpec:
     """Return the variant of a method whose loss starts training with the gradient of cross-entropy.
 
     Cross-entropy, losses that are matched already, and procedures (which are more than a loss) come back unchanged.

@@ -12,7 +12,9 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import scipy  # loads `scipy.stats`, which takes a second, where that is first used
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 from autorobustloss.errors import ConfigError
 
 Floats = NDArray[np.float64]
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
 EXACT_UP_TO = 13
 """Up to so many tasks the signed-rank test goes through all assignments of signs, with ties and zeros too."""
@@ -29,15 +33,15 @@ EXACT_UP_TO = 13
 class Friedman:
     """The Friedman test of "all methods are equally good", and the less conservative F of Iman and Davenport.
 
-    f is infinite where every task ranks the methods alike; its distribution then says nothing, and p_f is exact.
+    f is None where every task ranks the methods alike: it is infinite, its distribution says nothing, and p_f is exact.
     """
 
     chi2: float
     p_chi2: float
-    f: float
+    f: float | None
     p_f: float
-    tasks: int
-    methods: int
+    tasks: Count
+    methods: Count
 
 
 def ranks(scores: ArrayLike) -> Floats:
@@ -73,12 +77,12 @@ def friedman(scores: ArrayLike, correct_ties: bool = True) -> Friedman:
     untied = 1 - _tied(table) / (n * (k**3 - k)) if correct_ties else 1.0
     chi2 = max(0.0, chi2 / untied) if untied > 0 else 0.0  # every score tied everywhere: nothing to tell apart
     rest = n * (k - 1) - chi2
-    f = (n - 1) * chi2 / rest if rest > 1e-9 else math.inf
+    f = (n - 1) * chi2 / rest if rest > 1e-9 else None
     return Friedman(
         chi2=chi2,
         p_chi2=float(scipy.stats.chi2.sf(chi2, k - 1)),
         f=f,
-        p_f=_orders(table[0]) ** (1.0 - n) if math.isinf(f) else float(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
+        p_f=_orders(table[0]) ** (1.0 - n) if f is None else float(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
         tasks=n,
         methods=k,
     )
@@ -108,16 +112,12 @@ def wilcoxon_holm(scores: ArrayLike) -> Floats:
     """
     table = _matrix(scores)
     k = table.shape[1]
-    pairs = [(i, j) for i in range(k) for j in range(i + 1, k)]
-    p = np.array([_wilcoxon(table[:, i] - table[:, j]) for i, j in pairs])
-    order = np.argsort(p, kind="stable")
-    factors = len(pairs) - np.arange(len(pairs))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors)) if len(pairs) else p
-    result = np.ones((k, k))
-    for (i, j), value in zip(pairs, adjusted, strict=True):
-        result[i, j] = result[j, i] = value
-    return result
+    p = {(i, j): _wilcoxon(table[:, i] - table[:, j]) for i, j in itertools.combinations(range(k), 2)}
+    adjusted, largest = np.ones((k, k)), 0.0
+    for done, ((i, j), value) in enumerate(sorted(p.items(), key=lambda pair: pair[1])):
+        largest = max(largest, min(1.0, value * (len(p) - done)))
+        adjusted[i, j] = adjusted[j, i] = largest
+    return adjusted
 
 
 def cliques(mean_ranks: Sequence[float] | Floats, difference: float) -> list[tuple[int, ...]]:

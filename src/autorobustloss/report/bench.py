@@ -11,10 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from autorobustloss.benchmark.bench import BenchOutcome
+from autorobustloss.benchmark.cells import accuracy, method_names, task_names
 from autorobustloss.benchmark.grid import Entry
 from autorobustloss.benchmark.ranking import cliques
 from autorobustloss.benchmark.render import render as render_table
-from autorobustloss.benchmark.table import Table, accuracy, method_names, task_names
+from autorobustloss.benchmark.table import Table
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.noise.spec import NoiseSpec
 from autorobustloss.paper.experiments import Experiment
