@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.published import with_published_values
-from autorobustloss.methods.registry import METHODS
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import METHODS
 from autorobustloss.runs.job import EVALUATIONS, Job, Task
 
 
