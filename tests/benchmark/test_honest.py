@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autorobustloss.benchmark.cells import tabulate
 from autorobustloss.benchmark.chance import chance_levels, guessing
-from autorobustloss.benchmark.grid import Grid
+from autorobustloss.benchmark.grid import BenchConfig
 from autorobustloss.benchmark.ranking import friedman
 from autorobustloss.benchmark.render import best_rows, distinct_tables, footer, render
 from autorobustloss.benchmark.table import SELECTIONS, Table
@@ -32,7 +32,7 @@ TASKS = tuple(Task(DataSpec(name), "clean", "mlp2") for name in ("digits", "wine
 
 def table(means, seeds=1, chance=None, seconds=None):
     """Return the table of accuracies (methods × tasks), the same at every seed."""
-    grid = Grid(METHODS[: len(means)], TASKS[: len(means[0])], seeds=seeds)
+    grid = BenchConfig(METHODS[: len(means)], TASKS[: len(means[0])], seeds=seeds)
     results = {}
     for e in grid.entries():
         value = means[METHODS.index(e.method)][TASKS.index(e.task)]

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from autorobustloss.benchmark.bench import BenchConfig, load_datasets, pin, run_bench
-from autorobustloss.benchmark.grid import Grid
+from autorobustloss.benchmark.bench import load_datasets, pin, run_bench
+from autorobustloss.benchmark.grid import BenchConfig
 from autorobustloss.benchmark.table import Table
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import RunFolderError
@@ -125,7 +125,7 @@ def test_the_page_follows_from_the_folder_alone(run):
 
 def test_pictures_show_what_was_trained(run):
     _, outcome = run
-    entries = one_variant(outcome.config.grids()["tuned"].entries())
+    entries = one_variant(outcome.config.entries("tuned"))
     assert {entry.variant for entry in entries} == {"lr×1"}
     curves = curve_panels(entries, outcome.results, {})
     epochs, values = curves["digits/linear/sym:0.4"]["gce"]
@@ -137,7 +137,7 @@ def test_pictures_show_what_was_trained(run):
 
 
 def test_a_run_that_ended_early_leaves_a_gap_not_a_zero():
-    grid = Grid((METHODS[0],), (Task(DataSpec("digits"), "clean", "linear"),), seeds=2)
+    grid = BenchConfig((METHODS[0],), (Task(DataSpec("digits"), "clean", "linear"),), seeds=2)
     results = {}
     for job, length in zip(grid.jobs(), (3, 1)):
         history = History(list(range(1, length + 1)), test=[0.5] * length, valid_noisy=[0.5] * length)
@@ -162,7 +162,7 @@ def test_an_experiment_of_the_paper_is_written_too(tmp_path):
     small = Task(
         DataSpec("digits", train_size=200, test_size=100), "sym:0.4", "mlp2", TrainingProtocol(lr=0.1, epochs=2)
     )
-    grid = Grid(tuple(experiment.rows.values()), (small,), seeds=1)
+    grid = BenchConfig(tuple(experiment.rows.values()), (small,), seeds=1)
     experiment = type(experiment)(**{**vars(experiment), "entries": grid.entries()}).pinned(datasets)
     folder = RunFolder(tmp_path, {"command": "bench", "paper": experiment.name})
     table, results = run_experiment(experiment, folder.store, SerialExecutor(datasets))

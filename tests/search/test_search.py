@@ -13,7 +13,7 @@ from autorobustloss.losses.cards import LossCard
 from autorobustloss.methods import MethodSpec, card_method
 from autorobustloss.runs import Job, Result, SerialExecutor, Store, Task
 from autorobustloss.runs.cohort import by_cohort, one_by_one
-from autorobustloss.search import GatedSpace, Reporter, SearchConfig, Space, rescore, run_search
+from autorobustloss.search import GatedSpace, Reporter, SearchConfig, Space, run_search
 from autorobustloss.search.card import make_card
 from autorobustloss.search.search import generation_seeds, race_sizes, tasks_of
 from autorobustloss.search.strategy import Strategy
@@ -137,14 +137,14 @@ def test_a_reporter_hears_of_everything():
     assert heard == [*expected, ("finalists", rescored), *[("result", False)] * rescored]
 
 
-def test_losses_are_scored_again_as_the_finalists_are():
-    with Store(":memory:") as store:
-        outcome = run_search(CONFIG, {"digits": 10}, store, FakeExecutor())
-        candidates = {finalist.origin: finalist.method for finalist in outcome.finalists}
-        assert rescore(CONFIG, candidates, {"digits": 10}, store, FakeExecutor()) == outcome.finalists
-        hopeless = MethodSpec.of("taylor", theta=(0, 0, 0, 0, 1), log_weight=0.0, scale=None)
-        (finalist,) = rescore(CONFIG, {"other": hopeless}, {"digits": 10}, store, FakeExecutor())
-        assert (finalist.origin, finalist.accuracy, finalist.per_task) == ("other", None, ())
+def test_a_finalist_that_the_screen_rejects_is_scored_as_none(monkeypatch):
+    """The mean of a distribution may be rejected where none of its candidates was."""
+    accepts = iter([True] * CONFIG.population + [False, True])
+    monkeypatch.setattr("autorobustloss.search.search._Trial.accepts", lambda *_: next(accepts))
+    outcome = search(dataclasses.replace(CONFIG, generations=1), FakeExecutor())
+    mean, best = outcome.finalists
+    assert (mean.origin, mean.accuracy, mean.per_task) == ("mean", None, ())
+    assert outcome.winner == best
 
 
 def test_candidates_of_a_generation_share_their_random_numbers():

@@ -1,11 +1,10 @@
-from .bench import BenchConfig as BenchConfig
 from .bench import BenchOutcome as BenchOutcome
 from .bench import load_datasets as load_datasets
 from .bench import pin as pin
 from .bench import run_bench as run_bench
 from .cells import tabulate as tabulate
+from .grid import BenchConfig as BenchConfig
 from .grid import Entry as Entry
-from .grid import Grid as Grid
 from .grid import at_start_scale as at_start_scale
 from .ranking import average_ranks as average_ranks
 from .ranking import cliques as cliques

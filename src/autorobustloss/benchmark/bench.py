@@ -1,88 +1,19 @@
-"""`arl bench`: from a frozen configuration to jobs, and from results to tables, in three views."""
+"""`arl bench`: from a frozen configuration to results, and from results to tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from autorobustloss.benchmark.cells import tabulate
-from autorobustloss.benchmark.grid import Grid, at_authors_values
+from autorobustloss.benchmark.grid import VIEWS, BenchConfig
 from autorobustloss.benchmark.render import distinct_tables, render
 from autorobustloss.benchmark.table import Table
 from autorobustloss.data import Dataset, load_dataset
-from autorobustloss.errors import ConfigError, DataError, unknown_name
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs.batch import run_jobs
-from autorobustloss.runs.executors import Executor
-from autorobustloss.runs.job import Job, Task
-from autorobustloss.runs.result import Result
-from autorobustloss.runs.store import Store
-from autorobustloss.runs.strict import plain
-
-VIEWS: Mapping[str, str] = {
-    "published": "each method as published",
-    "matched": "each loss with cross-entropy's gradient at the start of training",
-    "tuned": "each method with the learning rate it likes best, chosen on noisy validation data",
-}
-SWEEP = (0.1, 0.3, 1.0, 3.0)
-
-
-@dataclass(frozen=True)
-class BenchConfig:
-    """What `arl bench` compares.
-
-    views: some of VIEWS. At a fixed number of epochs a smaller gradient is early stopping in disguise, so a loss is
-        robust if it wins in all three.
-    learning_rates: multiples of each task's learning rate, for the view "tuned".
-    classes: number of classes by data set, for authors' values (see `Grid`).
-    """
-
-    methods: tuple[MethodSpec, ...]
-    tasks: tuple[Task, ...]
-    seeds: int = 3
-    views: tuple[str, ...] = ("published",)
-    learning_rates: tuple[float, ...] = SWEEP
-    classes: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.views:
-            raise ConfigError(f"got no view, expected some of {', '.join(VIEWS)}")
-        for view in self.views:
-            if view not in VIEWS:
-                raise unknown_name("view", view, VIEWS)
-        self.grids()
-
-    def grids(self) -> dict[str, Grid]:
-        """Return the grid of each view."""
-        return {
-            view: Grid(
-                self.methods,
-                self.tasks,
-                self.seeds,
-                match_scale=view == "matched",
-                learning_rates=self.learning_rates if view == "tuned" else (1.0,),
-                classes=self.classes,
-            )
-            for view in self.views
-        }
-
-    def jobs(self, absent: Iterable[Task] = ()) -> list[Job]:
-        """Return the jobs of all views, each once, less those of absent tasks."""
-        entries = (entry for grid in self.grids().values() for entry in grid.entries())
-        return list({e.job.key: e.job for e in entries if e.task not in absent}.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as plain JSON types, and authors' values other than the defaults, by data set."""
-        settings: dict[str, Any] = plain(self)
-        del settings["classes"]
-        values: dict[str, dict[str, str]] = {}
-        for task in self.tasks:
-            for method in self.methods:
-                if (chosen := at_authors_values(method, task, self.classes)) != method:
-                    values.setdefault(task.dataset.name, {})[method.label] = chosen.label
-        return {**settings, "values": values} if values else settings
+from autorobustloss.errors import DataError
+from autorobustloss.methods import MethodSpec
+from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
 
 
 @dataclass(frozen=True)
@@ -123,9 +54,9 @@ def run_bench(
     absent = {task: missing[task.dataset.name] for task in config.tasks if task.dataset.name in missing}
     results = {r.key: r for r in run_jobs(config.jobs(absent), store, executor, on_result, failures)}
     tables = {}
-    for view, grid in config.grids().items():
+    for view in config.views:
         title = f"Test accuracy, {VIEWS[view]}"
-        table = tabulate(grid.entries(), results, title, absent, names, failures, chance)
+        table = tabulate(config.entries(view), results, title, absent, names, failures, chance)
         tables[view] = replace(table, notes=(*notes, *table.notes))
     return BenchOutcome(config, tables, results, dict(names or {}))
 

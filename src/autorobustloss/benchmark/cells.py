@@ -15,9 +15,8 @@ from autorobustloss.benchmark.notes import notes_below, twins
 from autorobustloss.benchmark.ranking import average_ranks, critical_difference, friedman, wilcoxon_holm
 from autorobustloss.benchmark.table import SELECTIONS, Block, Cell, Table
 from autorobustloss.errors import ConfigError
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs.job import Task
-from autorobustloss.runs.result import Result
+from autorobustloss.methods import MethodSpec
+from autorobustloss.runs import Result, Task
 
 UNSTEADY = 1.5
 """From this ratio of the times of equal trainings on one machine their costs are not told: it was busy."""
@@ -32,7 +31,7 @@ def tabulate(
     failures: Mapping[str, str] | None = None,
     chance: Mapping[Task, float] | None = None,
 ) -> Table:
-    """Put results, by job key, into a table; `entries` (see `Grid.entries`) say where each belongs.
+    """Put results, by job key, into a table; `entries` (see `BenchConfig.entries`) say where each belongs.
 
     Rules. A diverged run counts as 0 at the last epoch: it left no network (by best epoch, its networks up to there
     count). Where a cell has several variants, such as learning rates, it takes the one with the best mean accuracy on

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from autorobustloss.benchmark.grid import Entry
 from autorobustloss.benchmark.table import SELECTIONS, Block
+from autorobustloss.methods import MethodSpec, values_used
 from autorobustloss.methods.duplicates import firsts_alike
-from autorobustloss.methods.published import values_used
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs.job import Task
+from autorobustloss.runs import Task
 
 
 def notes_below(

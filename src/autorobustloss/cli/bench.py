@@ -10,8 +10,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from autorobustloss.benchmark.bench import SWEEP, BenchConfig, load_datasets, pin, run_bench
+from autorobustloss.benchmark.bench import load_datasets, pin, run_bench
 from autorobustloss.benchmark.chance import chance_levels
+from autorobustloss.benchmark.grid import SWEEP, BenchConfig
 from autorobustloss.benchmark.render import RENDERERS, distinct_tables, render
 from autorobustloss.benchmark.table import Table
 from autorobustloss.cli import options as flags

@@ -11,8 +11,9 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any, cast
 
-from autorobustloss.benchmark.bench import BenchConfig, run_bench
+from autorobustloss.benchmark.bench import run_bench
 from autorobustloss.benchmark.chance import chance_levels
+from autorobustloss.benchmark.grid import BenchConfig
 from autorobustloss.benchmark.render import to_json, to_text
 from autorobustloss.benchmark.table import Table
 from autorobustloss.cli import options as flags

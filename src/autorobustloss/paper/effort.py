@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.registry import MODELS
-from autorobustloss.runs.job import Task
+from autorobustloss.runs import Task
 from autorobustloss.training.protocol import TrainingProtocol, suited
 
 
@@ -50,16 +50,14 @@ class Effort:
 
     def differences(self, protocol: TrainingProtocol) -> tuple[str, ...]:
         """Say how this effort differs from the paper's effort."""
-        said = []
-        if self.train_size:
-            said.append(f"{self.train_size} training images and a quarter as many to validate on")
-        if self.test_size:
-            said.append(f"{self.test_size} test images")
-        if self.epochs and self.epochs != protocol.epochs:
-            said.append(f"{self.epochs} epochs instead of {protocol.epochs}")
-        if self.width != 1:
-            said.append(f"networks at {self.width:g} of their width")
-        return (f"scaled down here: {', '.join(said)}",) if said else ()
+        said = {
+            f"{self.train_size} training images and a quarter as many to validate on": self.train_size,
+            f"{self.test_size} test images": self.test_size,
+            f"{self.epochs} epochs instead of {protocol.epochs}": self.epochs and self.epochs != protocol.epochs,
+            f"networks at {self.width:g} of their width": self.width != 1,
+        }
+        listed = ", ".join(text for text, holds in said.items() if holds)
+        return (f"scaled down here: {listed}",) if listed else ()
 
 
 def shortened(protocol: TrainingProtocol, epochs: int) -> TrainingProtocol:

@@ -14,24 +14,19 @@ from importlib import resources
 from itertools import product
 from typing import Any
 
-from autorobustloss.benchmark.bench import SWEEP, pin
+from autorobustloss.benchmark.bench import pin
 from autorobustloss.benchmark.cells import tabulate
-from autorobustloss.benchmark.grid import Entry, Grid, at_authors_values
+from autorobustloss.benchmark.grid import BenchConfig, Entry, at_authors_values
 from autorobustloss.benchmark.table import Table
 from autorobustloss.data import Dataset
 from autorobustloss.errors import unknown_name
 from autorobustloss.losses.cards import card_names, load_card
-from autorobustloss.methods import card_method
-from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.methods import MethodSpec, card_method
 from autorobustloss.paper.effort import Effort
 from autorobustloss.paper.numbers import beside, paper_table, paper_tables
 from autorobustloss.paper.tuning import tuned
-from autorobustloss.runs.batch import run_jobs
-from autorobustloss.runs.executors import Executor
-from autorobustloss.runs.job import Job, Task
-from autorobustloss.runs.result import Result
-from autorobustloss.runs.store import Store
-from autorobustloss.training.protocol import PRESETS
+from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
+from autorobustloss.training import PRESETS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -174,8 +169,8 @@ def targets(name: str, effort: Effort | None = None) -> tuple[Target, ...]:
 
 def _experiment(raw: Mapping[str, Any], effort: Effort, learned: Learned) -> Experiment:
     tasks, rows, tune = _tasks(raw, effort), _rows(raw, learned), raw.get("tune", False)
-    rates = SWEEP if tune and not effort.trials else (1.0,)
-    grid = Grid(tuple(rows.values()), tuple(tasks), effort.seeds, learning_rates=rates)
+    view = "tuned" if tune and not effort.trials else "published"
+    grid = BenchConfig(tuple(rows.values()), tuple(tasks), effort.seeds, (view,))
     instead: dict[tuple[MethodSpec, Task], MethodSpec | None] = {
         (MethodSpec.of(name), task): MethodSpec.parse(other)
         for task, others in tasks.items()

@@ -10,13 +10,8 @@ from typing import Any, NamedTuple
 from autorobustloss.benchmark.cells import accuracy
 from autorobustloss.benchmark.grid import Entry, seeded_job, with_learning_rate
 from autorobustloss.errors import MissingDependencyError
-from autorobustloss.methods.published import values_used
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs.batch import run_jobs
-from autorobustloss.runs.executors import Executor
-from autorobustloss.runs.job import Job, Task
-from autorobustloss.runs.result import Result
-from autorobustloss.runs.store import Store
+from autorobustloss.methods import MethodSpec, values_used
+from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
 from autorobustloss.seeding import derive_seed
 
 SELECTION = "best-noisy-validation"

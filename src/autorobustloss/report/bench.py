@@ -47,9 +47,8 @@ def write_tables(folder: RunFolder, outcome: BenchOutcome) -> None:
 
 def draw_bench(folder: RunFolder, outcome: BenchOutcome) -> Path:
     """Draw the pictures of a benchmark and write the HTML page, whose path is returned."""
-    grid = next(iter(outcome.config.grids().values()))
     first = next(iter(outcome.tables.values()))
-    figures = benchmark_figures(grid.entries(), outcome.results, first, outcome.names)
+    figures = benchmark_figures(outcome.config.entries(), outcome.results, first, outcome.names)
     return _finish(folder, figures)
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autorobustloss.errors import ConfigError, unknown_name
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs.job import Task
-from autorobustloss.runs.store import Store
+from autorobustloss.methods import MethodSpec
+from autorobustloss.runs import Store, Task
 from autorobustloss.runs.strict import plain
 from autorobustloss.search.fitness import FITNESS
 from autorobustloss.search.gated_space import GatedSpace
@@ -70,12 +69,9 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if not self.tasks:
             raise ConfigError("got no tasks, expected at least one data set, model and noise to search on")
-        if self.fitness not in FITNESS:
-            raise unknown_name("fitness", self.fitness, FITNESS)
-        if self.fitness_on not in FITNESS_ON:
-            raise unknown_name("fitness_on", self.fitness_on, FITNESS_ON)
-        if self.rival_values not in RIVAL_VALUES:
-            raise unknown_name("rival_values", self.rival_values, RIVAL_VALUES)
+        for name, known in (("fitness", FITNESS), ("fitness_on", FITNESS_ON), ("rival_values", RIVAL_VALUES)):
+            if getattr(self, name) not in known:
+                raise unknown_name(name, getattr(self, name), known)
         if self.rivals and (self.fitness != "rank" or self.race < 1):
             raise ConfigError(
                 f"got rivals with fitness={self.fitness!r} and race={self.race}, expected fitness='rank' and no race: "
@@ -94,19 +90,9 @@ class SearchConfig:
         self.strategy()  # complains about its part
 
     @property
-    def evaluations(self) -> int:
-        """Return the number of candidates the search scores."""
-        return self.population * self.generations
-
-    @property
     def jobs_per_generation(self) -> int:
         """Return how many networks are trained in a generation, unless some candidates are rejected or raced away."""
         return (self.population + len(self.rivals)) * (self.tasks_per_generation or len(self.tasks))
-
-    @property
-    def adapt_learning_rate(self) -> bool:
-        """Return whether CMA-ES adapts its learning rate, which pays only for long searches."""
-        return self.evaluations >= LEARNING_RATE_ADAPTATION_FROM
 
     @property
     def scored_split(self) -> str:
@@ -115,8 +101,8 @@ class SearchConfig:
 
     def strategy(self, store: Store | None = None) -> Strategy:
         """Return CMA-ES at its start, which keeps what it answers in the store."""
-        mean = self.space.start(self.start)
-        return Strategy(mean, self.sigma, self.population, self.seed, self.adapt_learning_rate, store)
+        start, adapt = self.space.start(self.start), self.population * self.generations >= LEARNING_RATE_ADAPTATION_FROM
+        return Strategy(start, self.sigma, self.population, self.seed, adapt, store)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""

@@ -12,13 +12,9 @@ import numpy as np
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import RobustLoss, create_loss
 from autorobustloss.losses.analysis import screen
-from autorobustloss.methods.published import with_published_values
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs.batch import run_jobs
-from autorobustloss.runs.executors import Executor
-from autorobustloss.runs.job import Job, Task
-from autorobustloss.runs.result import Origin, Result
-from autorobustloss.runs.store import Store
+from autorobustloss.methods import MethodSpec, with_published_values
+from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
+from autorobustloss.runs.result import Origin
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.fitness import FITNESS, by_stage, mean_accuracy, score
 from autorobustloss.seeding import derive_seed, numpy_generator
@@ -143,28 +139,17 @@ def run_search(
         reporter.on_generation(generation)
         if strategy.converged:
             break
-    if not finished:
-        raise _nothing_survived(config)
-    best = max(finished, key=lambda scored: scored[0])[1]  # the first of equals
-    finalists = trial.finals({"mean": mean, "best": best})
+    best = max(finished, key=lambda scored: scored[0], default=(0.0, mean))[1]  # the first of equals
+    finalists = trial.finals({"mean": mean, "best": best}) if finished else ()
     alive = [f for f in finalists if f.accuracy is not None]
     if not alive:
-        raise _nothing_survived(config)
+        raise ConfigError(
+            f"no candidate of {config.population * config.generations} trained to the end: all were rejected or "
+            f"diverged; try --start {config.space.default_start}, a smaller --sigma, or a lower --lr"
+        )
     fitness = FITNESS[config.fitness]([f.per_task for f in alive])
     winner = alive[int(np.argmax(fitness))]
     return SearchOutcome(tuple(history), finalists, winner, strategy.converged, Origin.of(trial.results))
-
-
-def rescore(
-    config: SearchConfig,
-    candidates: Mapping[str, MethodSpec],
-    class_counts: Mapping[str, int],
-    store: Store,
-    executor: Executor,
-    reporter: Reporter | None = None,
-) -> tuple[Finalist, ...]:
-    """Score losses on all tasks with noise draws and initial weights that no generation has seen."""
-    return _Trial(config, class_counts, store, executor, reporter or Reporter()).finals(candidates)
 
 
 def race_sizes(candidates: int, tasks: int, race: float) -> list[int]:
@@ -271,10 +256,3 @@ def generation_seeds(seed: int, generation: int) -> tuple[int, int]:
     are the fresh draws of the finalists.
     """
     return derive_seed("generation noise", seed, generation), derive_seed("generation training", seed, generation)
-
-
-def _nothing_survived(config: SearchConfig) -> ConfigError:
-    return ConfigError(
-        f"no candidate of {config.evaluations} trained to the end: all were rejected or diverged; "
-        f"try --start {config.space.default_start}, a smaller --sigma, or a lower --lr"
-    )

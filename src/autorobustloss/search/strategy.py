@@ -29,7 +29,7 @@ import msgspec
 import numpy as np
 
 from autorobustloss.errors import ConfigError, StoreError
-from autorobustloss.runs.store import Store
+from autorobustloss.runs import Store
 from autorobustloss.seeding import derive_seed
 
 LEARNING_RATE_ADAPTATION_FROM = 2000
@@ -47,6 +47,7 @@ class _Answers(msgspec.Struct):
 class Strategy:
     """The search distribution N(μ, Σ) over a space, moved by CMA-ES (Hansen & Ostermeier 1996).
 
+    adapt: whether CMA-ES adapts its learning rate, which pays only for long searches.
     store: keeps the answers, the first ones given to a history, for ever. Without one they are the same for the same
         seed and fitness values on one machine, bit for bit, but not elsewhere.
 
@@ -62,7 +63,7 @@ class Strategy:
         sigma: float,
         population: int,
         seed: int,
-        adapt_learning_rate: bool = False,
+        adapt: bool = False,
         store: Store | None = None,
     ) -> None:
         if not 4 <= population <= 10_000:
@@ -80,10 +81,10 @@ class Strategy:
             sigma=float(sigma),
             population_size=population,
             seed=derive_seed("cma-es", seed) % 2**32,
-            lr_adapt=adapt_learning_rate,
+            lr_adapt=adapt,
         )
         self._shape, self._store = (population, len(start)), store
-        self._come_to(["cma-es", start, float(sigma), population, seed, adapt_learning_rate])
+        self._come_to(["cma-es", start, float(sigma), population, seed, adapt])
 
     @property
     def mean(self) -> np.ndarray:
