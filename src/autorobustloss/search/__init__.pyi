@@ -1,4 +1,5 @@
 from .config import SearchConfig as SearchConfig
+from .config import create_space as create_space
 from .gated_space import GatedSpace as GatedSpace
 from .search import Finalist as Finalist
 from .search import Generation as Generation
