@@ -13,7 +13,7 @@ from autorobustloss.errors import MissingDependencyError, UnknownNameError
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.paper.effort import EFFORTS, Effort
 from autorobustloss.paper.experiments import EXPERIMENTS, experiments, run_experiment, targets
-from autorobustloss.paper.numbers import paper_table, paper_tables
+from autorobustloss.paper.numbers import paper_tables
 from autorobustloss.paper.tuning import LEARNING_RATE, tuned
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.store import Store
@@ -178,8 +178,6 @@ def test_experiments_are_pinned_to_their_data():
 def test_unknown_names_are_named():
     with pytest.raises(UnknownNameError, match="table1"):
         experiments("tabel1")
-    with pytest.raises(UnknownNameError, match="table3-sym"):
-        paper_table("table3")
 
 
 def test_the_numbers_are_whole():

@@ -1,4 +1,3 @@
-from .api import bench as bench
 from .bench import BenchOutcome as BenchOutcome
 from .bench import load_datasets as load_datasets
 from .bench import pin as pin

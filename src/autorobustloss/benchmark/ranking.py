@@ -74,8 +74,10 @@ def friedman(scores: ArrayLike, correct_ties: bool = True) -> Friedman:
         raise ConfigError(f"Friedman test: got {n} tasks and {k} methods, expected at least 2 of each")
     mean_ranks = average_ranks(table)
     chi2 = 12 * n / (k * (k + 1)) * (float(np.sum(mean_ranks**2)) - k * (k + 1) ** 2 / 4)
-    untied = 1 - _tied(table) / (n * (k**3 - k)) if correct_ties else 1.0
-    chi2 = max(0.0, chi2 / untied) if untied > 0 else 0.0  # every score tied everywhere: nothing to tell apart
+    untied = np.mean([scipy.stats.tiecorrect(row) for row in ranks(table)]) if correct_ties else 1.0
+    chi2 = (
+        float(max(0.0, chi2 / untied)) if untied > 1e-12 else 0.0
+    )  # every score tied everywhere: nothing to tell apart
     rest = n * (k - 1) - chi2
     f = (n - 1) * chi2 / rest if rest > 1e-9 else None
     return Friedman(
@@ -153,12 +155,6 @@ def _orders(scores: Floats) -> float:
     """Return how many different rankings the scores of one task can be put into: k!/Πt! over groups of t ties."""
     counts = np.unique(scores, return_counts=True)[1]
     return float(math.factorial(len(scores)) // math.prod(math.factorial(int(c)) for c in counts))
-
-
-def _tied(table: Floats) -> float:
-    """Return Σ(t³−t) over the groups of t equal scores within a task."""
-    counts = (np.unique(row, return_counts=True)[1] for row in table)
-    return float(sum(np.sum(c**3 - c) for c in counts))
 
 
 def _wilcoxon(differences: Floats) -> float:

@@ -23,7 +23,7 @@ from autorobustloss.errors import unknown_name
 from autorobustloss.losses.cards import card_names, load_card
 from autorobustloss.methods import MethodSpec, card_method
 from autorobustloss.paper.effort import Effort
-from autorobustloss.paper.numbers import beside, paper_table, paper_tables
+from autorobustloss.paper.numbers import beside, paper_tables
 from autorobustloss.paper.tuning import tuned
 from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
 from autorobustloss.training import PRESETS
@@ -128,7 +128,7 @@ def run_experiment(
     table = replace(table, notes=(*experiment.differs, *table.notes))
     if experiment.paper:
         rows = dict.fromkeys(names[entry.method] for entry in entries)
-        table = beside(table, paper_table(experiment.name), list(rows))
+        table = beside(table, paper_tables()[experiment.name], list(rows))
     return table, results
 
 
@@ -204,7 +204,9 @@ def _tasks(raw: Mapping[str, Any], effort: Effort) -> dict[Task, Mapping[str, st
 
 def _own_columns(raw: Mapping[str, Any]) -> list[str]:
     """Return the columns, as printed, of a table that has a loss of its own in each; of others none."""
-    return ["/".join(column[1:]) for column in paper_table(raw["name"]).columns] if raw.get("search") == "tasks" else []
+    return (
+        ["/".join(column[1:]) for column in paper_tables()[raw["name"]].columns] if raw.get("search") == "tasks" else []
+    )
 
 
 def _rows(raw: Mapping[str, Any], learned: Learned) -> dict[str, MethodSpec]:

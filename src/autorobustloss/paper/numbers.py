@@ -10,9 +10,7 @@ from importlib import resources
 from typing import Any
 
 from autorobustloss.benchmark.table import Cell, Table
-from autorobustloss.errors import unknown_name
 
-SOURCE = "numbers.json"
 NOT_PRINTED = Cell(None, reason="not printed")
 
 
@@ -37,16 +35,8 @@ def paper_tables() -> Mapping[str, PaperTable]:
     >>> paper_tables()["table1"].rows["ce"][0].mean
     0.1838
     """
-    text = (resources.files("autorobustloss.paper") / SOURCE).read_text(encoding="utf-8")
+    text = (resources.files("autorobustloss.paper") / "numbers.json").read_text(encoding="utf-8")
     return {name: _table(raw) for name, raw in json.loads(text)["tables"].items()}
-
-
-def paper_table(name: str) -> PaperTable:
-    """Return a table by name, such as "table1" or "table3-sym"."""
-    tables = paper_tables()
-    if name not in tables:
-        raise unknown_name("table of the paper", name, tables)
-    return tables[name]
 
 
 def beside(ours: Table, paper: PaperTable, methods: Sequence[str]) -> Table:

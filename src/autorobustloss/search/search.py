@@ -115,11 +115,10 @@ def run_search(
         points = strategy.ask()
         candidates = [config.space.method(point) for point in points]
         accepted = [trial.accepts(method, tasks) for method in candidates]
-        field = [*(method for method, ok in zip(candidates, accepted) if ok), *config.rivals]
-        reporter.on_generation_start(
-            number, sum(race_sizes(len(field), len(tasks), config.race)), accepted.count(False)
-        )
-        raced = iter(trial.race(field, tasks, generation_seeds(config.seed, number)))
+        entrants = [*(method for method, ok in zip(candidates, accepted) if ok), *config.rivals]
+        most, rejected = sum(race_sizes(len(entrants), len(tasks), config.race)), accepted.count(False)
+        reporter.on_generation_start(number, most, rejected)
+        raced = iter(trial.race(entrants, tasks, generation_seeds(config.seed, number)))
         scores = [next(raced) if ok else None for ok in accepted]
         strategy.tell(points, by_stage([*scores, *raced], FITNESS[config.fitness])[: len(points)])
         accuracies = mean_accuracy(scores)
@@ -130,8 +129,8 @@ def run_search(
             best=max(accuracies),
             mean=float(np.mean(accuracies)),
             worst=min(accuracies),
-            rejected=accepted.count(False),
-            diverged=scores.count(None) - accepted.count(False),
+            rejected=rejected,
+            diverged=scores.count(None) - rejected,
             trained=len(trial.results) - before,
             loss=config.space.numbers(mean),
         )
