@@ -236,7 +236,9 @@ def test_a_table_comes_back_from_json():
     assert table.block().friedman.f is None
     assert Table.from_dict(json.loads(render(table, "json"))) == table
     broken = json.loads(render(table, "json"))
-    for damage in ({"blocks": [{}]}, {"methods": ["ce"]}, {"blocks": 3}):
+    nan = json.loads(render(table, "json"))
+    nan["blocks"][0]["friedman"]["f"] = math.nan
+    for damage in ({"blocks": [{}]}, {"methods": ["ce"]}, {"blocks": 3}, nan):
         with pytest.raises(ConfigError, match="got a table"):
             Table.from_dict({**broken, **damage})
 

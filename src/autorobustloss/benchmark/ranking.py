@@ -24,6 +24,8 @@ from autorobustloss.errors import ConfigError
 Floats = NDArray[np.float64]
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Number = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
+"""No table that is read holds a larger one."""
 
 EXACT_UP_TO = 13
 """Up to so many tasks the signed-rank test goes through all assignments of signs, with ties and zeros too."""
@@ -36,10 +38,10 @@ class Friedman:
     f is None where every task ranks the methods alike: it is infinite, its distribution says nothing, and p_f is exact.
     """
 
-    chi2: float
-    p_chi2: float
-    f: float | None
-    p_f: float
+    chi2: Number
+    p_chi2: Number
+    f: Number | None
+    p_f: Number
     tasks: Count
     methods: Count
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
-from autorobustloss.benchmark.ranking import Friedman
+from autorobustloss.benchmark.ranking import Friedman, Number
 from autorobustloss.errors import ConfigError
 
 SELECTIONS: Mapping[str, str] = {
@@ -16,9 +16,6 @@ SELECTIONS: Mapping[str, str] = {
     "best-noisy-validation": "epoch with the best accuracy on noisy validation data",
     "best-test": "epoch with the best test accuracy: an upper bound, it looks at the answer",
 }
-
-Number = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
-"""No table that is read holds a larger one."""
 
 
 @dataclass(frozen=True)

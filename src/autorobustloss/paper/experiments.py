@@ -204,9 +204,8 @@ def _tasks(raw: Mapping[str, Any], effort: Effort) -> dict[Task, Mapping[str, st
 
 def _own_columns(raw: Mapping[str, Any]) -> list[str]:
     """Return the columns, as printed, of a table that has a loss of its own in each; of others none."""
-    return (
-        ["/".join(column[1:]) for column in paper_tables()[raw["name"]].columns] if raw.get("search") == "tasks" else []
-    )
+    columns = paper_tables()[raw["name"]].columns if raw.get("search") == "tasks" else ()
+    return ["/".join(column[1:]) for column in columns]
 
 
 def _rows(raw: Mapping[str, Any], learned: Learned) -> dict[str, MethodSpec]:
@@ -223,17 +222,16 @@ def _rows(raw: Mapping[str, Any], learned: Learned) -> dict[str, MethodSpec]:
 
 def _differs(raw: Mapping[str, Any], effort: Effort) -> tuple[str, ...]:
     """Say how our runs of an experiment differ from the paper's."""
-    protocol, several = PRESETS[raw["protocol"]], effort.seeds > 1
-    flips = ("digits are cropped, not mirrored: a mirrored one is another",) if protocol.augment == "crop-flip" else ()
-    chosen = "hyper-parameters" if effort.trials else "learning rate"
-    return (
-        *effort.differences(protocol),
-        *flips,
-        f"mean over {effort.seeds} draws of split, noise and weights"
-        if several
-        else "one draw of split, noise and weights, so no standard error",
-        "learned losses are ours: the paper's coefficients and its scale normalisation are not published",
-        "hyper-parameters of competitors are their authors' for the number of classes; the paper states none",
-        *([f"with the {chosen} of each cell chosen on noisy validation data"] if raw.get("tune") else []),
-        *(note.format(**asdict(effort)) for note in raw.get("notes", ())),
-    )
+    protocol, chosen = PRESETS[raw["protocol"]], "hyper-parameters" if effort.trials else "learning rate"
+    said = list(effort.differences(protocol))
+    if protocol.augment == "crop-flip":
+        said.append("digits are cropped, not mirrored: a mirrored one is another")
+    if effort.seeds > 1:
+        said.append(f"mean over {effort.seeds} draws of split, noise and weights")
+    else:
+        said.append("one draw of split, noise and weights, so no standard error")
+    said.append("learned losses are ours: the paper's coefficients and its scale normalisation are not published")
+    said.append("hyper-parameters of competitors are their authors' for the number of classes; the paper states none")
+    if raw.get("tune"):
+        said.append(f"with the {chosen} of each cell chosen on noisy validation data")
+    return (*said, *(note.format(**asdict(effort)) for note in raw.get("notes", ())))
