@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from autorobustloss.errors import ConfigError, UnknownNameError
 from autorobustloss.losses import create_loss
-from autorobustloss.search.gated_space import RANGES, GatedSpace
+from autorobustloss.search.gated_space import COORDINATES, GatedSpace
 from autorobustloss.search.space import Space
 
 SPACES = ["paper", "canonical", "canonical+log", "canonical+power"]
@@ -109,7 +109,7 @@ class TestGatedSpace:
         loss = create_loss(method.name, **method.options)
         assert loss.hyperparameters() == method.options
         assert torch.isfinite(loss(torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])))
-        assert RANGES["q"][1] >= method.options["q"] >= 0.0
+        assert COORDINATES["q"].high >= method.options["q"] >= 0.0
         assert space.numbers(method) == method.options
 
     def test_starts(self):

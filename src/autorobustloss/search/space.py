@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,14 @@ POWER_UNIT = 0.25
 """One unit of the power coordinate."""
 
 
+class Coordinate(NamedTuple):
+    """What a step of 1 along it means, and where what goes further is stopped."""
+
+    unit: float = 1.0
+    low: float = -math.inf
+    high: float = math.inf
+
+
 class SearchSpace(ABC):
     """What a search needs of a space: vectors that mean losses of one family.
 
@@ -34,20 +42,34 @@ class SearchSpace(ABC):
 
     @property
     @abstractmethod
+    def coordinates(self) -> Sequence[Coordinate]:
+        """What is measured along each coordinate."""
+
+    @abstractmethod
+    def loss(self, values: Sequence[float]) -> MethodSpec:
+        """Return the method that trains with the loss of these values, one for each coordinate."""
+
+    @abstractmethod
+    def known(self, name: str) -> Sequence[float]:
+        """Return the values of a known loss; UnknownNameError for a name that is none."""
+
+    @property
     def dimension(self) -> int:
         """The number of coordinates."""
+        return len(self.coordinates)
 
     def method(self, point: Sequence[float] | np.ndarray) -> MethodSpec:
         """Return the method that trains with the loss at `point`, shape (dimension,)."""
-        x = [float(v) for v in point]
-        if len(x) != self.dimension:
-            raise ConfigError(f"got a point of {len(x)} numbers, expected {self.dimension} in the space {self.name!r}")
-        return self._method(x)
+        if len(point) != self.dimension:
+            raise ConfigError(
+                f"got a point of {len(point)} numbers, expected {self.dimension} in the space {self.name!r}"
+            )
+        return self.loss([min(max(c.unit * float(v), c.low), c.high) for c, v in zip(self.coordinates, point)])
 
     def start(self, name: str) -> np.ndarray:
         """Return the mean of the first generation: that of a known loss, or coordinates joined by commas."""
         if "," not in name:
-            return self._start(name)
+            return np.array([value / c.unit for c, value in zip(self.coordinates, self.known(name))])
         try:
             point = np.array([float(part) for part in name.split(",")])
         except ValueError:
@@ -61,12 +83,6 @@ class SearchSpace(ABC):
     def numbers(self, method: MethodSpec) -> dict[str, Any]:
         """Return what a generation reports of a loss of this space."""
         return method.options
-
-    @abstractmethod
-    def _method(self, x: list[float]) -> MethodSpec: ...
-
-    @abstractmethod
-    def _start(self, name: str) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -107,38 +123,33 @@ class Space(SearchSpace):
             raise ConfigError(f"got log_unit={self.log_unit}, expected a positive number; try {LOG_UNIT}")
 
     @property
-    def dimension(self) -> int:
-        """Return the number of coordinates: those of the polynomial and those of the log term."""
-        return self._polynomial + _LOG_COORDINATES[self.name]
+    def coordinates(self) -> Sequence[Coordinate]:
+        """Return those of the polynomial, and of the log term its weight and power."""
+        polynomial = num_parameters(self.order) if self.name == "paper" else 2 * self.order - 2
+        log = (Coordinate(self.log_unit, low=0.0), Coordinate(POWER_UNIT, low=0.0, high=1.0))
+        return (*[Coordinate()] * polynomial, *log[: _LOG_COORDINATES[self.name]])
 
-    @property
-    def _polynomial(self) -> int:
-        return num_parameters(self.order) if self.name == "paper" else 2 * self.order - 2
+    def loss(self, values: Sequence[float]) -> MethodSpec:
+        """Return the method that trains with the loss of these coefficients, weight and power."""
+        polynomial = len(values) - _LOG_COORDINATES[self.name]
+        weight, power = [*values[polynomial:], 0.0, 0.0][:2]
+        theta = values if self.name == "paper" else CanonicalForm.from_vector(values[:polynomial]).theta()
+        given = {"log_power": power} if power else {}
+        return MethodSpec.of("taylor", theta=theta, log_weight=weight, scale=self.scale, **given)
 
-    def _method(self, x: list[float]) -> MethodSpec:
-        polynomial, (weight, power) = x[: self._polynomial], [*x[self._polynomial :], 0.0, 0.0][:2]
-        theta = polynomial if self.name == "paper" else CanonicalForm.from_vector(polynomial).theta()
-        power = min(max(POWER_UNIT * power, 0.0), 1.0)
-        return MethodSpec.of(
-            "taylor",
-            theta=theta,
-            log_weight=self.log_unit * max(weight, 0.0),
-            scale=self.scale,
-            **({"log_power": power} if power else {}),
-        )
-
-    def _start(self, name: str) -> np.ndarray:
+    def known(self, name: str) -> Sequence[float]:
+        """Return the values of "zero", "mae", "sce" or "gce"; ConfigError where the space has no such log term."""
         if name not in _STARTS:
             raise unknown_name("start", name, _STARTS)
-        slope, log = _STARTS[name]
-        if len(log) > _LOG_COORDINATES[self.name]:
-            needed = next(space for space, count in _LOG_COORDINATES.items() if count == len(log))
+        slope, weight, power = _STARTS[name]
+        wanted, given = bool(weight) + bool(power), _LOG_COORDINATES[self.name]
+        if wanted > given:
+            needed = next(space for space, count in _LOG_COORDINATES.items() if count == wanted)
             raise ConfigError(f"start {name!r} needs the log term of the space {needed}, got {self.name!r}")
-        point = np.zeros(self.dimension)
+        polynomial = [0.0] * (self.dimension - given)
         # The θ after the pure powers multiplies (ŷ − θ₀)(y − θ₁), with a slope at the label alone; so has a₀ of d₁.
-        point[2 + self.order if self.name == "paper" else 0] = slope
-        point[self._polynomial : self._polynomial + len(log)] = log
-        return point
+        polynomial[2 + self.order if self.name == "paper" else 0] = slope
+        return [*polynomial, *(self.log_unit * weight, power)[:given]]
 
     def numbers(self, method: MethodSpec) -> dict[str, Any]:
         """Return θ and the log term of a loss of this space."""
@@ -149,10 +160,10 @@ class Space(SearchSpace):
 _LOG_COORDINATES: Mapping[str, int] = {"paper": 0, "canonical": 0, "canonical+log": 1, "canonical+power": 2}
 """By space: how many coordinates its log term has, a weight and a power."""
 
-_STARTS: Mapping[str, tuple[float, tuple[float, ...]]] = {
-    "zero": (0.0, ()),
-    "mae": (-1.0, ()),
-    "sce": (-1.0, (1.0,)),
-    "gce": (0.0, (1.0, 0.7 / POWER_UNIT)),
+_STARTS: Mapping[str, tuple[float, float, float]] = {
+    "zero": (0.0, 0.0, 0.0),
+    "mae": (-1.0, 0.0, 0.0),
+    "sce": (-1.0, 1.0, 0.0),
+    "gce": (0.0, 1.0, 0.7),
 }
-"""The slope at the label, and the coordinates of the log term."""
+"""The slope at the label; the weight of the log term, in its unit, and its power."""
