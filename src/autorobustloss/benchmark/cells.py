@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
@@ -157,23 +158,21 @@ def _cost(
     Per epoch, not per step: a method that trains twice, such as forward correction, takes twice the time. None for all
     where the machine was busy with other things: then a method's time differs between its own seeds.
     """
-    speed: dict[tuple[Any, ...], dict[MethodSpec, float]] = {}
-    alike: dict[tuple[Any, ...], list[float]] = {}
+    times: dict[tuple[Any, ...], dict[MethodSpec, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for entry in entries:
         result = results.get(entry.job.key)
         if result is not None and result.history.train_loss and result.wall_time > 0:
-            where = (entry.task, entry.variant, result.host, result.device)
-            seconds = result.wall_time / len(result.history.train_loss)
-            speed.setdefault((*where, entry.seed), {})[entry.method] = seconds
-            alike.setdefault((*where, entry.method), []).append(seconds)
-    spread = [max(times) / min(times) for times in alike.values() if len(times) > 1]
-    reference = next((m for m in methods if m.name == "ce"), None)
-    ratios: dict[MethodSpec, list[float]] = {}
-    for times in speed.values() if median(spread or [1.0]) < UNSTEADY else ():
-        if reference in times:
-            for method, seconds in times.items():
-                ratios.setdefault(method, []).append(seconds / times[reference])
-    return tuple(median(ratios[m]) if m in ratios else None for m in methods)
+            place = times[entry.task, entry.variant, result.host, result.device]
+            place[entry.method][entry.seed] = result.wall_time / len(result.history.train_loss)
+    ratios: dict[MethodSpec, list[float]] = defaultdict(list)
+    spreads: list[float] = []
+    for place in times.values():
+        reference = next((by_seed for method, by_seed in place.items() if method.name == "ce"), {})
+        for method, by_seed in place.items():
+            spreads += [max(by_seed.values()) / min(by_seed.values())] if len(by_seed) > 1 else []
+            ratios[method] += [seconds / reference[seed] for seed, seconds in by_seed.items() if seed in reference]
+    steady = median(spreads or [1.0]) < UNSTEADY
+    return tuple(median(ratios[m]) if steady and ratios[m] else None for m in methods)
 
 
 def method_names(methods: Sequence[MethodSpec], names: Mapping[MethodSpec, str] | None = None) -> list[str]:
