@@ -104,11 +104,11 @@ def test_unknown_kind_suggests_a_near_one() -> None:
         NoiseSpec.parse("pairs:0.4")
 
 
-def test_a_spec_built_by_hand_is_checked_too() -> None:
+def test_a_spec_from_keywords_is_checked_too() -> None:
     with pytest.raises(ConfigError, match="rate"):
-        NoiseSpec("sym", 1.5)
+        create_noise("sym", rate=1.5)
     with pytest.raises(ConfigError, match="row 0"):
-        NoiseSpec("matrix", matrix=((0.5, 0.4), (0.0, 1.0)))
+        create_noise("matrix", matrix=((0.5, 0.4), (0.0, 1.0)))
 
 
 @pytest.mark.parametrize("suffix", [".json", ".csv", ".txt", ".npy"])

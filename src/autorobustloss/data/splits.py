@@ -13,14 +13,7 @@ from autorobustloss.data.dataset import UNKNOWN, Dataset
 from autorobustloss.data.sampling import stratified_draw
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, DataError
-from autorobustloss.noise import (
-    NoiseSpec,
-    corrupt,
-    corrupt_by_instance,
-    realised_rate,
-    require_hope,
-    transition_matrix,
-)
+from autorobustloss.noise import NoiseSpec, corrupt, realised_rate, require_hope, transition_matrix
 from autorobustloss.seeding import numpy_generator, torch_generator
 
 
@@ -125,8 +118,7 @@ def truth_known(dataset: Dataset, noise: NoiseSpec | str) -> bool:
     ones. Any other noise, `clean` included, says that the labels it starts from are right. A validation part of its
     own is clean by its format, whatever the noise.
     """
-    told_apart = dataset.clean_labels and "given" in dataset.label_sets
-    return told_apart or (dataset.clean_labels and NoiseSpec.parse(noise).kind != "given")
+    return dataset.clean_labels and ("given" in dataset.label_sets or NoiseSpec.parse(noise).kind != "given")
 
 
 def known_labels(dataset: Dataset, noise: NoiseSpec | str) -> frozenset[str]:
@@ -134,11 +126,15 @@ def known_labels(dataset: Dataset, noise: NoiseSpec | str) -> frozenset[str]:
 
     Sizes do not matter, and nothing is drawn.
     """
-    noise = NoiseSpec.parse(noise)
     clean = dataset.y_valid is not None or truth_known(dataset, noise)
-    own = dataset.y_valid_noisy is not None and bool((dataset.y_valid_noisy != UNKNOWN).any())
-    noisy = own or dataset.y_valid is None or noise.kind != "human"
+    noisy = _own_noisy(dataset) is not None or dataset.y_valid is None or NoiseSpec.parse(noise).kind != "human"
     return frozenset(name for name, known in (("valid_clean", clean), ("valid_noisy", noisy)) if known)
+
+
+def _own_noisy(dataset: Dataset) -> Tensor | None:
+    """Return the noisy labels of the data set's own validation part, where any is known."""
+    labels = dataset.y_valid_noisy
+    return labels if labels is not None and (labels != UNKNOWN).any() else None
 
 
 def split_indices(dataset: Dataset, spec: DataSpec, split_seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -180,36 +176,33 @@ def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor,
             f"data set {dataset.name!r}: its training labels are noisy as they come and the true ones are not known, "
             f"got noise {noise.label!r}; use noise 'given'"
         )
-    if noise.kind in ("given", "human"):
-        noisy = _label_set(dataset, noise)
-        if dataset.y_valid is None:
-            return noisy, None
-        if dataset.y_valid_noisy is not None and (dataset.y_valid_noisy != UNKNOWN).any():
-            return noisy, dataset.y_valid_noisy
-        return noisy, dataset.y_valid if noise.kind == "given" else torch.full_like(dataset.y_valid, UNKNOWN)
-    parts = [labels for labels in (dataset.y_train, dataset.y_valid) if labels is not None]
+    valid = dataset.y_valid
+    if noise.labels:
+        if valid is not None:
+            own = _own_noisy(dataset)
+            valid = own if own is not None else valid if noise.kind == "given" else torch.full_like(valid, UNKNOWN)
+        return _label_set(dataset, noise), valid
+    labels = torch.cat([dataset.y_train] if valid is None else [dataset.y_train, valid])
     generator = torch_generator("noise", seed)
-    if noise.kind == "idn":
+    if noise.by_class:
+        noisy = corrupt(labels, transition_matrix(noise, dataset.num_classes, dataset.name), generator)
+    else:
         features = torch.cat([x for x in (dataset.x_train, dataset.x_valid) if x is not None])
         if features.dtype != torch.uint8:
             features = _standardised(features.clone())[0]
-        noisy = corrupt_by_instance(features, torch.cat(parts), noise.rate, dataset.num_classes, generator)
-    else:
-        T = transition_matrix(noise, dataset.num_classes, dataset.name)
-        noisy = corrupt(torch.cat(parts), T, generator)
-    train, *valid = noisy.split([len(labels) for labels in parts])
-    return train, valid[0] if valid else None
+        noisy = noise.draw(features, labels, dataset.num_classes, generator)
+    train = len(dataset.y_train)
+    return noisy[:train], None if valid is None else noisy[train:]
 
 
 def _label_set(dataset: Dataset, noise: NoiseSpec) -> Tensor:
     """Return labels that come with the data set: "given", or human ones by name."""
-    name = noise.labels or noise.kind
-    if name in dataset.label_sets:
-        return dataset.label_sets[name]
+    if noise.labels in dataset.label_sets:
+        return dataset.label_sets[noise.labels]
     if noise.kind == "given":
         return dataset.y_train
     have = ", ".join(sorted(set(dataset.label_sets) - {"given"})) or "none"
-    raise DataError(dataset.label_note or f"data set {dataset.name!r}: no human labels {name!r}; it has {have}")
+    raise DataError(dataset.label_note or f"data set {dataset.name!r}: no human labels {noise.labels!r}; it has {have}")
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:

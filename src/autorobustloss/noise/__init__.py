@@ -1,9 +1,9 @@
 """Label noise: what it is (a spec), its transition matrix, and the corruption of labels."""
 
-from autorobustloss.noise.classmaps import CLASS_MAPS, class_map
-from autorobustloss.noise.corruption import corrupt, corrupt_by_instance, realised_rate
-from autorobustloss.noise.spec import NOISES, NoiseSpec, create_noise, list_noises
-from autorobustloss.noise.transition import empirical_matrix, require_hope, transition_matrix
+from autorobustloss.noise import classmap, instance, matrix, pair, symmetric, taken  # noqa: F401
+from autorobustloss.noise.base import NOISES, NoiseSpec, create_noise, list_noises
+from autorobustloss.noise.classmap import CLASS_MAPS, class_map
+from autorobustloss.noise.transition import corrupt, empirical_matrix, realised_rate, require_hope, transition_matrix
 
 __all__ = [
     "CLASS_MAPS",
@@ -11,7 +11,6 @@ __all__ = [
     "NoiseSpec",
     "class_map",
     "corrupt",
-    "corrupt_by_instance",
     "create_noise",
     "empirical_matrix",
     "list_noises",

@@ -12,7 +12,7 @@ from typing import Any
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.noise.spec import NoiseSpec
+from autorobustloss.noise import NoiseSpec
 from autorobustloss.runs.strict import known_fields, plain
 from autorobustloss.training.protocol import TrainingProtocol
 
