@@ -108,9 +108,7 @@ def test_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
     corrupt(labels_of(100, 5), transition_matrix("sym:0.5", 5), torch_generator("noise", 0))
-    by_instance(
-        torch.randn(9, 3, generator=torch_generator("x")), labels_of(9, 3), 0.3, 3, torch_generator("n")
-    )
+    by_instance(torch.randn(9, 3, generator=torch_generator("x")), labels_of(9, 3), 0.3, 3, torch_generator("n"))
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -18,8 +18,8 @@ from autorobustloss.noise.classmap import CIFAR100_SUPERCLASSES, LEGACY_MAPS
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "label_noise.json").read_text())
 
-# The twenty superclasses of CIFAR-100 (Krizhevsky 2009, section 3), five classes each. The class indices of CIFAR-100 are
-# the alphabetical order of all hundred names, those of superclasses the order of this table.
+# The twenty superclasses of CIFAR-100 (Krizhevsky 2009, section 3), five classes each. Classes are numbered in the
+# alphabetical order of all hundred names, superclasses in the order of this table.
 SUPERCLASSES = {
     "aquatic mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
     "fish": ("aquarium_fish", "flatfish", "ray", "shark", "trout"),

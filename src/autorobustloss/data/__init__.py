@@ -1,13 +1,11 @@
 """Data sets as tensors in memory, and their seeded splits."""
 
 from autorobustloss.data.augment import crop, crop_and_flip
-from autorobustloss.data.dataset import UNKNOWN, Dataset, build_dataset
+from autorobustloss.data.dataset import DATASETS, UNKNOWN, Dataset, list_datasets
 from autorobustloss.data.folders import load_folder
 from autorobustloss.data.loading import is_own, load_dataset, resolve_data_dir
-from autorobustloss.data.names import DataName
+from autorobustloss.data.names import DataName, DataSpec, check_augment, handed
 from autorobustloss.data.npz import load_npz, save_npz
-from autorobustloss.data.registry import DATASETS, list_datasets
-from autorobustloss.data.spec import DataSpec
 from autorobustloss.data.splits import Splits, known_labels, make_splits, truth_known
 
 __all__ = [
@@ -17,9 +15,10 @@ __all__ = [
     "DataSpec",
     "Dataset",
     "Splits",
-    "build_dataset",
+    "check_augment",
     "crop",
     "crop_and_flip",
+    "handed",
     "is_own",
     "known_labels",
     "list_datasets",

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from autorobustloss.data.dataset import UNKNOWN, Dataset
+from autorobustloss.data.names import DataSpec
 from autorobustloss.data.sampling import stratified_draw
-from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, DataError
 from autorobustloss.noise import NoiseSpec, corrupt, realised_rate, require_hope, transition_matrix
 from autorobustloss.seeding import numpy_generator, torch_generator
@@ -80,14 +79,14 @@ def make_splits(
         )
     if not allow_hopeless:
         require_hope(noise, dataset.num_classes, dataset.name)
-    noisy, noisy_valid = noisy_labels(dataset, noise, noise_seed)
+    noisy, noisy_pool = noisy_labels(dataset, noise, noise_seed)
     train, valid, test = split_indices(dataset, spec, split_seed)
     known = truth_known(dataset, noise)
     clean = dataset.y_train if known else torch.full_like(dataset.y_train, UNKNOWN)
     # Validation images: the data set's own, or some of the training images, which have the same two label vectors.
-    x_pool, clean_pool, noisy_pool = dataset.x_train, clean, noisy
-    if dataset.x_valid is not None and dataset.y_valid is not None and noisy_valid is not None:
-        x_pool, clean_pool, noisy_pool = dataset.x_valid, dataset.y_valid, noisy_valid
+    x_pool, clean_pool = dataset.x_train, clean
+    if dataset.x_valid is not None and dataset.y_valid is not None:
+        x_pool, clean_pool = dataset.x_valid, dataset.y_valid
     x_train, mean, std = _standardised(_rows(dataset.x_train, train))
     x_valid = _rows(x_pool, valid).sub_(mean).div_(std)
     x_test = _rows(dataset.x_test, test).sub_(mean).div_(std)
@@ -139,34 +138,30 @@ def _own_noisy(dataset: Dataset) -> Tensor | None:
 
 def split_indices(dataset: Dataset, spec: DataSpec, split_seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return which samples are train (of the training part), valid (of the pool) and test (of the test part)."""
-    labels = dataset.y_train.numpy()
-    generator = numpy_generator("split", split_seed, "train")
+
+    def draw(part: str, labels: Tensor, **sizes: int) -> list[Tensor]:
+        if sum(sizes.values()) > len(labels):
+            asked = f"{' + '.join(sizes)} = {' + '.join(map(str, sizes.values()))}"
+            raise ConfigError(
+                f"data set {spec.name!r}: got {asked}, expected at most the {len(labels)} samples of its {part} part"
+            )
+        drawn = stratified_draw(labels.numpy(), list(sizes.values()), numpy_generator("split", split_seed, part))
+        return [torch.from_numpy(index) for index in drawn]
+
+    there = len(dataset.y_train)
     if dataset.y_valid is None:
-        valid_size = spec.valid_size or max(round(len(labels) / 10), 1)
-        train_size = spec.train_size or max(len(labels) - valid_size, 1)
-        asked = f"train_size + valid_size = {train_size} + {valid_size}"
-        _require_enough(spec, asked, train_size + valid_size, len(labels), "training")
-        valid, train = stratified_draw(labels, (valid_size, train_size), generator)
+        valid_size = spec.valid_size or max(round(there / 10), 1)
+        train_size = spec.train_size or max(there - valid_size, 1)
+        valid, train = draw("train", dataset.y_train, valid_size=valid_size, train_size=train_size)
     else:
-        (train,) = _draw(spec, "train", labels, generator)
-        (valid,) = _draw(spec, "valid", dataset.y_valid.numpy(), numpy_generator("split", split_seed, "valid"))
-    (test,) = _draw(spec, "test", dataset.y_test.numpy(), numpy_generator("split", split_seed, "test"))
-    return torch.from_numpy(train), torch.from_numpy(valid), torch.from_numpy(np.sort(test))
+        (train,) = draw("train", dataset.y_train, train_size=spec.train_size or there)
+        (valid,) = draw("valid", dataset.y_valid, valid_size=spec.valid_size or len(dataset.y_valid))
+    (test,) = draw("test", dataset.y_test, test_size=spec.test_size or len(dataset.y_test))
+    return train, valid, test.sort().values
 
 
-def _draw(spec: DataSpec, part: str, labels: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
-    size = getattr(spec, f"{part}_size") or len(labels)
-    _require_enough(spec, f"{part}_size = {size}", size, len(labels), part)
-    return stratified_draw(labels, (size,), generator)
-
-
-def _require_enough(spec: DataSpec, asked: str, size: int, there: int, part: str) -> None:
-    if size > there:
-        raise ConfigError(f"data set {spec.name!r}: got {asked}, expected at most the {there} {part} samples it has")
-
-
-def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Return the noisy labels of the whole training part, and of the data set's own validation part where it has one.
+def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the noisy labels of the whole training part, and of that from which validation samples are taken.
 
     With `given` these are, of either part, its noisy labels where it has such, and else its labels as they come.
     Raises ConfigError for noise that the data set cannot have, DataError for human labels that are not there.
@@ -176,13 +171,20 @@ def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor,
             f"data set {dataset.name!r}: its training labels are noisy as they come and the true ones are not known, "
             f"got noise {noise.label!r}; use noise 'given'"
         )
-    valid = dataset.y_valid
+    train, valid = dataset.y_train, dataset.y_valid
     if noise.labels:
-        if valid is not None:
-            own = _own_noisy(dataset)
-            valid = own if own is not None else valid if noise.kind == "given" else torch.full_like(valid, UNKNOWN)
-        return _label_set(dataset, noise), valid
-    labels = torch.cat([dataset.y_train] if valid is None else [dataset.y_train, valid])
+        if noise.labels in dataset.label_sets:
+            train = dataset.label_sets[noise.labels]
+        elif noise.kind != "given":
+            have = ", ".join(sorted(set(dataset.label_sets) - {"given"})) or "none"
+            raise DataError(
+                dataset.label_note or f"data set {dataset.name!r}: no human labels {noise.labels!r}; it has {have}"
+            )
+        own = _own_noisy(dataset)
+        if own is None and valid is not None:
+            own = valid if noise.kind == "given" else torch.full_like(valid, UNKNOWN)
+        return train, train if own is None else own
+    labels = train if valid is None else torch.cat([train, valid])
     generator = torch_generator("noise", seed)
     if noise.by_class:
         noisy = corrupt(labels, transition_matrix(noise, dataset.num_classes, dataset.name), generator)
@@ -191,18 +193,7 @@ def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor,
         if features.dtype != torch.uint8:
             features = _standardised(features.clone())[0]
         noisy = noise.draw(features, labels, dataset.num_classes, generator)
-    train = len(dataset.y_train)
-    return noisy[:train], None if valid is None else noisy[train:]
-
-
-def _label_set(dataset: Dataset, noise: NoiseSpec) -> Tensor:
-    """Return labels that come with the data set: "given", or human ones by name."""
-    if noise.labels in dataset.label_sets:
-        return dataset.label_sets[noise.labels]
-    if noise.kind == "given":
-        return dataset.y_train
-    have = ", ".join(sorted(set(dataset.label_sets) - {"given"})) or "none"
-    raise DataError(dataset.label_note or f"data set {dataset.name!r}: no human labels {noise.labels!r}; it has {have}")
+    return noisy[: len(train)], noisy if valid is None else noisy[len(train) :]
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:

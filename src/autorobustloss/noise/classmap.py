@@ -46,7 +46,7 @@ CLASS_MAPS: Mapping[str, ClassMap] = {
 # What widely used code did instead, kept to reproduce tables that rest on it (spec `map:RATE:legacy`).
 # CIFAR-100: blocks of five consecutive indices, which are alphabetical neighbours, taken for superclasses.
 # CIFAR-10: the same pairs, but each one re-reads labels that an earlier pair has flipped already, so that a part of
-# the cats labelled dog is flipped back: a cat becomes a dog with probability r(1-r) (0.24 at r = 0.4), a dog a cat with r.
+# the cats labelled dog is flipped back: a cat becomes a dog with probability r(1-r), 0.24 at r = 0.4.
 LEGACY_MAPS: Mapping[str, ClassMap] = {
     "cifar10": CLASS_MAPS["cifar10"],
     "cifar100": _within([c // 5 for c in range(100)]),

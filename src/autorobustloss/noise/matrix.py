@@ -69,7 +69,7 @@ def check_matrix(rows: Any, source: str) -> tuple[tuple[float, ...], ...]:
 def _read(path: str) -> Any:
     suffix, remedy = os.path.splitext(path)[1].lower(), "expected rows of numbers"
     if suffix not in SUFFIXES or not os.path.isfile(path):
-        raise DataError(f"{path}: no such file, or none of {', '.join(SUFFIXES)}; expected one with a transition matrix")
+        raise DataError(f"{path}: no such file, or none of {', '.join(SUFFIXES)}; expected a transition matrix")
     with reading(path, "cannot be read as a matrix", remedy):
         if suffix == ".npy":
             with open(path, "rb") as file:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.noise import NoiseSpec
