@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from autorobustloss.data.dataset import DATASETS, Dataset
+from autorobustloss.data.dataset import Dataset
+from autorobustloss.registry import DATASETS
 
 
 @DATASETS.register("digits")

@@ -1,4 +1,4 @@
-"""A data set as tensors in memory: what it holds, its fingerprint, and the registry of those with a name."""
+"""A data set as tensors in memory: what it holds, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from autorobustloss.data.ranges import as_stored
 from autorobustloss.data.sampling import stratified_draw
 from autorobustloss.errors import DataError
 from autorobustloss.reading import reading
-from autorobustloss.registry import Registry
 from autorobustloss.seeding import numpy_generator
 
 UNKNOWN = -1
@@ -115,7 +114,7 @@ class Dataset:
         num_classes, classes = int(y["y_train"].max()) + 1, tuple(classes) or names
         if classes and len(classes) != num_classes:
             raise DataError(f"{source}: got {len(classes)} class names for {num_classes} classes")
-        tensors = {key: torch.from_numpy(values) for key, values in (*as_stored(x, source).items(), *y.items())}
+        tensors: dict[str, Any] = {key: torch.from_numpy(values) for key, values in (*as_stored(x, source).items(), *y.items())}
         fingerprint = fingerprint_of(tensors, clean_labels)
         noisy = tensors.pop("y_train_noisy", None)
         return cls(
@@ -127,15 +126,6 @@ class Dataset:
             label_sets={} if noisy is None else {"given": noisy},
             **tensors,
         )
-
-
-DATASETS: Registry[Dataset] = Registry("data set")
-"""Data sets with a name: functions (name, data_dir, download) -> Dataset."""
-
-
-def list_datasets() -> list[str]:
-    """Return the names that `load_dataset` knows; files and image folders come on top."""
-    return DATASETS.names()
 
 
 def fingerprint_of(arrays: Mapping[str, Tensor], clean_labels: bool = True) -> str:

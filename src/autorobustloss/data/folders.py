@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def _load_classes(path: Path, size: int, progress: Progress | None) -> Dataset:
     parts = {part: _listing(folder, classes) for part, folder in folders.items()}
     images = decode([file for files, _ in parts.values() for file in files], size, progress)
     ends = np.cumsum([len(files) for files, _ in parts.values()])
-    arrays = {f"x_{part}": x for part, x in zip(parts, np.split(images, ends[:-1]))}
+    arrays: dict[str, Any] = {f"x_{part}": x for part, x in zip(parts, np.split(images, ends[:-1]))}
     arrays |= {f"y_{part}": np.array(labels) for part, (_, labels) in parts.items()}
     return Dataset.from_arrays(**arrays, source=str(path), name=path.name, classes=classes)
 

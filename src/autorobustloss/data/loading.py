@@ -7,8 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from autorobustloss.data import bundled, vision  # noqa: F401  (they register their data sets)
-from autorobustloss.data.dataset import DATASETS, Dataset
+from autorobustloss.data.dataset import Dataset
 from autorobustloss.data.folders import is_image_folder, load_folder
 from autorobustloss.data.human import with_human_labels
 from autorobustloss.data.names import DataName
@@ -16,6 +15,7 @@ from autorobustloss.data.npz import load_npz
 from autorobustloss.data.pictures import Progress
 from autorobustloss.data.views import VIEWS, view
 from autorobustloss.errors import ConfigError, DataError
+from autorobustloss.registry import DATASETS
 
 DATA_DIR_VARIABLE = "ARL_DATA_DIR"
 READERS: dict[str, Callable[[Path], Dataset]] = {".npz": load_npz}
@@ -26,6 +26,11 @@ def resolve_data_dir(data_dir: Path | str | None = None) -> Path:
     """Return `data_dir`, else the environment variable ARL_DATA_DIR, else the folder `data` here."""
     # os.path's functions leave what is no user and no path as it is, where Path's raise.
     return Path(os.path.expanduser(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data"))
+
+
+def list_datasets() -> list[str]:
+    """Return the names that `load_dataset` knows; files and image folders come on top."""
+    return DATASETS.names()
 
 
 def is_own(name: str, dataset: Dataset) -> bool:

@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def load_npz(path: Path | str) -> Dataset:
     return Dataset.from_arrays(**arrays, name=path.stem, source=str(path), clean_labels=clean)
 
 
-def read_npz(path: Path, wanted: Iterable[str]) -> dict[str, np.ndarray]:
+def read_npz(path: Path, wanted: Iterable[str]) -> dict[str, Any]:
     """Return those of the wanted arrays that an .npz file has; its other members are not looked at.
 
     Raises DataError where the file is missing, damaged, protected, packed in a way that np.savez does not pack, or

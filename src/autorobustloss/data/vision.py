@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from autorobustloss.data.dataset import DATASETS, Dataset
+from autorobustloss.data.dataset import Dataset
 from autorobustloss.data.npz import load_npz
 from autorobustloss.errors import DataError, MissingDependencyError
+from autorobustloss.registry import DATASETS
 
 TORCHVISION_CLASSES = {
     "mnist": "MNIST",

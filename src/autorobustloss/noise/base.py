@@ -8,7 +8,7 @@ from typing import Any
 from autorobustloss.errors import ConfigError
 from autorobustloss.registry import Registry
 
-NOISES: Registry[NoiseSpec] = Registry("noise")
+NOISES: Registry[NoiseSpec] = Registry("noise", "NOISES", "noise")
 
 Rows = list[list[float]]
 """T[true, noisy], each row with sum 1."""

@@ -1,0 +1,11 @@
+from .base import NOISES as NOISES
+from .base import NoiseSpec as NoiseSpec
+from .base import create_noise as create_noise
+from .base import list_noises as list_noises
+from .classmap import CLASS_MAPS as CLASS_MAPS
+from .classmap import class_map as class_map
+from .transition import corrupt as corrupt
+from .transition import empirical_matrix as empirical_matrix
+from .transition import realised_rate as realised_rate
+from .transition import require_hope as require_hope
+from .transition import transition_matrix as transition_matrix
