@@ -97,7 +97,7 @@ def nan_in(sample: int) -> np.ndarray:
     [
         ({"x_test": None}, "no array x_test among x_train, y_test, y_train"),
         ({"y_train": None}, "no array y_train"),
-        ({"y_train": np.arange(259) % 26}, "259 labels for 260 samples"),
+        ({"y_train": np.arange(259) % 26}, r"shape \(259,\), expected one label each, \(260,\)"),
         ({"y_train": (np.arange(260) % 26).astype(float)}, "holds float64, expected integers"),
         ({"y_train": np.array(list("abcdefghij") * 26)}, "expected integers"),
         ({"y_train": np.arange(260) % 26 - 1}, "label -1"),

@@ -114,7 +114,7 @@ class Dataset:
         num_classes, classes = int(y["y_train"].max()) + 1, tuple(classes) or names
         if classes and len(classes) != num_classes:
             raise DataError(f"{source}: got {len(classes)} class names for {num_classes} classes")
-        tensors: dict[str, Any] = {key: torch.from_numpy(values) for key, values in (*as_stored(x, source).items(), *y.items())}
+        tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in {**as_stored(x, source), **y}.items()}
         fingerprint = fingerprint_of(tensors, clean_labels)
         noisy = tensors.pop("y_train_noisy", None)
         return cls(
@@ -149,13 +149,11 @@ def require_class_numbers(labels: Mapping[str, np.ndarray], source: str) -> None
                 f"{source}: {key} holds {values.dtype}, expected integers from 0 to C-1; "
                 f"save np.unique({key}, return_inverse=True)[1]"
             )
-    present = np.unique(labels["y_train"]).tolist() if labels["y_train"].ndim == 1 else []
-    if present and present[0] < 0:
-        raise DataError(f"{source}: y_train has label {present[0]}, expected integers from 0 to C-1")
-    if present and present[-1] != len(present) - 1:
-        missing = sorted(set(range(min(present[-1], 10_000))) - set(present))
+    present = np.unique(labels["y_train"]).tolist() if labels["y_train"].ndim == 1 else [0]
+    missing = sorted(set(range(min(present[-1], 10_000))) - set(present))
+    if present[0] < 0 or present[-1] != len(present) - 1:
         raise DataError(
-            f"{source}: y_train has {len(present)} classes up to label {present[-1]}, but none of label "
+            f"{source}: y_train has {len(present)} classes, label {present[0]} to {present[-1]}, but none of label "
             f"{', '.join(map(str, missing[:5]))}{', …' if len(missing) > 5 else ''}; expected 0 to C-1 without gaps: "
             "renumber with np.unique(y, return_inverse=True)[1], over train and test together"
         )
@@ -175,38 +173,36 @@ def _inputs(x: np.ndarray, source: str, key: str) -> np.ndarray:
             f"{source}: {key} has shape {x.shape}, expected images (N, H, W), (N, H, W, C) or (N, C, H, W), "
             "or a table (N, F), none of them empty"
         )
-    if x.ndim == 3:
-        x = x[:, None]
-    elif x.ndim == 4 and x.shape[3] in (1, 3):
-        x = x.transpose(0, 3, 1, 2)
-    elif x.ndim == 4 and x.shape[1] not in (1, 3):
+    if x.ndim == 4 and x.shape[3] in (1, 3):
+        return x.transpose(0, 3, 1, 2)
+    if x.ndim == 4 and x.shape[1] not in (1, 3):
         raise DataError(
             f"{source}: {key} has shape {x.shape}, expected 1 or 3 channels, last or second; "
             "drop an alpha channel with x[..., :3]"
         )
-    return x
+    return x[:, None] if x.ndim == 3 else x
 
 
 def _require_fit(x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray], source: str) -> None:
     """Raise DataError unless all samples are of one shape, and every part has one label for each."""
+    parts = {key[2:] for key in x}
+    labelled, noisy = ({key[2:] for key in y if key.endswith("_noisy") is noisy} for noisy in (False, True))
+    if parts != labelled or not {part.removesuffix("_noisy") for part in noisy} <= parts:
+        have = ", ".join((*x, *y))
+        raise DataError(f"{source}: got {have}; samples and labels of a part come together, or not at all")
     for key, samples in x.items():
         if samples.shape[1:] != x["x_train"].shape[1:]:
             raise DataError(
                 f"{source}: samples of {key} have shape {samples.shape[1:]}, "
                 f"those of x_train {x['x_train'].shape[1:]}; expected the same"
             )
-        if key.replace("x", "y", 1) not in y:
-            raise DataError(f"{source}: got {key} without its labels; they come together, or not at all")
     for key, labels in y.items():
-        part = key.replace("y", "x", 1).removesuffix("_noisy")
-        if part not in x:
-            raise DataError(f"{source}: got {key} without {part}; they come together, or not at all")
-        expected = len(x[part])
-        if labels.ndim != 1:
-            remedy = f"save {key}.ravel()" if labels.size == expected else f"for one-hot labels save {key}.argmax(1)"
-            raise DataError(f"{source}: {key} has shape {labels.shape}, expected ({expected},); {remedy}")
-        if len(labels) != expected:
-            raise DataError(f"{source}: {key} has {len(labels)} labels for {expected} samples, expected one each")
+        expected = len(x["x" + key[1:].removesuffix("_noisy")])
+        if labels.shape != (expected,):
+            remedy = f"give {key}.ravel()" if labels.size == expected else f"{key}.argmax(1) if they are one-hot"
+            raise DataError(
+                f"{source}: {key} has shape {labels.shape}, expected one label each, ({expected},); {remedy}"
+            )
 
 
 def _numbered(y: Mapping[str, np.ndarray], source: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:

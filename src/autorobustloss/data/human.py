@@ -93,7 +93,12 @@ def _read_pt(path: Path) -> dict[str, Any]:
     reconstruct = np.zeros(0).__reduce__()[0]
     modules = ("numpy.core.multiarray", "numpy._core.multiarray")
     dtypes = {type(np.dtype(kind)) for kind in ("u1", "i1", "i2", "i4", "i8", "longlong")}
-    allowed: list[Any] = [np.ndarray, np.dtype, *dtypes, *((reconstruct, f"{module}._reconstruct") for module in modules)]
+    allowed: list[Any] = [
+        np.ndarray,
+        np.dtype,
+        *dtypes,
+        *((reconstruct, f"{module}._reconstruct") for module in modules),
+    ]
     with (
         reading(
             path, "cannot be read as a dictionary of label arrays", "download it again, or save its arrays as .npz"

@@ -93,7 +93,7 @@ def _decode(files: Sequence[Path], size: int, progress: Progress | None, wanted:
 def _read(path: Path, size: int, wanted: str) -> tuple[np.ndarray, str, str]:
     """Return one image as (H, W) or (H, W, 3), its own mode and that which it is in: `wanted`, or for "" its own."""
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ImportError:
         raise MissingDependencyError(
             "image folders need Pillow, which is not installed; pip install 'autorobustloss[vision]'"
@@ -117,21 +117,18 @@ def _read(path: Path, size: int, wanted: str) -> tuple[np.ndarray, str, str]:
         mode = mode if mode in DEEP else wanted or mode
         cut = mode not in DEEP and ";16" in str(image.tile)
         image.load()
-        if cut and 0 < max(high for _, high in _extrema(image)) < 2**KEPT_BITS:
+        bands = [band for name, band in zip(image.getbands(), image.split()) if name.upper() != "A"] if cut else []
+        if cut and 0 < max(band.getextrema()[1] for band in bands) < 2**KEPT_BITS:
             raise ValueError(
                 f"16 bits, of which no more than {8 + KEPT_BITS} are used, and with colours or transparency only the "
                 "upper 8 can be read; save it with 8 bits"
             )
-        _turn(image)
+        with contextlib.suppress(Exception):  # a broken EXIF block says nothing
+            ImageOps.exif_transpose(image, in_place=True)
         picture = _deep(image) if mode in DEEP else _flat(image, mode)
         if size:
             picture = picture.resize((size, size), Image.Resampling.BILINEAR)
         return np.asarray(picture), own, mode
-
-
-def _extrema(image: Any) -> list[tuple[int, int]]:
-    """Return the smallest and largest value of each band but that of transparency."""
-    return [band.getextrema() for name, band in zip(image.getbands(), image.split()) if name.upper() != "A"]
 
 
 def _mode(mode: str) -> str:
@@ -139,14 +136,6 @@ def _mode(mode: str) -> str:
     if mode in ("1", "L"):
         return "L"
     return next((deep for deep in DEEP if mode == deep or (";" in deep and mode.startswith(deep))), "RGB")
-
-
-def _turn(image: Any) -> None:
-    """Turn an image as its EXIF block says; a broken block says nothing."""
-    from PIL import ImageOps
-
-    with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _deep(image: Any) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from autorobustloss.errors import ConfigError
+from autorobustloss.reading import reading
 from autorobustloss.registry import Registry
 
 NOISES: Registry[NoiseSpec] = Registry("noise", "NOISES", "noise")
@@ -89,12 +90,10 @@ class RateNoise(NoiseSpec):
     name = ""
 
     def __post_init__(self) -> None:
-        try:
+        with reading(
+            f"noise {self.kind!r}", f"got rate {self.rate!r:.80}", f"expected as in {self.kind}:0.4", ConfigError
+        ):
             rate = float(self.rate)
-        except (TypeError, ValueError):
-            raise ConfigError(
-                f"noise {self.kind!r}: got rate {self.rate!r}, expected a number, as in {self.kind}:0.4"
-            ) from None
         if not 0 <= rate <= 1:
             percent = f"; {rate:g} % is {rate / 100:g}" if 1 < rate <= 100 else ""
             raise ConfigError(f"noise {self.kind!r}: got rate {rate!r}, expected a number in [0, 1]{percent}")
