@@ -5,8 +5,8 @@ Source: Wei et al., Learning with Noisy Labels Revisited, ICLR 2022 (CC BY-NC 4.
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,8 @@ from torch import Tensor
 from autorobustloss.data.dataset import Dataset
 from autorobustloss.data.npz import read_npz
 from autorobustloss.errors import DataError
+from autorobustloss.noise.taken import HUMAN_LABELS
 from autorobustloss.reading import AGAIN, reading
-
-HUMAN_FILES: Mapping[str, tuple[str, str]] = {
-    "cifar10": ("cifar10n.npz", "CIFAR-10_human.pt"),
-    "cifar100": ("cifar100n.npz", "CIFAR-100_human.pt"),
-}
-HUMAN_KEYS: Mapping[str, Mapping[str, str]] = {
-    "cifar10": {
-        "aggre": "aggre_label",
-        "random1": "random_label1",
-        "random2": "random_label2",
-        "random3": "random_label3",
-        "worse": "worse_label",
-    },
-    "cifar100": {"noisy": "noisy_label"},
-}
-CLEAN = "clean_label"
 
 
 def with_human_labels(dataset: Dataset, folder: Path) -> Dataset:
@@ -42,13 +27,14 @@ def with_human_labels(dataset: Dataset, folder: Path) -> Dataset:
 
     A broken file spoils nothing here: the note becomes the error of whoever asks for the noise `human:NAME`.
     """
-    if dataset.name not in HUMAN_FILES:
+    if dataset.name not in HUMAN_LABELS:
         return dataset
-    found = [folder / name for name in HUMAN_FILES[dataset.name] if (folder / name).is_file()]
+    files = (f"{dataset.name}n.npz", f"CIFAR-{dataset.name.removeprefix('cifar')}_human.pt")
+    found = [folder / file for file in files if (folder / file).is_file()]
+    if not found:
+        note = f"data set {dataset.name!r}: no human labels; put {' or '.join(files)} into {folder}"
+        return replace(dataset, label_note=note)
     try:
-        if not found:
-            files = " or ".join(HUMAN_FILES[dataset.name])
-            raise DataError(f"data set {dataset.name!r}: no human labels; put {files} into {folder}")
         return replace(dataset, label_sets={**dataset.label_sets, **read_human_labels(found[0], dataset)})
     except DataError as error:
         return replace(dataset, label_note=str(error))
@@ -60,7 +46,9 @@ def read_human_labels(path: Path, dataset: Dataset) -> dict[str, Tensor]:
     Raises DataError where the file is broken, a vector is missing or does not fit, or the file's clean labels are
     not the training labels of `dataset`: then its images are others, or in another order.
     """
-    keys = {CLEAN: CLEAN, **HUMAN_KEYS[dataset.name]}
+    # "random1" is called random_label1 in the file.
+    names = ("clean", *HUMAN_LABELS[dataset.name])
+    keys = {name: re.sub(r"(\d?)$", r"_label\1", name, count=1) for name in names}
     arrays = read_npz(path, keys.values()) if path.suffix == ".npz" else _read_pt(path)
     missing = [key for key in keys.values() if key not in arrays]
     if missing:
@@ -77,10 +65,10 @@ def read_human_labels(path: Path, dataset: Dataset) -> dict[str, Tensor]:
         if low < 0 or high >= dataset.num_classes:
             raise DataError(f"{path}: {key} has labels from {low} to {high}, expected 0 to {dataset.num_classes - 1}")
         vectors[name] = torch.from_numpy(labels.astype(np.int64))
-    differing = int((vectors.pop(CLEAN) != dataset.y_train).sum())
+    differing = int((vectors.pop("clean") != dataset.y_train).sum())
     if differing:
         raise DataError(
-            f"{path}: its {CLEAN} differs from the training labels of {dataset.name} for {differing} of "
+            f"{path}: its {keys['clean']} differs from the training labels of {dataset.name} for {differing} of "
             f"{expected} images: the images are in another order. "
             "Use the data set in the original (torchvision) order, or the label file that belongs to it"
         )
@@ -90,19 +78,12 @@ def read_human_labels(path: Path, dataset: Dataset) -> dict[str, Tensor]:
 def _read_pt(path: Path) -> dict[str, Any]:
     """Read a published .pt file, a dictionary of NumPy arrays, without running code from it."""
     # What a pickled integer array names, under NumPy 1's and NumPy 2's module names: it builds arrays only.
-    reconstruct = np.zeros(0).__reduce__()[0]
-    modules = ("numpy.core.multiarray", "numpy._core.multiarray")
+    rebuild, places = np.zeros(0).__reduce__()[0], ("numpy.core.multiarray", "numpy._core.multiarray")
     dtypes = {type(np.dtype(kind)) for kind in ("u1", "i1", "i2", "i4", "i8", "longlong")}
-    allowed: list[Any] = [
-        np.ndarray,
-        np.dtype,
-        *dtypes,
-        *((reconstruct, f"{module}._reconstruct") for module in modules),
-    ]
+    allowed: list[Any] = [np.ndarray, np.dtype, *dtypes, *((rebuild, f"{place}._reconstruct") for place in places)]
+    what, remedy = "cannot be read as a dictionary of label arrays", "download it again, or save its arrays as .npz"
     with (
-        reading(
-            path, "cannot be read as a dictionary of label arrays", "download it again, or save its arrays as .npz"
-        ),
+        reading(path, what, remedy),
         warnings.catch_warnings(),
         torch.serialization.safe_globals(allowed),
     ):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from autorobustloss.errors import ConfigError
 from autorobustloss.noise.base import NOISES, NoiseSpec, Rows
 
-HUMAN_LABELS = ("aggre", "random1", "random2", "random3", "worse", "noisy")
-"""Label sets of CIFAR-10N (the first five) and CIFAR-100N (`noisy`), Wei et al. 2022."""
+HUMAN_LABELS = {"cifar10": ("aggre", "random1", "random2", "random3", "worse"), "cifar100": ("noisy",)}
+"""Label sets of CIFAR-10N and CIFAR-100N (Wei et al. 2022), by data set."""
 
 
 @NOISES.register("clean", "none")
@@ -40,9 +40,9 @@ class Human(NoiseSpec):
     by_class = False
 
     def __post_init__(self) -> None:
-        if self.labels not in HUMAN_LABELS:
-            known = ", ".join(HUMAN_LABELS)
-            raise ConfigError(f"noise human:{self.labels:.80}: expected one of {known}, as in human:worse")
+        known = [name for names in HUMAN_LABELS.values() for name in names]
+        if self.labels not in known:
+            raise ConfigError(f"noise human:{self.labels:.80}: expected one of {', '.join(known)}, as in human:worse")
 
     @property
     def words(self) -> str:
