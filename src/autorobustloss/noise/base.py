@@ -90,9 +90,8 @@ class RateNoise(NoiseSpec):
     name = ""
 
     def __post_init__(self) -> None:
-        with reading(
-            f"noise {self.kind!r}", f"got rate {self.rate!r:.80}", f"expected as in {self.kind}:0.4", ConfigError
-        ):
+        example = f"expected a number, as in {self.kind}:0.4"
+        with reading(f"noise {self.kind!r}", f"got rate {self.rate!r:.80}", example, ConfigError):
             rate = float(self.rate)
         if not 0 <= rate <= 1:
             percent = f"; {rate:g} % is {rate / 100:g}" if 1 < rate <= 100 else ""
