@@ -8,7 +8,7 @@ import pytest
 
 from autorobustloss.benchmark.bench import load_datasets, pin, run_bench
 from autorobustloss.benchmark.grid import SWEEP, BenchConfig
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError, UnknownNameError
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.runs.job import Task

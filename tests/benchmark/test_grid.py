@@ -6,7 +6,7 @@ import pytest
 
 from autorobustloss.benchmark.grid import BenchConfig, at_start_scale, with_learning_rate
 from autorobustloss.benchmark.notes import twins, values_note
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.runs.job import Task
