@@ -56,16 +56,9 @@ def test_a_loss_without_end_does_not_set_the_range():
     assert np.all(np.isfinite(axes.get_ylim()))
 
 
-def test_gradients_can_be_shown():
-    p, slope = line(panels(losses_picture({"ce": create_loss("ce")}, show="gradient"))[0], "label 1").get_data()
-    inner = (p > 0.1) & (p < 0.9)
-    assert slope[inner] == pytest.approx(-1 / p[inner], rel=1e-3)
-
-
-@pytest.mark.parametrize(("losses", "show"), [({}, "value"), (LOSSES, "values")])
-def test_the_picture_of_losses_refuses_nonsense(losses, show):
-    with pytest.raises(ConfigError, match="got"):
-        losses_picture(losses, show=show)
+def test_a_picture_of_no_losses_is_refused():
+    with pytest.raises(ConfigError, match="got no losses"):
+        losses_picture({})
 
 
 def test_the_search_picture_holds_the_losses_and_every_generation():

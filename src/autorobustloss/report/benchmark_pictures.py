@@ -88,7 +88,7 @@ def critical_difference_diagram(names: Sequence[str], mean_ranks: Sequence[float
     return figure
 
 
-def feature_map(methods: Mapping[str, tuple[ArrayLike, ArrayLike]], seed: int = 0) -> Figure:
+def feature_map(methods: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     """Draw t-SNE of penultimate features, coloured by true class, one panel per method (the paper's Figure 5).
 
     methods: name -> (features (N, F), clean labels (N,)). The perplexity is 30, or a third of N where N is smaller.
@@ -96,7 +96,7 @@ def feature_map(methods: Mapping[str, tuple[ArrayLike, ArrayLike]], seed: int = 
     figure = new_figure(3.1 * len(methods) + 0.5, 3.4)
     grid = panels(figure, len(methods), widest=len(methods))
     for axes, (method, (features, labels)) in zip(grid, methods.items()):
-        points, classes = tsne(features, seed), np.asarray(labels)
+        points, classes = tsne(features), np.asarray(labels)
         for c in np.unique(classes):
             style = line_style(int(c))
             x, y = points[classes == c].T
@@ -110,7 +110,7 @@ def feature_map(methods: Mapping[str, tuple[ArrayLike, ArrayLike]], seed: int = 
     return figure
 
 
-def tsne(features: ArrayLike, seed: int = 0) -> np.ndarray:
+def tsne(features: ArrayLike) -> np.ndarray:
     """Return the t-SNE embedding of (N, F) features in the plane, (N, 2)."""
     from sklearn.manifold import TSNE  # which takes a second to import
 
@@ -118,7 +118,7 @@ def tsne(features: ArrayLike, seed: int = 0) -> np.ndarray:
     if table.ndim != 2 or len(table) < 4:
         raise ConfigError(f"got features of shape {table.shape}, expected (N, F) with N of at least 4")
     perplexity = min(30.0, (len(table) - 1) / 3)
-    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(table))
+    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(table))
 
 
 def _accuracies(curves: Panels, xlabel: str, scale: int = 1) -> Figure:

@@ -24,18 +24,15 @@ EDGE = 0.02
 """Predicted probabilities nearer than this to 0 and 1 do not set the range of a panel: cross-entropy has no end."""
 
 
-def losses_picture(losses: Mapping[str, RobustLoss], *, show: str = "value") -> Figure:
+def losses_picture(losses: Mapping[str, RobustLoss]) -> Figure:
     """Draw each loss against the predicted probability of a class that is the label (1) or is not (0).
 
     The paper's Figure 2; of a gated loss the weight over its two probabilities, from light (0) to dark (1). A value is
     shifted so that each curve's minimum is 0, since a constant changes no training; every panel has its own vertical
-    range, since the scale of a loss is a matter of the learning rate. `show` is "value" or "gradient" (with respect to
-    the probability).
-
-    Raises ConfigError for no losses or another `show`.
+    range, since the scale of a loss is a matter of the learning rate. Raises ConfigError for no losses.
     """
     figure = new_figure(*_size(losses))
-    _draw_losses(figure, losses, show)
+    _draw_losses(figure, losses)
     return figure
 
 
@@ -80,12 +77,8 @@ def _size(losses: Mapping[str, RobustLoss]) -> tuple[float, float]:
     return 2.5 * columns + 0.6, 2.1 * rows + 0.7
 
 
-def _draw_losses(
-    figure: Figure | SubFigure, losses: Mapping[str, RobustLoss], show: str = "value", learned: str = ""
-) -> None:
+def _draw_losses(figure: Figure | SubFigure, losses: Mapping[str, RobustLoss], learned: str = "") -> None:
     """Draw one panel per loss; the one named `learned` is set off with a tint and a bold title."""
-    if show not in ("value", "gradient"):
-        raise ConfigError(f"got show={show!r}, expected 'value' or 'gradient'")
     _, columns = layout(len(losses), WIDEST)
     grid = panels(figure, len(losses), WIDEST, sharex=True)
     for index, (axes, (name, loss)) in enumerate(zip(grid, losses.items())):
@@ -93,7 +86,7 @@ def _draw_losses(
         if isinstance(loss, GatedLoss):
             _draw_triangle(axes, loss)
         else:
-            _draw_curves(axes, loss, show)
+            _draw_curves(axes, loss)
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1])
         tidy(axes)
@@ -104,7 +97,7 @@ def _draw_losses(
             axes.set_xlabel("probability of the label" if gated else "predicted probability", fontsize=8)
             axes.tick_params(labelbottom=True)
         if gated or index % columns == 0:
-            axes.set_ylabel("of another class" if gated else "loss" if show == "value" else "slope", fontsize=8)
+            axes.set_ylabel("of another class" if gated else "loss", fontsize=8)
     handles, names = max((axes.get_legend_handles_labels() for axes in grid), key=lambda found: len(found[0]))
     if handles:
         add_legend(figure, handles, names, ncols=2, fontsize=8)
@@ -121,15 +114,14 @@ def _draw_triangle(axes: Axes, loss: GatedLoss) -> None:
     axes.set_yticks([0, 0.5, 1])
 
 
-def _draw_curves(axes: Axes, loss: RobustLoss, show: str) -> None:
+def _draw_curves(axes: Axes, loss: RobustLoss) -> None:
     table = curves(loss, num_points=201)
     p = np.asarray(table["probability"], dtype=np.float64)
     inner = (p >= EDGE) & (p <= 1 - EDGE)
     shown = []
     for label, style in LABELS.items():
-        y = np.asarray(table[f"{show}_{label}"], dtype=np.float64)
-        if show == "value":
-            y = y - np.min(y[np.isfinite(y)])
+        y = np.asarray(table[f"value_{label}"], dtype=np.float64)
+        y = y - np.min(y[np.isfinite(y)])
         axes.plot(p, y, **style, linewidth=1.8, label=f"label {label}")
         shown.append(y[inner & np.isfinite(y)])
     values = np.concatenate(shown)
