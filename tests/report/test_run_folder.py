@@ -129,7 +129,7 @@ def test_the_page_follows_from_the_folder_alone(run):
 def test_pictures_show_what_was_trained(run):
     _, outcome = run
     found = scored(outcome.config.grids()["tuned"].entries(), outcome.results, {})
-    assert {entry.variant for entry, _, _ in found} == {"lr×1"}
+    assert {entry.variant for entry, *_ in found} == {"lr×1"}
     curves = curve_panels(found)["digits/linear/sym:0.4"]["gce"]
     assert {epoch: len(values) for epoch, values in curves.items()} == {1: 2, 2: 2, 3: 2}
     swept = sweep_panels(found)["digits/linear/sym"]["gce"]

@@ -33,9 +33,8 @@ from autorobustloss.runs.result import Result
 from autorobustloss.runs.run_folder import RunFolder
 
 SUFFIXES = {"text": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
-Names = Mapping[MethodSpec, str]
-Scored = tuple[Entry, Result, str]
-"""A place in a table, the result that belongs there, and what the table calls the method."""
+Scored = tuple[Entry, Result, str, str]
+"""A place in a table, the result that belongs there, and what the table calls the method and the task."""
 
 
 def write_tables(folder: RunFolder, outcome: BenchOutcome) -> None:
@@ -60,8 +59,8 @@ def _write(folder: RunFolder, tables: Mapping[str, Table], results: Mapping[str,
 def draw_bench(folder: RunFolder, outcome: BenchOutcome) -> Path:
     """Draw the pictures of a benchmark and write the HTML page, whose path is returned."""
     view, table = next(iter(outcome.tables.items()))
-    entries = outcome.config.grids()[view].entries()
-    return _draw(folder, figures_of(entries, outcome.results, table, outcome.names))
+    found = scored(outcome.config.grids()[view].entries(), outcome.results, outcome.names)
+    return _draw(folder, figures_of(found, table))
 
 
 def draw_experiment(
@@ -78,10 +77,11 @@ def draw_experiment(
     if experiment.picture == "orders":
         rows = zip(table.methods, table.block("last").cells)
         means = {name: [cell.mean for cell in cells if cell.mean is not None] for name, cells in rows}
-        figures = {"orders": order_study({name: found for name, found in means.items() if found})}
+        figures = {"orders": order_study({name: some for name, some in means.items() if some})}
     else:
         names = {method: name for name, method in experiment.rows.items()}
-        figures = figures_of(experiment.entries, results, None if experiment.paper else table, names)
+        found = scored(experiment.entries, results, names)
+        figures = figures_of(found, None if experiment.paper else table)
     if features:
         figures["features"] = feature_map(features)
     return _draw(folder, {f"{experiment.name}-{kind}": figure for kind, figure in figures.items()})
@@ -93,11 +93,8 @@ def _draw(folder: RunFolder, figures: Mapping[str, Figure]) -> Path:
     return folder.write(PAGE, folder_page(folder.path))
 
 
-def figures_of(
-    entries: Sequence[Entry], results: Mapping[str, Result], table: Table | None, names: Names
-) -> dict[str, Figure]:
+def figures_of(found: Sequence[Scored], table: Table | None) -> dict[str, Figure]:
     """Return the pictures that results allow: learning curves, a noise sweep, average ranks (of `table`)."""
-    found = scored(entries, results, names)
     figures: dict[str, Figure] = {}
     if curves := curve_panels(found):
         figures["curves"] = learning_curves(curves)
@@ -117,16 +114,17 @@ def rank_figure(table: Table) -> Figure | None:
     return critical_difference_diagram(names, ranks, block.critical_difference)
 
 
-def scored(entries: Sequence[Entry], results: Mapping[str, Result], names: Names) -> list[Scored]:
+def scored(entries: Sequence[Entry], results: Mapping[str, Result], names: Mapping[MethodSpec, str]) -> list[Scored]:
     """Return what has a result, of one variant per cell: the task's own learning rate, else the first."""
     methods = list(dict.fromkeys(entry.method for entry in entries))
-    called = dict(zip(methods, method_names(methods, names)))
+    tasks = list(dict.fromkeys(entry.task for entry in entries))
+    called, titles = dict(zip(methods, method_names(methods, names))), dict(zip(tasks, task_names(tasks)))
     shown: dict[tuple[MethodSpec, Task], str] = {}
     for entry in entries:
         if entry.variant == "lr×1" or (entry.method, entry.task) not in shown:
             shown[entry.method, entry.task] = entry.variant
     return [
-        (entry, results[entry.job.key], called[entry.method])
+        (entry, results[entry.job.key], called[entry.method], titles[entry.task])
         for entry in entries
         if entry.job.key in results and entry.variant == shown[entry.method, entry.task]
     ]
@@ -134,12 +132,10 @@ def scored(entries: Sequence[Entry], results: Mapping[str, Result], names: Names
 
 def curve_panels(found: Sequence[Scored]) -> Panels:
     """Return task -> method -> epoch -> test accuracies, one per seed that got so far."""
-    tasks = list(dict.fromkeys(entry.task for entry, _, _ in found))
-    titles = dict(zip(tasks, task_names(tasks)))
     panels = _nested()
-    for entry, result, name in found:
+    for _, result, name, title in found:
         for epoch, value in zip(result.history.epochs, result.history.test):
-            panels[titles[entry.task]][name][epoch].append(value)
+            panels[title][name][epoch].append(value)
     return panels
 
 
@@ -149,7 +145,7 @@ def sweep_panels(found: Sequence[Scored]) -> Panels:
     A setting is a data set, a network and a kind of noise; clean labels are rate 0 of every kind.
     """
     points = _nested()
-    for entry, result, name in found:
+    for entry, result, name, _ in found:
         noise, task = NoiseSpec.parse(entry.task.noise), entry.task
         points[task.dataset.name, task.model, noise.kind][name][noise.rate].append(accuracy(result, "last"))
     panels = {}
