@@ -69,7 +69,10 @@ SEEDS, POPULATION = (0, 1, 2), 8
 def chosen(scores: Scores) -> np.ndarray:
     """Return test accuracy, balanced accuracy and least class at the rate that noisy validation chooses: (3, methods)."""
     best = scores.valid.mean(0).argmax(-1)
-    take = [np.take_along_axis(part.mean(0), best[:, None], 1)[:, 0] for part in (scores.plain, scores.balanced, scores.least)]
+    take = [
+        np.take_along_axis(part.mean(0), best[:, None], 1)[:, 0]
+        for part in (scores.plain, scores.balanced, scores.least)
+    ]
     return np.stack(take)
 
 
@@ -88,7 +91,9 @@ class Score:
     def gaps(self, results: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return gaps (columns, candidates) of results (tasks, 3, candidates), balanced accuracy of imbalanced tasks
         as columns of their own, and which tasks a candidate fails because it gives up a class that CE learns."""
-        gap = np.concatenate([self.best[:, None] - results[:, 0], (self.best_balanced[:, None] - results[:, 1])[self.rare]])
+        gap = np.concatenate(
+            [self.best[:, None] - results[:, 0], (self.best_balanced[:, None] - results[:, 1])[self.rare]]
+        )
         given_up = (results[:, 2] < 0.25 * self.ce_least[:, None]) & (self.ce_least[:, None] > 20)
         return np.clip(gap, -4, None), given_up
 
@@ -99,7 +104,9 @@ class Score:
         return gap.mean(0) + largest * gap.max(0) + cost + 0.5 * given_up.sum(0)
 
 
-def batches(tasks: Sequence[Task], loss: Callable[[Task], Any], methods: int, seeds: int, data_dir: str, device: Any) -> list[Batch]:
+def batches(
+    tasks: Sequence[Task], loss: Callable[[Task], Any], methods: int, seeds: int, data_dir: str, device: Any
+) -> list[Batch]:
     """Return a batch for each task, their graphs in one pool of memory."""
     pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
     return [Batch(task, loss(task), methods, seeds, data_dir, device, pool) for task in tasks]
@@ -154,7 +161,9 @@ def main() -> None:
     else:
         names = [name for name in RIVALS if can_run(name, options.data_dir, device, log)]
         rivals = run_rivals(tasks, names, options.data_dir, device, log)
-        kept.write_text(json.dumps({"tasks": [t.label for t in tasks], "names": names, "results": rivals.round(2).tolist()}))
+        kept.write_text(
+            json.dumps({"tasks": [t.label for t in tasks], "names": names, "results": rivals.round(2).tolist()})
+        )
     score = Score(tasks, rivals, names)
     search(tasks, score, options, device, log, start)
 
@@ -163,8 +172,15 @@ def search(tasks: Sequence[Task], score: Score, options: Any, device: Any, log: 
     """Run all searches until two ninths of the time are left, then compare what they found."""
     from cmaes import CMA
 
-    runs = [(attempt, seed, CMA(mean=np.zeros(len(attempt.free)), sigma=0.8, population_size=POPULATION, seed=100 * i + seed))
-            for i, attempt in enumerate(ATTEMPTS) for seed in SEEDS]
+    runs = [
+        (
+            attempt,
+            seed,
+            CMA(mean=np.zeros(len(attempt.free)), sigma=0.8, population_size=POPULATION, seed=100 * i + seed),
+        )
+        for i, attempt in enumerate(ATTEMPTS)
+        for seed in SEEDS
+    ]
     gates = Gates(np.zeros((len(runs) * (POPULATION + 1), len(Gates.names))), device)
     ready = batches(tasks, lambda task: shared(gates), len(gates.numbers), 1, options.data_dir, device)
     log("ready", torch.cuda.memory_allocated() >> 20 if device.type == "cuda" else "")
@@ -180,12 +196,23 @@ def search(tasks: Sequence[Task], score: Score, options: Any, device: Any, log: 
             mine = slice(i * (POPULATION + 1), (i + 1) * (POPULATION + 1) - 1)
             cma.tell([(p, float(v)) for p, v in zip(points[i], score(results, attempt.largest)[mine])])
             last = mine.stop
-            history.append({"attempt": attempt.name, "seed": seed, "generation": generation, "numbers": rows[last],
-                            "mean_gap": float(gaps[:, last].mean()), "largest_gap": float(gaps[:, last].max()),
-                            "given_up": int(given_up[:, last].sum())})
+            history.append(
+                {
+                    "attempt": attempt.name,
+                    "seed": seed,
+                    "generation": generation,
+                    "numbers": rows[last],
+                    "mean_gap": float(gaps[:, last].mean()),
+                    "largest_gap": float(gaps[:, last].max()),
+                    "given_up": int(given_up[:, last].sum()),
+                }
+            )
         (options.out / "attempts.json").write_text(json.dumps(history))
         took = time.time() - began
-        log(f"generation {generation}, {took:.1f} s", " | ".join(f"{h['mean_gap']:.2f}/{h['largest_gap']:.0f}" for h in history[-len(runs):]))
+        log(
+            f"generation {generation}, {took:.1f} s",
+            " | ".join(f"{h['mean_gap']:.2f}/{h['largest_gap']:.0f}" for h in history[-len(runs) :]),
+        )
     final(tasks, score, runs, gates, ready, options, log)
 
 
@@ -202,7 +229,9 @@ CHANGES: dict[str, dict[str, float]] = {
 }  # fmt: skip
 
 
-def final(tasks: Sequence[Task], score: Score, runs: Any, gates: Gates, ready: Sequence[Batch], options: Any, log: Any) -> None:
+def final(
+    tasks: Sequence[Task], score: Score, runs: Any, gates: Gates, ready: Sequence[Batch], options: Any, log: Any
+) -> None:
     """Train what the searches found, and variants of it, on three fresh seeds."""
     rows, labels = [], []
     for attempt, seed, cma in runs:
@@ -213,8 +242,18 @@ def final(tasks: Sequence[Task], score: Score, runs: Any, gates: Gates, ready: S
             rows.append([other[name] for name in Gates.names])
             labels.append(f"{attempt.name} #{seed}" + (f": {label}" if label else ""))
     hand = {"ce": (0, 0, 1, 0), "first gated": (0.83, 2.1, 4.35, 0, 0, 0)}
-    hand |= {f"q {q:g}, r {r:g}, kappa {k:g}, pace {p:g}": (q, r, k, p, 0, 1) for q, r, k, p in
-             ((0.6, 2, 4, 0), (0.6, 2, 4, 1), (0.6, 2, 8, 1), (1, 2, 4, 1), (1, 1, 4, 1), (0.5, 3, 4, 1), (1, 2, 8, 0.5))}
+    hand |= {
+        f"q {q:g}, r {r:g}, kappa {k:g}, pace {p:g}": (q, r, k, p, 0, 1)
+        for q, r, k, p in (
+            (0.6, 2, 4, 0),
+            (0.6, 2, 4, 1),
+            (0.6, 2, 8, 1),
+            (1, 2, 4, 1),
+            (1, 1, 4, 1),
+            (0.5, 3, 4, 1),
+            (1, 2, 8, 0.5),
+        )
+    }
     for label, values in hand.items():
         rows.append([*values, *(0.0,) * (len(Gates.names) - len(values))])
         labels.append(label)
@@ -230,8 +269,10 @@ def final(tasks: Sequence[Task], score: Score, runs: Any, gates: Gates, ready: S
     }))  # fmt: skip
     for i in np.argsort(score(results, 0.25)):
         numbers = " ".join(f"{v:.2f}" for v in rows[i])
-        log(f"score {score(results, 0.25)[i]:5.2f} gap {gaps[:, i].mean():5.2f} largest {gaps[:, i].max():4.1f} clean "
-            f"{cost[:, i].mean():5.2f} at most {cost[:, i].max():4.1f} given up {given_up[:, i].sum()} {labels[i]} [{numbers}]")
+        log(
+            f"score {score(results, 0.25)[i]:5.2f} gap {gaps[:, i].mean():5.2f} largest {gaps[:, i].max():4.1f} clean "
+            f"{cost[:, i].mean():5.2f} at most {cost[:, i].max():4.1f} given up {given_up[:, i].sum()} {labels[i]} [{numbers}]"
+        )
 
 
 if __name__ == "__main__":

@@ -57,9 +57,18 @@ def main() -> None:
             key = f"{seed} {task.label}"
             missing = [j for j, name in enumerate(HAND) if name not in done.get(key, {})]
             if missing:
-                batch = Batch(task, Gates(rows[missing], torch.device("cpu")), len(missing), 1, options.data_dir, torch.device("cpu"))
+                batch = Batch(
+                    task,
+                    Gates(rows[missing], torch.device("cpu")),
+                    len(missing),
+                    1,
+                    options.data_dir,
+                    torch.device("cpu"),
+                )
                 result = chosen(batch.train((seed,)))
-                done.setdefault(key, {}).update({list(HAND)[j]: result[:, n].round(2).tolist() for n, j in enumerate(missing)})
+                done.setdefault(key, {}).update(
+                    {list(HAND)[j]: result[:, n].round(2).tolist() for n, j in enumerate(missing)}
+                )
                 path.write_text(json.dumps(done, indent=0))
                 table(done, rivals, options.seeds)
 
@@ -72,7 +81,9 @@ def cost(number: int) -> float:
 
 def table(done: dict[str, dict[str, list[float]]], rivals: dict[str, list], seeds: list[int]) -> None:
     """Print gaps to the best rival, and what clean labels cost."""
-    use = [i for i, task in enumerate(POOL) if all(len(done.get(f"{s} {task.label}", {})) == len(HAND) for s in seeds[:1])]
+    use = [
+        i for i, task in enumerate(POOL) if all(len(done.get(f"{s} {task.label}", {})) == len(HAND) for s in seeds[:1])
+    ]
     results = np.array([[done[f"{seeds[0]} {POOL[i].label}"][name] for name in HAND] for i in use]).transpose(0, 2, 1)
     score = Score([POOL[i] for i in use], np.array(rivals["results"])[use], rivals["names"])
     gaps, given_up = score.gaps(results)
@@ -80,8 +91,13 @@ def table(done: dict[str, dict[str, list[float]]], rivals: dict[str, list], seed
     own = (results[:, 0, :1] - results[:, 0])[score.clean]
     print(f"\n{len(use)} tasks")
     for j, name in enumerate(HAND):
-        cost = f"{clean[:, j].mean():5.2f} ({own[:, j].mean():5.2f}, at most {own[:, j].max():4.1f})" if len(clean) else ""
-        print(f"{name:20} gap {gaps[:, j].mean():5.2f}, largest {gaps[:, j].max():5.1f}, clean costs {cost}, given up {given_up[:, j].sum()}", flush=True)
+        cost = (
+            f"{clean[:, j].mean():5.2f} ({own[:, j].mean():5.2f}, at most {own[:, j].max():4.1f})" if len(clean) else ""
+        )
+        print(
+            f"{name:20} gap {gaps[:, j].mean():5.2f}, largest {gaps[:, j].max():5.1f}, clean costs {cost}, given up {given_up[:, j].sum()}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -67,7 +67,9 @@ class Gates:
         column = at.unsqueeze(-1)
         ce = torch.logsumexp(z, -1) - z.gather(-1, column).squeeze(-1)
         with torch.no_grad():
-            ones = torch.zeros_like(self.counts).scatter_add_(-1, y[:, None, None, :], torch.ones_like(z[:, :1, :1, :, 0]))
+            ones = torch.zeros_like(self.counts).scatter_add_(
+                -1, y[:, None, None, :], torch.ones_like(z[:, :1, :1, :, 0])
+            )
             self.labels.add_(ones)
             log_p = torch.log_softmax(z - prior[..., None] * (self.labels + 1).log().unsqueeze(-2), -1)
             label = log_p.gather(-1, column).squeeze(-1)
@@ -137,7 +139,9 @@ class Scores(NamedTuple):
 class Batch:
     """A task with all its networks, ready to be trained again and again on other seeds."""
 
-    def __init__(self, task: Task, loss: Any, methods: int, seeds: int, data_dir: str, device: torch.device, pool: Any = None) -> None:
+    def __init__(
+        self, task: Task, loss: Any, methods: int, seeds: int, data_dir: str, device: torch.device, pool: Any = None
+    ) -> None:
         self.task, self.loss, self.device, self.data_dir = task, loss, device, data_dir
         self.grid = (seeds, methods, len(RATES))
         self.networks = math.prod(self.grid)
@@ -166,7 +170,10 @@ class Batch:
         self.squares = [torch.zeros_like(w) for w in self.weights] if task.optimizer == "adamw" else []
         self.updates = torch.zeros(1, device=device)
         widths = task.layers if task.conv and task.norm else ()
-        self.norms = [[torch.zeros(self.networks, 1, c, 1, device=device), torch.ones(self.networks, 1, c, 1, device=device)] for c in widths]
+        self.norms = [
+            [torch.zeros(self.networks, 1, c, 1, device=device), torch.ones(self.networks, 1, c, 1, device=device)]
+            for c in widths
+        ]
         self.graph = self._captured(pool) if device.type == "cuda" else None
 
     def _captured(self, pool: Any) -> Any:
@@ -259,7 +266,14 @@ class Batch:
             each = self.networks // len(seeds)
             for place, w in enumerate(self.weights):
                 w.copy_(torch.cat([first[place].to(self.device).expand(each, *w.shape[1:]) for first in firsts]))
-            for tensor in (*self.moments, *self.squares, self.updates, self.step, *self.states, *[n[0] for n in self.norms]):
+            for tensor in (
+                *self.moments,
+                *self.squares,
+                self.updates,
+                self.step,
+                *self.states,
+                *[n[0] for n in self.norms],
+            ):
                 tensor.zero_()
             for norm in self.norms:
                 norm[1].fill_(1)
@@ -287,7 +301,9 @@ class Batch:
         recall = recall.scatter_add_(1, self.y_test.expand(self.networks, -1), hits) / count.clamp_min(1)
         recall = recall.view(*self.grid, -1)
         share = count / count.sum() if self.task.imbalance == 1 else None
-        shares = torch.stack([torch.from_numpy(d.share).float().to(self.device) if share is None else share for d in drawn])
+        shares = torch.stack(
+            [torch.from_numpy(d.share).float().to(self.device) if share is None else share for d in drawn]
+        )
         plain = (recall * shares[:, None, None]).sum(-1)
         present = count > 0
         least = recall[..., present].amin(-1)

@@ -10,7 +10,6 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from autorobustloss.benchmark.bench import VIEWS
 from autorobustloss.benchmark.render import distinct_tables
+from autorobustloss.benchmark.render import 
 from autorobustloss.benchmark.table import Table
 from autorobustloss.errors import ConfigError, RunFolderError
 from autorobustloss.escape import visible
@@ -27,7 +27,7 @@ from autorobustloss.runs.result import Result
 from autorobustloss.runs.run_folder import CONFIG, STORE
 from autorobustloss.runs.store import Store
 
-TABLES = import_module("autorobustloss.benchmark.render")  # whose package has a function of the same name
+
 PAGE = "report.html"
 CARD = "loss.json"
 PROVENANCE = "provenance.json"
