@@ -1,10 +1,12 @@
 """A search in one call: from data of any form to a loss, in memory or in a run folder."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 import autorobustloss as arl
-import autorobustloss.search as package
 from autorobustloss.cli.main import main
 from autorobustloss.data import load_dataset
 from autorobustloss.errors import ConfigError, RunFolderError
@@ -18,9 +20,16 @@ FEW = {"models": "linear", "epochs": 1, "train_size": 100, "valid_size": 50, "te
 SHORT = {"generations": 1, "population": 4, "finalists_seeds": 1}
 
 
-def test_the_package_is_the_function():
-    assert arl.search is package
-    outcome = arl.search(make_tasks("digits", **FEW), **SHORT)
+@pytest.mark.parametrize("before", ["", "import autorobustloss.search", "from autorobustloss.search.api import search"])
+def test_the_attribute_is_the_function_whatever_was_imported(before):
+    lines = (before, "import autorobustloss", "from autorobustloss.search import run_search")
+    code = "\n".join([*lines, "print(autorobustloss.search.__module__)"])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "autorobustloss.search.api\n"
+
+
+def test_what_is_found_is_ready_to_train_with():
+    outcome = arl.search(arl.make_tasks("digits", **FEW), **SHORT)
     assert outcome == search(make_tasks("digits", **FEW), **SHORT)
     assert outcome.loss(torch.zeros(4, 10), torch.tensor([1, 2, 3, 4])).isfinite()
 

@@ -43,8 +43,9 @@ def bench(
 
     Raises UnknownNameError for a method that is none, and the errors of `run_bench`.
 
-    >>> tasks = make_tasks("digits", noise="sym:0.4", models="linear", train_size=200, epochs=2)
-    >>> print(bench(["ce", "gce(q=0.5)"], tasks, seeds=2))  # doctest: +ELLIPSIS
+    >>> import autorobustloss as arl
+    >>> tasks = arl.make_tasks("digits", noise="sym:0.4", models="linear", train_size=200, epochs=2)
+    >>> print(arl.bench(["ce", "gce(q=0.5)"], tasks, seeds=2))  # doctest: +ELLIPSIS
     Test accuracy, each method as published (%, mean ± standard error over seeds)
     ...
     """

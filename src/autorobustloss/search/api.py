@@ -35,8 +35,9 @@ def search(
 
     Raises ConfigError where nobody knows the labels that should score a candidate, and the errors of `run_search`.
 
-    >>> tasks = make_tasks("digits", noise="sym:0.4", models="linear", train_size=200, epochs=2)
-    >>> outcome = search(tasks, generations=2, population=4, finalists_seeds=1)
+    >>> import autorobustloss as arl
+    >>> tasks = arl.make_tasks("digits", noise="sym:0.4", models="linear", train_size=200, epochs=2)
+    >>> outcome = arl.search(tasks, generations=2, population=4, finalists_seeds=1)
     >>> outcome.winner.accuracy > 0.2, type(outcome.loss).__name__
     (True, 'TaylorLoss')
     """
