@@ -27,8 +27,9 @@ from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import MODELS, build_model
 from autorobustloss.noise import NoiseSpec
-from autorobustloss.runs.executors import Executor, executor_for, usable_cores
+from autorobustloss.runs.executors import Executor, executor_for
 from autorobustloss.runs.job import Task
+from autorobustloss.runs.runtime import Runtime, usable_cores
 from autorobustloss.training.protocol import PRESETS, TrainingProtocol, create_protocol, suited
 
 
@@ -422,7 +423,7 @@ def make_executor(
     cohorts = cohort == "on" or (cohort == "auto" and device == "cuda")
     if options.exact and cohorts:
         raise ConfigError("got --exact and --cohort on, which is exact to rounding only; leave out one of them")
-    return executor_for(datasets, workers, device, cohorts, options.exact)
+    return executor_for(datasets, Runtime(device, workers, options.exact, cohorts))
 
 
 def default_folder(settings: Mapping[str, Any], what: str) -> Path:

@@ -97,6 +97,9 @@ def plain_loss(spec: MethodSpec) -> Procedure:
 
     def run(setting: Setting) -> tuple[nn.ModuleList, History]:
         protocol = setting.protocol.but(l1=l1, weight_decay=0.0) if l1 else setting.protocol
-        return setting.fit(LossObjective(setting.network(), setting.criterion(spec)), protocol)
+        objective = LossObjective(setting.network(), setting.criterion(spec))
+        # Not `setting.fit`: every frame between a job and its first matrix product has to earn its place.
+        history = fit(objective, setting.splits, protocol, setting.seed, setting.evaluate, setting.on_epoch)
+        return objective.networks, history
 
     return run

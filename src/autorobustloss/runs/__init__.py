@@ -4,6 +4,7 @@ from autorobustloss.runs.batch import run_jobs
 from autorobustloss.runs.executors import Executor, ProcessExecutor, SerialExecutor, executor_for
 from autorobustloss.runs.job import TRAINING_VERSION, Job, Task
 from autorobustloss.runs.result import Result
+from autorobustloss.runs.runtime import Runtime
 from autorobustloss.runs.store import Store
 from autorobustloss.runs.trainer import run_job
 
@@ -13,6 +14,7 @@ __all__ = [
     "Job",
     "ProcessExecutor",
     "Result",
+    "Runtime",
     "SerialExecutor",
     "Store",
     "Task",
