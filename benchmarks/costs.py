@@ -38,7 +38,9 @@ def digit_jobs(settings: Settings, count: int, seed: int = 0, networks: tuple[st
 @contextmanager
 def pool(settings: Settings, datasets: dict[str, Dataset], workers: int) -> Iterator[Executor]:
     """Yield a pool whose workers are up (in a smoke test this process, for starting some takes seconds)."""
-    with SerialExecutor(datasets) if settings.quick else ProcessExecutor(datasets, Runtime(workers=workers)) as executor:
+    with (
+        SerialExecutor(datasets) if settings.quick else ProcessExecutor(datasets, Runtime(workers=workers)) as executor
+    ):
         yield executor
 
 

@@ -25,12 +25,8 @@ from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
 from autorobustloss.noise import NoiseSpec
-<<<<<<< HEAD
-from autorobustloss.runs.executors import Executor, executor_for
-=======
 from autorobustloss.registry import LOSSES, METHODS, MODELS
-from autorobustloss.runs.executors import Executor, executor_for, usable_cores
->>>>>>> main
+from autorobustloss.runs.executors import Executor, executor_for
 from autorobustloss.runs.job import Task
 from autorobustloss.runs.runtime import Runtime, usable_cores
 from autorobustloss.training.protocol import PRESETS, TrainingProtocol, create_protocol, suited

@@ -68,9 +68,7 @@ class CohortTraces:
         coefficients = [loss.coefficients(splits.num_classes) for loss in losses if isinstance(loss, TaylorLoss)]
         traces = self._traces[task]
         try:
-            return fit_cohort(
-                setting.network(), coefficients, splits, task.protocol, job.seed, job.evaluate, traces
-            )
+            return fit_cohort(setting.network(), coefficients, splits, task.protocol, job.seed, job.evaluate, traces)
         except CohortError:
             self._declined.add(task)
             raise
