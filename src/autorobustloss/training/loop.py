@@ -117,7 +117,7 @@ class _Run:
         y_train = self.splits.y_train
         rate, mass = learning_rate(self.protocol, epoch), momentum(self.protocol, epoch)
         order = torch.randperm(len(y_train), generator=self.orders).to(y_train.device)
-        losses, outputs, labels = [], [], []
+        losses, hits = [], []
         for index in batches(order, self.protocol.batch_size):
             x, y = self._images(index), y_train.index_select(0, index)
             if self.augment is not None:
@@ -132,9 +132,9 @@ class _Run:
             for smooth in self.smoothing:
                 smooth.update(self.steps)
             losses.append(loss)
-            outputs.append(logits)
-            labels.append(y)
-        return _summary(losses, outputs, labels, self.parameters)
+            # Not the logits: kept between larger tensors that come and go, they leave holes that nothing fits into.
+            hits.append(logits.argmax(-1) == y)
+        return _summary(losses, hits, self.parameters)
 
     def _images(self, index: Tensor) -> Tensor:
         """Return the training images of a batch, in memory that the next batch of the same size takes over."""
@@ -150,13 +150,11 @@ class _Run:
             self.smoothing[-1].adopt()
 
 
-def _summary(
-    losses: list[Tensor], outputs: list[Tensor], labels: list[Tensor], parameters: Sequence[Tensor]
-) -> tuple[float, float, float]:
+def _summary(losses: list[Tensor], hits: list[Tensor], parameters: Sequence[Tensor]) -> tuple[float, float, float]:
     """Return an epoch's mean loss and accuracy over samples and the norm of the weights, with one synchronisation."""
-    sizes = torch.tensor([len(y) for y in labels], dtype=torch.float64).to(losses[0].device)
+    sizes = torch.tensor([right.shape[-1] for right in hits], dtype=torch.float64).to(losses[0].device)
     loss = (torch.stack(losses).double() * sizes).sum() / sizes.sum()
-    accuracy = (torch.cat(outputs, dim=-2).argmax(-1) == torch.cat(labels)).double().mean()
+    accuracy = torch.cat(hits, dim=-1).double().mean()
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(p.detach()) for p in parameters]))
     loss, accuracy, norm = torch.stack([loss, accuracy, norm.double()]).tolist()
     return loss, accuracy, norm
