@@ -42,13 +42,13 @@ def _here(tmp_path, monkeypatch):
 @pytest.fixture
 def trained(monkeypatch):
     """Count trainings."""
-    calls, real = [], running.run_method
+    calls, real = [], running.create_procedure
 
-    def run_method(*arguments):
+    def create_procedure(*arguments):
         calls.append(arguments[0].label)
         return real(*arguments)
 
-    monkeypatch.setattr(running, "run_method", run_method)
+    monkeypatch.setattr(running, "create_procedure", create_procedure)
     return calls
 
 
