@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import msgspec
 
@@ -45,7 +46,11 @@ class Result:
 
     def to_json(self) -> str:
         """Return the result as one line of JSON; floats keep every bit."""
-        return json.dumps(asdict(self), allow_nan=False)
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON types."""
+        return asdict(self)
 
     @classmethod
     def from_json(cls, text: str) -> Result:
