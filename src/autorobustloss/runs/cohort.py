@@ -25,7 +25,7 @@ from autorobustloss.models import build_model
 from autorobustloss.runs.job import Job, Task
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.trainer import Trainer, denormals_flushed, make_result, reproducible
-from autorobustloss.training.cohort import CohortError, Traces, bytes_per_candidate, cohort_size, fit_cohort
+from autorobustloss.training.cohort import CohortError, bytes_per_candidate, cohort_size, fit_cohort
 
 if TYPE_CHECKING:
     from autorobustloss.data import Splits
@@ -76,7 +76,6 @@ class CohortTrainer(Trainer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """As for `Trainer`; exact holds for the jobs that stay alone."""
         super().__init__(*arguments, **options)
-        self._traces: defaultdict[Task, Traces] = defaultdict(dict)
         self._declined: set[Task] = set()
 
     def together(self, unit: Unit) -> Iterator[Result]:
@@ -115,7 +114,6 @@ class CohortTrainer(Trainer):
                 first.task.protocol,
                 first.seed,
                 first.evaluate,
-                self._traces[first.task],
             )
             seconds = (time.perf_counter() - start) / len(unit)
         how = f", cohort of {len(unit)}"

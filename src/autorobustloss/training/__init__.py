@@ -4,8 +4,7 @@ from autorobustloss.training.evaluation import accuracies, logits
 from autorobustloss.training.history import History
 from autorobustloss.training.loop import fit
 from autorobustloss.training.objective import LossObjective, Objective
-from autorobustloss.training.optimisers import learning_rate, momentum
-from autorobustloss.training.protocol import PRESETS, TrainingProtocol, create_protocol
+from autorobustloss.training.protocol import PRESETS, TrainingProtocol, create_protocol, learning_rate, momentum
 
 __all__ = [
     "PRESETS",
