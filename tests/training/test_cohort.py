@@ -13,9 +13,8 @@ from autorobustloss.losses import TaylorLoss, create_loss
 from autorobustloss.losses.functional import Coefficients, hard_loss
 from autorobustloss.models import build_model
 from autorobustloss.training import LossObjective, TrainingProtocol, fit
-from autorobustloss.training.cohort import Cohort, CohortError, bytes_per_candidate, cohort_size, fit_cohort
-from autorobustloss.training.evaluation import accuracies
-from autorobustloss.training.loop import SingleRun
+from autorobustloss.training.cohort import Cohort, CohortError, fit_cohort
+from autorobustloss.training.loop import Run
 
 DIGITS = make_splits(
     load_dataset("digits"), DataSpec("digits", train_size=165, valid_size=100, test_size=100), "sym:0.4"
@@ -58,18 +57,18 @@ def alone(model, loss, splits=DIGITS, protocol=PROTOCOL, seed=0, **arguments):
 def check_weights(model, protocol, splits, rtol=1e-9, epochs=2):
     """Compare weights, buffers, curves and scores after some epochs of a cohort and of as many loops."""
     cohort = Cohort(network(model, splits), constants(LOSSES), splits, protocol, 3)
-    runs = [SingleRun(LossObjective(network(model, splits), loss), splits, protocol, 3) for loss in LOSSES]
+    runs = [Run(LossObjective(network(model, splits), loss), splits, protocol, 3) for loss in LOSSES]
     for _ in range(epochs):
         torch.testing.assert_close(cohort.epoch(), [run.epoch()[0] for run in runs], rtol=rtol, atol=rtol)
     assert cohort.steps == runs[0].steps > 1
     with cohort.shown():
-        scores = accuracies(cohort.predict, cohort.targets, len(LOSSES))
+        scores = cohort.accuracies()
     for k, run in enumerate(runs):
         trained = dict(run.objective.network.named_parameters()) | dict(run.objective.network.named_buffers())
         for name, tensor in (cohort.weights | cohort.buffers).items():
             torch.testing.assert_close(tensor[k], trained[name].detach(), rtol=rtol, atol=rtol)
         with run.shown():  # weights that are not the optimiser's under some protocols
-            expected = accuracies(run.predict, run.targets)
+            expected = run.accuracies()
         assert {split: [values[k]] for split, values in scores.items()} == expected
     # The candidates have left each other.
     assert all((w[0] - w[1]).abs().max() > 1e-4 for w in cohort.weights.values())
@@ -226,32 +225,6 @@ def test_bad_arguments_are_the_loop_s_errors():
         together("mlp2", LOSSES, replace(DIGITS, x_train=DIGITS.x_train[:0], y_train=DIGITS.y_train[:0]))
     with pytest.raises(ConfigError, match="expected some of valid_clean"):
         together("mlp2", LOSSES, evaluate=("train",))
-
-
-# How many fit
-
-
-@pytest.mark.parametrize(
-    ("each", "free", "candidates", "expected"),
-    [
-        (1, 1000, 12, 12),  # all fit
-        (100, 1000, 12, 6),  # eight would fit: two equal cohorts rather than eight and four
-        (100, 1000, 7, 7),
-        (1000, 1000, 12, 1),  # not even one fits: try
-        (10**12, 1, 5, 1),
-    ],
-)
-def test_cohort_size(each, free, candidates, expected):
-    assert cohort_size(each, free, candidates) == expected
-
-
-def test_bytes_per_candidate_grow_with_the_network_and_the_batch():
-    x = DIGITS.x_train
-    small = bytes_per_candidate(network("mlp2(hidden=16)"), x[:10])
-    weights = sum(p.nbytes for p in network("mlp2(hidden=16)").parameters())
-    assert small > 4 * weights
-    assert bytes_per_candidate(network("mlp2(hidden=64)"), x[:10]) > 2 * small
-    assert bytes_per_candidate(network("mlp2(hidden=16)"), x[:300]) - small > 290 * 16 * 4
 
 
 def test_a_loss_without_terms_trains_too():

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from autorobustloss.data.splits import Splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.training.history import SPLITS
-
-if TYPE_CHECKING:
-    from autorobustloss.data import Splits
 
 EVALUATION_BATCH = 1024
 
@@ -32,9 +29,19 @@ def labelled_splits(splits: Splits, evaluate: Sequence[str]) -> dict[str, tuple[
 
 
 def accuracies(
-    predict: Callable[[Tensor], Tensor], targets: dict[str, tuple[Tensor, Tensor]], candidates: int = 1
-) -> dict[str, list[float]]:
-    """Return each candidate's accuracy on each split over its known labels, the mean over networks of one candidate.
+    networks: Iterable[nn.Module], targets: dict[str, tuple[Tensor, Tensor]], precision: str = "float32"
+) -> dict[str, float]:
+    """Return the accuracy on each split over its known labels, the mean over the networks."""
+    networks = list(networks)
+
+    def predict(x: Tensor) -> Tensor:
+        return torch.stack([logits(network, x, precision).argmax(-1) for network in networks])
+
+    return {name: right.double().mean().item() for name, right in hits(predict, targets).items()}
+
+
+def hits(predict: Callable[[Tensor], Tensor], targets: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Return which known labels of each split are predicted: (networks, known labels), by the split's name.
 
     predict: inputs -> predictions, (networks, N). Splits that share their inputs (the two label vectors of the
     validation images) share one call.
@@ -44,8 +51,7 @@ def accuracies(
     for name, (x, labels) in targets.items():
         if id(x) not in predictions:
             predictions[id(x)] = predict(x)
-        right = (predictions[id(x)] == labels)[:, labels >= 0].double()
-        found[name] = right.view(candidates, -1).mean(1).tolist()
+        found[name] = (predictions[id(x)] == labels)[:, labels >= 0]
     return found
 
 

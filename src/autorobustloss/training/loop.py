@@ -6,23 +6,21 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from autorobustloss.data.augment import crop, crop_and_flip
+from autorobustloss.data.splits import Splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.seeding import derive_seed, torch_generator
-from autorobustloss.training.backprop import Backprop, create_backprop
-from autorobustloss.training.evaluation import accuracies, labelled_splits, logits
+from autorobustloss.training.backprop import create_backprop
+from autorobustloss.training.evaluation import accuracies, labelled_splits
 from autorobustloss.training.history import SPLITS, History
 from autorobustloss.training.objective import Objective
 from autorobustloss.training.optimisers import add_penalty_, clip_norm_, create_optimiser, joint_norm
 from autorobustloss.training.protocol import TrainingProtocol, learning_rate, momentum
 from autorobustloss.training.smoothing import create_smoothing
-
-if TYPE_CHECKING:
-    from autorobustloss.data import Splits
 
 EXPLODED = 1e6
 """A Euclidean norm of all weights beyond this counts as divergence, as an infinite one does."""
@@ -64,47 +62,47 @@ def fit(
     ([1, 2, 3, 4, 5], True)
     """
     with dropout_seeded(seed, splits.x_train.device):
-        run = SingleRun(objective, splits, protocol, seed, evaluate)
+        run = Run(objective, splits, protocol, seed, evaluate)
         while run.going:
             run.record(run.epoch(), on_epoch)
     return run.histories[0]
 
 
 class Run:
-    """The moving parts of training, for one candidate or several at once: weights, optimiser, generators, curves.
+    """The moving parts of training: an objective, its optimiser, generators and curves.
 
-    A subclass says how a batch's gradients, and predictions, are come by.
+    A cohort, which trains several candidates at once, is another one of these.
     """
-
-    backprop: Backprop
-    """Losses, (candidates,) or (), logits and gradients of a batch."""
 
     def __init__(
         self,
-        networks: nn.Module,
-        parameters: Sequence[Tensor],
+        objective: Objective,
         splits: Splits,
         protocol: TrainingProtocol,
         seed: int,
-        evaluate: Sequence[str],
+        evaluate: Sequence[str] = SPLITS,
         candidates: int = 1,
     ) -> None:
         if len(splits.y_train) == 0:
             raise ConfigError("got an empty training split, expected at least one sample")
-        self.networks, self.parameters, self.splits, self.protocol = networks, parameters, splits, protocol
+        self.objective, self.splits, self.protocol, self.candidates = objective, splits, protocol, candidates
         self.targets = labelled_splits(splits, evaluate)
-        self.optimiser = create_optimiser(parameters, protocol)
+        networks = objective.networks.to(splits.x_train.device)
+        self.parameters = [p for p in networks.parameters() if p.requires_grad]
+        self.backprop = create_backprop(objective, self.parameters, protocol.precision)
+        self.optimiser = create_optimiser(self.parameters, protocol)
         self.smoothing = create_smoothing(networks, protocol)
         self.orders, self.crops = torch_generator("order", seed), torch_generator("augment", seed)
-        self.augment = augmentation(protocol)
+        self.augment = {"none": None, "crop": crop, "crop-flip": crop_and_flip}[protocol.augment]
+        self.chance = chance_level(splits.y_train)
         self.epochs = self.steps = 0
-        self.candidates = candidates
         self.histories = [History() for _ in range(candidates)]
         self.going = set(range(candidates))
 
-    def predict(self, x: Tensor) -> Tensor:
-        """Return predictions, (networks, N)."""
-        raise NotImplementedError
+    def accuracies(self) -> dict[str, list[float]]:
+        """Return each candidate's accuracy on the splits that are scored."""
+        found = accuracies(self.objective.networks, self.targets, self.protocol.precision)
+        return {split: [value] for split, value in found.items()}
 
     def each(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Return a function of one candidate's tensors, and a number, as one of all candidates'."""
@@ -112,7 +110,7 @@ class Run:
 
     def epoch(self) -> list[list[float]]:
         """Train for an epoch; return each candidate's mean loss, accuracy and norm of the weights after it."""
-        self.networks.train()
+        self.objective.networks.train()
         self.epochs += 1
         x_train, y_train, protocol = self.splits.x_train, self.splits.y_train, self.protocol
         rate, mass = learning_rate(protocol, self.epochs), momentum(protocol, self.epochs)
@@ -150,7 +148,8 @@ class Run:
             history = self.histories[k]
             history.train_loss.append(epoch[k][0])
             history.train_accuracy.append(epoch[k][1])
-            if self.epochs == protocol.patience_at_chance and stuck_at_chance(history, self.splits.y_train):
+            at_chance = max(history.train_accuracy) <= self.chance
+            if at_chance and self.epochs == protocol.patience_at_chance:
                 ended[k] = "chance"
             elif self.epochs == protocol.epochs:
                 ended[k] = ""
@@ -159,13 +158,13 @@ class Run:
         scored = alive if self.epochs % protocol.evaluate_every == 0 else alive & ended.keys()
         if scored or on_epoch:
             with self.shown():
-                scores = accuracies(self.predict, self.targets, self.candidates) if scored else {}
+                scores = self.accuracies() if scored else {}
                 for k in scored:
                     self.histories[k].epochs.append(self.epochs)
                     for split, values in scores.items():
                         getattr(self.histories[k], split).append(values[k])
-                for k in alive if on_epoch else ():
-                    on_epoch(self.histories[k])
+                if on_epoch and alive:
+                    on_epoch(self.histories[0])
         self.going -= ended.keys()
         if self.smoothing and not self.going:
             self.smoothing[-1].adopt()
@@ -173,24 +172,6 @@ class Run:
     def shown(self) -> AbstractContextManager[None]:
         """Put the weights that are evaluated into the networks for a while."""
         return self.smoothing[-1].shown() if self.smoothing else nullcontext()
-
-
-class SingleRun(Run):
-    """The training of one objective."""
-
-    def __init__(
-        self, objective: Objective, splits: Splits, protocol: TrainingProtocol, seed: int, evaluate: Sequence[str] = SPLITS
-    ) -> None:
-        self.objective = objective
-        networks = objective.networks.to(splits.x_train.device)
-        parameters = [p for p in networks.parameters() if p.requires_grad]
-        self.backprop = create_backprop(objective, parameters, protocol.precision)
-        super().__init__(networks, parameters, splits, protocol, seed, evaluate)
-
-    def predict(self, x: Tensor) -> Tensor:
-        """Return the predictions of each of the objective's networks."""
-        precision = self.protocol.precision
-        return torch.stack([logits(network, x, precision).argmax(-1) for network in self.objective.networks])
 
 
 @contextmanager
@@ -219,11 +200,6 @@ def diverged(loss: float, norm: float) -> bool:
     return not (math.isfinite(loss) and norm <= EXPLODED)
 
 
-def stuck_at_chance(history: History, labels: Tensor) -> bool:
-    """Return whether no epoch so far was more accurate on the training labels than a constant prediction may be."""
-    return max(history.train_accuracy) <= chance_level(labels)
-
-
 def chance_level(labels: Tensor, size: int = 0) -> float:
     """Return the accuracy that a constant prediction does not exceed: f + 3·√(f(1 − f)/N), f the commonest label's.
 
@@ -231,12 +207,3 @@ def chance_level(labels: Tensor, size: int = 0) -> float:
     """
     f = labels.bincount().max().item() / len(labels)
     return f + 3 * math.sqrt(f * (1 - f) / (size or len(labels)))
-
-
-def augmentation(protocol: TrainingProtocol) -> Callable[[Tensor, torch.Generator], Tensor] | None:
-    """Return what a protocol does to a batch before the network sees it, given a generator; None for nothing."""
-    if protocol.augment == "none":
-        return None
-    from autorobustloss.data import crop, crop_and_flip
-
-    return crop if protocol.augment == "crop" else crop_and_flip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -25,26 +25,37 @@ def create_optimiser(parameters: Sequence[Tensor], protocol: TrainingProtocol) -
 
 def _sgd(parameters: list[Tensor], protocol: TrainingProtocol) -> Update:
     velocities = [torch.zeros_like(p) for p in parameters]
-    fixed = {"weight_decay": protocol.weight_decay, "dampening": 0.0, "maximize": False, "is_first_step": False}
+    decay, nesterov = protocol.weight_decay, protocol.nesterov
+    fixed: Any = {"dampening": 0.0, "maximize": False, "is_first_step": False}
 
     @torch.no_grad()
     def update(gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
-        kept, nesterov = (velocities, protocol.nesterov) if momentum else ([], False)
-        torch._fused_sgd_(parameters, list(gradients), kept, lr=lr, momentum=momentum, nesterov=nesterov, **fixed)
+        kept, ahead = (velocities, nesterov) if momentum else ([], False)
+        given: Any = {"lr": lr, "momentum": momentum, "weight_decay": decay, "nesterov": ahead}
+        torch._fused_sgd_(parameters, list(gradients), kept, **given, **fixed)
 
     return update
 
 
 def _adam(parameters: list[Tensor], protocol: TrainingProtocol) -> Update:
     kernel = torch._fused_adamw_ if protocol.optimizer == "adamw" else torch._fused_adam_
+    decay = protocol.weight_decay
     means, squares = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
     steps = [torch.zeros((), device=p.device) for p in parameters]
-    fixed = {"weight_decay": protocol.weight_decay, "beta2": 0.999, "eps": 1e-8, "amsgrad": False, "maximize": False}
+    fixed: Any = {
+        "weight_decay": protocol.weight_decay,
+        "beta2": 0.999,
+        "eps": 1e-8,
+        "amsgrad": False,
+        "maximize": False,
+    }
 
     @torch.no_grad()
     def update(gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
         torch._foreach_add_(steps, 1)
-        kernel(parameters, list(gradients), means, squares, [], steps, lr=lr, beta1=momentum, **fixed)
+        kernel(
+            parameters, list(gradients), means, squares, [], steps, lr=lr, beta1=momentum, weight_decay=decay, **fixed
+        )
 
     return update
 
