@@ -83,7 +83,7 @@ def test_the_traceback_of_a_fault_is_in_a_file_or_shown_on_demand(monkeypatch, c
 
 
 def test_a_job_that_breaks_is_told_without_its_traceback(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(running, "create_procedure", lambda *_: 1 / 0)
+    monkeypatch.setattr(running, "run_method", lambda *_: 1 / 0)
     assert main(["train", *TINY, "--loss=ce"]) == 1
     assert main(["bench", *TINY, "--noise=clean", "--seeds=1", "--methods=ce,mae", "--out", str(tmp_path / "b")]) == 1
     err = capsys.readouterr().err
@@ -102,7 +102,7 @@ def test_an_interrupt_that_a_library_swallowed_still_ends_the_command(monkeypatc
         except KeyboardInterrupt:
             raise AttributeError("half imported") from None
 
-    monkeypatch.setattr(running, "create_procedure", interrupted)
+    monkeypatch.setattr(running, "run_method", interrupted)
     command = ["bench", *TINY, "--noise=clean", "--methods=ce,mae", "--seeds=3", "--out", str(tmp_path / "run")]
     assert main(command) == 130
     assert len(trained) == 1
@@ -117,7 +117,7 @@ def test_an_interrupt_that_a_library_swallowed_still_ends_the_command(monkeypatc
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("command", [["bench", "--methods=ce,mae,gce", "--seeds=2"], ["train", "--loss=ce,mae,gce"]])
 def test_a_signal_without_a_trace_stops_after_the_training_that_it_met(command, sent, code, monkeypatch, tmp_path):
-    trained, real = [], running.create_procedure
+    trained, real = [], running.run_method
 
     def swallowing(*arguments):
         trained.append(1)
@@ -125,7 +125,7 @@ def test_a_signal_without_a_trace_stops_after_the_training_that_it_met(command, 
             signal.raise_signal(sent)
         return real(*arguments)
 
-    monkeypatch.setattr(running, "create_procedure", swallowing)
+    monkeypatch.setattr(running, "run_method", swallowing)
     store = tmp_path / "store.sqlite"
     monkeypatch.chdir(tmp_path)
     assert main([command[0], *TINY, "--noise=clean", *command[1:], "--store", str(store)]) == code

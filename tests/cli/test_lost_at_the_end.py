@@ -42,13 +42,13 @@ def _here(tmp_path, monkeypatch):
 @pytest.fixture
 def trained(monkeypatch):
     """Count trainings."""
-    calls, real = [], running.create_procedure
+    calls, real = [], running.run_method
 
-    def create_procedure(*arguments):
+    def run_method(*arguments):
         calls.append(arguments[0].label)
         return real(*arguments)
 
-    monkeypatch.setattr(running, "create_procedure", create_procedure)
+    monkeypatch.setattr(running, "run_method", run_method)
     return calls
 
 

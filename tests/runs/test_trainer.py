@@ -109,8 +109,8 @@ def test_forced_kernels_are_told():
 def test_a_job_has_one_thread_whatever_the_process_has(digits, monkeypatch):
     """More threads add up in another order."""
     seen = []
-    real = run_module.create_procedure
-    monkeypatch.setattr(run_module, "create_procedure", lambda spec: seen.append(torch.get_num_threads()) or real(spec))
+    real = run_module.run_method
+    monkeypatch.setattr(run_module, "run_method", lambda *a: seen.append(torch.get_num_threads()) or real(*a))
     for threads in (3, 2):
         torch.set_num_threads(threads)
         try:

@@ -15,15 +15,16 @@ from torch import Tensor, nn
 from autorobustloss.data.splits import make_splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import kernel
-from autorobustloss.methods import create_procedure
-from autorobustloss.methods.registry import Setting
+from autorobustloss.methods.procedure import Setting
+from autorobustloss.methods.run import run_method
 from autorobustloss.noise import NoiseSpec, empirical_matrix, transition_matrix
-from autorobustloss.runs.cohort import CohortTraces, Unit
+from autorobustloss.runs.cohort import Unit
 from autorobustloss.runs.job import Job
 from autorobustloss.runs.machine import blas, library_versions, peak_memory, processor
 from autorobustloss.runs.reproducible import denormals_flushed, reproducible
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.runtime import Runtime
+from autorobustloss.training.cohort import fit_cohort
 
 if TYPE_CHECKING:
     from autorobustloss.data.dataset import Dataset
@@ -35,7 +36,10 @@ SERIAL = Runtime(workers=1)
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: a result for each job, the splits, and the networks of a job that was trained alone."""
+    """What training leaves: a result for each job, the splits, and the networks of a job that was trained alone.
+
+    Of a cohort, whose weights are kept by nobody, the networks are the initial one.
+    """
 
     results: list[Result]
     splits: Splits
@@ -57,7 +61,7 @@ def run_job(job: Job, dataset: Dataset, runtime: Runtime = SERIAL) -> Result:
 class Trainer:
     """`run_job` with the data sets at hand: what an executor calls for each job, in whatever process.
 
-    It keeps the splits used last, and what cohorts traced, for later jobs; that changes the time, not the numbers.
+    It keeps the splits used last for later jobs; that changes the time, not the numbers.
     """
 
     def __init__(self, datasets: Mapping[str, Dataset], runtime: Runtime = SERIAL) -> None:
@@ -65,7 +69,6 @@ class Trainer:
         self.datasets = datasets
         self.runtime = runtime
         self.cache = SplitsCache()
-        self._traces = CohortTraces()
 
     def __call__(self, unit: Unit) -> list[Result]:
         """Return the results of jobs that are trained at once, or of one."""
@@ -84,9 +87,12 @@ class Trainer:
             told = known_noise(task.noise, task.dataset.name, splits)
             setting = Setting(task.model, splits, task.protocol, job.seed, job.evaluate, told)
             if others:
-                networks, histories = nn.ModuleList(), self._traces.fit(jobs, setting)
+                losses = [setting.criterion(each.method) for each in jobs]
+                coefficients = [loss.coefficients(splits.num_classes) for loss in losses]
+                networks = nn.ModuleList([setting.network()])
+                histories = fit_cohort(networks[0], coefficients, splits, task.protocol, job.seed, job.evaluate)
             else:
-                networks, history = create_procedure(job.method)(setting)
+                networks, history = run_method(job.method, setting)
                 histories = [history]
             seconds = (time.perf_counter() - start) / len(jobs)
         where = torch.cuda.get_device_name() if device == "cuda" else "cpu"
