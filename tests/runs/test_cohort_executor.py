@@ -17,9 +17,8 @@ from autorobustloss.methods import MethodSpec
 from autorobustloss.models.network import Network
 from autorobustloss.registry import MODELS
 from autorobustloss.runs import Job, ProcessExecutor, Runtime, SerialExecutor, Store, Task, run_jobs
-from autorobustloss.runs import cohort as cohort_module
+from autorobustloss.runs import trainer as trainer_module
 from autorobustloss.runs.cohort import by_cohort
-from autorobustloss.runs.trainer import Trainer
 from autorobustloss.training import TrainingProtocol
 
 TASK = Task(
@@ -110,17 +109,6 @@ def test_a_pool_divides_them_among_its_workers(datasets, loop):
         check(results, loop)
 
 
-def test_a_later_generation_uses_what_was_traced(datasets, monkeypatch):
-    trainer, traces = Trainer(datasets), []
-    real = cohort_module.fit_cohort
-    monkeypatch.setattr(cohort_module, "fit_cohort", lambda *a: traces.append(a[-1]) or real(*a))
-    trainer(tuple(POPULATION))
-    kept = dict(traces[0])
-    trainer(tuple(replace(job, seed=1, noise_seed=1) for job in POPULATION))
-    assert kept
-    assert traces == [kept, kept]
-
-
 # Where it does not work
 
 
@@ -135,15 +123,12 @@ def with_dropout(monkeypatch):
     return [replace(job, task=replace(TASK, model="with-dropout")) for job in POPULATION]
 
 
-def test_a_network_that_cannot_be_stacked_is_trained_in_the_loop(datasets, with_dropout, monkeypatch):
+def test_a_network_that_cannot_be_stacked_is_trained_in_the_loop(datasets, with_dropout):
     expected = {job.key: result.history for job, result in SerialExecutor(datasets).map(with_dropout)}
     with SerialExecutor(datasets, Runtime(cohorts=True)) as executor:
-        for again in (False, True):
-            results = {job.key: result for job, result in executor.map(with_dropout)}
-            assert {key: result.history for key, result in results.items()} == expected
-            assert {result.device for result in results.values()} == {"cpu"}
-            if not again:  # what was declined is not tried again
-                monkeypatch.setattr(cohort_module, "fit_cohort", None)
+        results = {job.key: result for job, result in executor.map(with_dropout)}
+    assert {key: result.history for key, result in results.items()} == expected
+    assert {result.device for result in results.values()} == {"cpu"}
 
 
 def test_a_job_that_fails_is_named_and_those_before_it_are_kept(datasets, loop):
@@ -158,7 +143,7 @@ def test_a_job_that_fails_is_named_and_those_before_it_are_kept(datasets, loop):
 
 def test_too_large_a_cohort_is_halved(datasets, loop, monkeypatch):
     sizes = []
-    real = cohort_module.fit_cohort
+    real = trainer_module.fit_cohort
 
     def small_memory(network, losses, *arguments):
         sizes.append(len(losses))
@@ -166,7 +151,7 @@ def test_too_large_a_cohort_is_halved(datasets, loop, monkeypatch):
             raise torch.cuda.OutOfMemoryError("out of memory")
         return real(network, losses, *arguments)
 
-    monkeypatch.setattr(cohort_module, "fit_cohort", small_memory)
+    monkeypatch.setattr(trainer_module, "fit_cohort", small_memory)
     with SerialExecutor(datasets, Runtime(cohorts=True)) as executor:
         results = list(executor.map(POPULATION))
     assert sizes == [5, 3, 2, 2]  # and the third alone, in the loop

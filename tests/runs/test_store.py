@@ -198,7 +198,7 @@ def test_a_file_that_cannot_be_written_is_opened_for_reading(tmp_path, monkeypat
         assert store.read_only
         assert store.get(stored.key) == result(stored)
         assert store.keep("name", "value") == "value"
-        with pytest.raises(StoreError, match="can be read only.*change the permissions"):
+        with pytest.raises(StoreError, match=r"can be read only.*change the permissions"):
             store.check_writable()
         with pytest.raises(StoreError, match="permissions"):
             store.put(job(7), result(job(7)))
