@@ -12,7 +12,7 @@ import pytest
 from autorobustloss.benchmark.bench import BenchConfig, load_datasets, pin, run_bench
 from autorobustloss.benchmark.grid import Grid
 from autorobustloss.benchmark.table import Table
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import RunFolderError
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.paper.effort import SCALES
