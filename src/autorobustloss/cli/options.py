@@ -20,7 +20,6 @@ from autorobustloss.data import (
     is_own,
     known_labels,
     load_dataset,
-    make_splits,
     truth_known,
 )
 from autorobustloss.errors import ARLError, ConfigError, unknown_name
@@ -333,7 +332,7 @@ def read_data_spec(options: argparse.Namespace, name: str, dataset: Dataset) -> 
 def check_tasks(tasks: Sequence[Task], datasets: Mapping[str, Dataset], allow_hopeless: bool) -> None:
     """Raise the error of sizes, a model or a noise that do not fit a data set now, before anything is trained."""
     for spec, noise in dict.fromkeys((task.dataset, task.noise) for task in tasks):
-        make_splits(datasets[spec.name], spec, noise, allow_hopeless=allow_hopeless)
+        check_splits(datasets[spec.name], spec, noise, allow_hopeless)
     for name, model in dict.fromkeys((task.dataset.name, task.model) for task in tasks):
         dataset = datasets[name]
         build_model(model, tuple(dataset.x_train.shape[1:]), dataset.num_classes, seed=0)
