@@ -22,6 +22,7 @@ from autorobustloss.data import (
     load_dataset,
     truth_known,
 )
+from autorobustloss.data.splits import check_splits
 from autorobustloss.errors import ARLError, ConfigError, unknown_name
 from autorobustloss.escape import visible
 from autorobustloss.losses.cards import card_names, load_card
