@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from autorobustloss.data import handed
 from autorobustloss.errors import ConfigError, unknown_name
 
 Check = tuple[Callable[[Any], bool], str]
@@ -174,8 +175,6 @@ def suited(protocol: TrainingProtocol, dataset: str) -> TrainingProtocol:
     >>> [suited(PRESETS["lookahead"], name).augment for name in ("cifar10", "usps")]
     ['crop-flip', 'crop']
     """
-    from autorobustloss.data.augment import handed  # imports PyTorch, which a protocol does without
-
     return protocol.but(augment="crop") if protocol.augment == "crop-flip" and handed(dataset) else protocol
 
 
