@@ -23,20 +23,20 @@ def create_optimiser(parameters: Sequence[Tensor], protocol: TrainingProtocol) -
     weights, is_sgd = list(parameters), protocol.optimizer == "sgd"
     moments = [[torch.zeros_like(p) for p in weights] for _ in range(1 if is_sgd else 2)]
     steps = [torch.zeros((), device=p.device) for p in weights]
-    adam = torch._fused_adamw_ if protocol.optimizer == "adamw" else torch._fused_adam_
-    rest: dict[str, Any] = {"weight_decay": protocol.weight_decay, "maximize": False}
+    adam: Any = torch._fused_adamw_ if protocol.optimizer == "adamw" else torch._fused_adam_
+    fixed: Any = {"weight_decay": protocol.weight_decay, "maximize": False}
 
     @torch.no_grad()
     def sgd_update(gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
-        rest.update(lr=lr, momentum=momentum, nesterov=protocol.nesterov and momentum > 0)
+        given = {"lr": lr, "momentum": momentum, "nesterov": protocol.nesterov and momentum > 0, **fixed}
         velocities = moments[0] if momentum else []
-        torch._fused_sgd_(weights, list(gradients), velocities, dampening=0.0, is_first_step=False, **rest)
+        torch._fused_sgd_(weights, list(gradients), velocities, dampening=0.0, is_first_step=False, **given)
 
     @torch.no_grad()
     def adam_update(gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
         torch._foreach_add_(steps, 1)
-        rest.update(lr=lr, beta1=momentum, beta2=0.999, eps=1e-8)
-        adam(weights, list(gradients), *moments, [], steps, amsgrad=False, **rest)
+        given = {"lr": lr, "beta1": momentum, "beta2": 0.999, "eps": 1e-8, **fixed}
+        adam(weights, list(gradients), *moments, [], steps, amsgrad=False, **given)
 
     return sgd_update if is_sgd else adam_update
 
