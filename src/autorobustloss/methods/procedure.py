@@ -40,11 +40,8 @@ class Setting:
     @property
     def known(self) -> set[str]:
         """What is known of the labels: of "noise_rate", "noise_matrix" and "valid_noisy"."""
-        facts = {
-            "noise_rate": self.splits.noise_rate is not None,
-            "noise_matrix": self.noise_matrix is not None,
-            "valid_noisy": bool((self.splits.y_valid_noisy >= 0).any()),
-        }
+        rate, matrix, valid = self.splits.noise_rate, self.noise_matrix, self.splits.y_valid_noisy
+        facts = {"noise_rate": rate is not None, "noise_matrix": matrix is not None, "valid_noisy": (valid >= 0).any()}
         return {name for name, is_known in facts.items() if is_known}
 
     def network(self, number: int = 0) -> nn.Module:
