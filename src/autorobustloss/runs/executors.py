@@ -9,10 +9,11 @@ operations, and PyTorch otherwise on another type of processor.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -26,8 +27,6 @@ from autorobustloss.runs.trainer import SERIAL, Trainer
 from autorobustloss.runs.worker import Run, Worker, failure_of, interrupts_blocked
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from autorobustloss.data.dataset import Dataset
 
 Results: TypeAlias = Generator[tuple[Job, Result], None, None]
@@ -35,7 +34,7 @@ Failures: TypeAlias = dict[str, str]
 """What went wrong, by the key of the job."""
 
 
-class Executor(ABC):
+class Executor(AbstractContextManager["Executor"]):
     """What `run_jobs` needs: run jobs, yield (job, result) as they finish, raise WorkerError when one fails."""
 
     @abstractmethod
@@ -47,11 +46,8 @@ class Executor(ABC):
         Closing the generator, or an error, cancels the jobs that have not finished.
         """
 
-    def close(self) -> None:  # noqa: B027, an executor need not hold anything
+    def close(self) -> None:
         """Release what the executor holds."""
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -146,8 +142,8 @@ class ProcessExecutor(Executor):
                 for job, result in finished:
                     self._seconds[job.task, job.method.name] = result.wall_time
                     yield job, result
-                for unit, error in failed:
-                    pending.extendleft(after_failure(unit, error, failures)[::-1])
+                for unit, failure in failed:
+                    pending.extendleft(after_failure(unit, failure, failures)[::-1])
         finally:
             for worker, _ in self._busy.values():
                 worker.kill()

@@ -7,26 +7,22 @@ import platform
 import re
 import sys
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from autorobustloss import __version__
 
-@functools.cache
+
 def library_versions() -> dict[str, str]:
     """Return the versions that a result may depend on."""
-    try:
-        own = version("autorobustloss")
-    except PackageNotFoundError:  # run from a source tree
-        own = "unknown"
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
-        "autorobustloss": own,
+        "autorobustloss": __version__,
     }
 
 

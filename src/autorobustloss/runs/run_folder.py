@@ -6,9 +6,9 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ MOST_SHOWN = 20
 """Lines of a difference between two configurations that an error lists."""
 
 
-class RunFolder:
+class RunFolder(AbstractContextManager["RunFolder"]):
     """A folder that belongs to one configuration: opening it with another is an error that shows the difference.
 
     The configuration is written before anything is trained; results go to `store` as they finish. The same command
@@ -54,12 +54,7 @@ class RunFolder:
             self.store.close()
             raise
 
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KeyboardInterrupt) and not error.args:
             error.args = (f"interrupted; {self._kept()}",)
         self.store.close()

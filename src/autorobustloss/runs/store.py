@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
 
 from autorobustloss.errors import ConfigError, StoreError
 from autorobustloss.runs.job import TRAINING_VERSION, Job
@@ -38,7 +37,7 @@ PRAGMA user_version = {SCHEMA_VERSION};
 """
 
 
-class Store:
+class Store(contextlib.AbstractContextManager["Store"]):
     """Results by job key, in one file that several runs, one after another or at once, can share.
 
     Use it as a context manager, or call `close`. The path ":memory:" gives a store that ends with the process.
@@ -208,12 +207,7 @@ class Store:
         with self._errors("close"):
             self._database.close()
 
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _rows(self, query: str, parameters: Iterable[object]) -> list[tuple]:

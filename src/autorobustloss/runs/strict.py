@@ -32,7 +32,7 @@ def read(what: str, cls: type[T], values: Any) -> T:
 
     Raises ConfigError for fields that are unknown or missing, and for values that its annotations do not allow.
 
-    >>> from autorobustloss.data.spec import DataSpec
+    >>> from autorobustloss.data import DataSpec
     >>> read("data set", DataSpec, {"train_size": 10})
     Traceback (most recent call last):
         ...

@@ -7,14 +7,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from autorobustloss.data.splits import make_splits
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses import kernel
+from autorobustloss.losses import TaylorLoss, kernel
 from autorobustloss.methods.procedure import Setting
 from autorobustloss.methods.run import run_method
 from autorobustloss.noise import NoiseSpec, empirical_matrix, transition_matrix
@@ -88,7 +88,7 @@ class Trainer:
             setting = Setting(task.model, splits, task.protocol, job.seed, job.evaluate, told)
             if others:
                 losses = [setting.criterion(each.method) for each in jobs]
-                coefficients = [loss.coefficients(splits.num_classes) for loss in losses]
+                coefficients = [cast(TaylorLoss, loss).coefficients(splits.num_classes) for loss in losses]
                 networks = nn.ModuleList([setting.network()])
                 histories = fit_cohort(networks[0], coefficients, splits, task.protocol, job.seed, job.evaluate)
             else:
@@ -104,7 +104,7 @@ class Trainer:
                 wall_time=seconds,
                 device=where + (f", cohort of {len(jobs)}" if others else ""),
                 host=platform.node(),
-                versions=dict(library_versions()),
+                versions=library_versions(),
                 peak_memory=peak_memory(),
                 processor=processor(),
                 blas=blas(),
