@@ -1,6 +1,6 @@
 from .benchmark.api import bench as bench
-from .data import DataSpec as DataSpec
 from .data import Dataset as Dataset
+from .data import DataSpec as DataSpec
 from .data import list_datasets as list_datasets
 from .data import load_dataset as load_dataset
 from .data import make_splits as make_splits

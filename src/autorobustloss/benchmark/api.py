@@ -55,11 +55,7 @@ def bench(
     names = {method: name for name, method in specs.items()}
     settings = BenchConfig(tuple(specs.values()), known.tasks, classes=known.classes, **config)
     command = {"command": "bench", **settings.to_dict()}
-    with running(known.datasets, command, out, workers=workers, device=device, exact=exact) as (
-        store,
-        executor,
-        folder,
-    ):
+    with running(known.datasets, command, out, workers, device, exact) as (store, executor, folder):
         chance = chance_levels(known.tasks, known.datasets)
         outcome = run_bench(settings, store, executor, names=names, failures=failures, chance=chance)
         if folder is not None:

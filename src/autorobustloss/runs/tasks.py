@@ -13,6 +13,7 @@ from autorobustloss.data import Dataset, DataSpec, is_own, load_dataset
 from autorobustloss.runs.executors import Executor, executor_for
 from autorobustloss.runs.job import Task
 from autorobustloss.runs.run_folder import RunFolder
+from autorobustloss.runs.runtime import Runtime
 from autorobustloss.runs.store import Store
 from autorobustloss.training import TrainingProtocol, create_protocol
 from autorobustloss.training.protocol import suited
@@ -99,10 +100,12 @@ def running(
 ) -> Iterator[tuple[Store, Executor, RunFolder | None]]:
     """Give a store, an executor, and the run folder `out` for these settings; without one the store is in memory.
 
-    workers: processes; None for one per core, for which a script needs `if __name__ == "__main__":`.
+    workers: processes; None for one per core, for which a script needs `if __name__ == "__main__":`. device, exact: see
+    `Runtime`.
     """
+    runtime = Runtime(device, workers, exact)  # type: ignore[arg-type]  # None becomes a number there
     with ExitStack() as stack:
-        executor = stack.enter_context(executor_for(datasets, workers, device, exact=exact))
+        executor = stack.enter_context(executor_for(datasets, runtime))
         folder = None if out is None else stack.enter_context(RunFolder(out, settings))
         yield folder.store if folder else stack.enter_context(Store(":memory:")), executor, folder
 

@@ -54,8 +54,6 @@ def search(
     with running(known.datasets, command, out, workers, device, exact) as (
         store,
         executor,
-        folder,
-    ):
         outcome = run_search(settings, known.classes, store, executor, reporter)
         if folder is not None:
             folder.write("loss.json", make_card(settings, outcome, card_name(folder.path)).to_json())

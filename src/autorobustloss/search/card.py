@@ -9,7 +9,7 @@ from typing import Any
 
 from autorobustloss.escape import clipped, visible
 from autorobustloss.losses.cards import LossCard
-from autorobustloss.runs.trainer import library_versions
+from autorobustloss.runs.machine import library_versions
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.search import SearchOutcome
 
