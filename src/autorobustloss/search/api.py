@@ -51,9 +51,7 @@ def search(
                 "candidates on; try another fitness_on, or noise='clean' if all labels are right"
             )
     command = {"command": "search", **settings.to_dict(), "compare": [], "compare_seeds": 0}
-    with running(known.datasets, command, out, workers, device, exact) as (
-        store,
-        executor,
+    with running(known.datasets, command, out, workers, device, exact) as (store, executor, folder):
         outcome = run_search(settings, known.classes, store, executor, reporter)
         if folder is not None:
             folder.write("loss.json", make_card(settings, outcome, card_name(folder.path)).to_json())
