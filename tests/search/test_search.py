@@ -12,7 +12,7 @@ from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.losses.cards import LossCard
 from autorobustloss.methods import MethodSpec, card_method
 from autorobustloss.runs import Job, Result, SerialExecutor, Store, Task
-from autorobustloss.runs.cohort import by_cohort, one_by_one
+from autorobustloss.runs.cohort import by_cohort
 from autorobustloss.search import GatedSpace, Reporter, SearchConfig, Space, run_search
 from autorobustloss.search.card import make_card
 from autorobustloss.search.search import generation_seeds, race_sizes, tasks_of
@@ -474,4 +474,4 @@ def test_a_gated_job_is_a_function_of_its_spec():
     jobs = [Job(TASKS[0], method, evaluate=("test",)), Job(TASKS[1], method, evaluate=("test",))]
     runs = [[r.history for _, r in SerialExecutor({"digits": DIGITS}).map(order)] for order in (jobs, jobs[::-1])]
     assert runs[0] == runs[1][::-1]
-    assert by_cohort(jobs) == one_by_one(jobs)  # what remembers batches is not stacked
+    assert by_cohort(jobs) == [(job,) for job in jobs]  # what remembers batches is not stacked
