@@ -15,7 +15,7 @@ from autorobustloss.runs import Job, Result, SerialExecutor, Store, Task
 from autorobustloss.runs.cohort import by_cohort
 from autorobustloss.search import GatedSpace, Reporter, SearchConfig, Space, run_search
 from autorobustloss.search.card import make_card
-from autorobustloss.search.search import generation_seeds, race_sizes, tasks_of
+from autorobustloss.search.search import _Trial, generation_seeds, race_sizes, tasks_of
 from autorobustloss.search.strategy import Strategy
 from autorobustloss.training import History, TrainingProtocol
 
@@ -140,7 +140,7 @@ def test_a_reporter_hears_of_everything():
 def test_a_finalist_that_the_screen_rejects_is_scored_as_none(monkeypatch):
     """The mean of a distribution may be rejected where none of its candidates was."""
     accepts = iter([True] * CONFIG.population + [False, True])
-    monkeypatch.setattr("autorobustloss.search.search._Trial.accepts", lambda *_: next(accepts))
+    monkeypatch.setattr(_Trial, "accepts", lambda *_: next(accepts))
     outcome = search(dataclasses.replace(CONFIG, generations=1), FakeExecutor())
     mean, best = outcome.finalists
     assert (mean.origin, mean.accuracy, mean.per_task) == ("mean", None, ())
