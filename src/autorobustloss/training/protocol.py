@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from operator import ge, gt, le, lt
 from typing import Any
 
+from autorobustloss.data.names import handed
 from autorobustloss.errors import ConfigError, unknown_name
 
 Check = tuple[Callable[[Any], bool], str]
@@ -172,8 +173,6 @@ def suited(protocol: TrainingProtocol, dataset: str) -> TrainingProtocol:
     >>> [suited(PRESETS["lookahead"], name).augment for name in ("cifar10", "usps")]
     ['crop-flip', 'crop']
     """
-    from autorobustloss.data.augment import handed  # imports PyTorch, which a protocol does without
-
     return protocol.but(augment="crop") if protocol.augment == "crop-flip" and handed(dataset) else protocol
 
 
