@@ -6,25 +6,24 @@ from os import PathLike
 from typing import Any
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses import (  # noqa: F401 (each registers its losses)
-    analysis,
+from autorobustloss.losses import analysis
+from autorobustloss.losses.base import RobustLoss
+from autorobustloss.losses.cards.shelf import register_cards
+from autorobustloss.losses.gated.module import GatedLoss
+from autorobustloss.losses.learnable import LearnableLoss
+from autorobustloss.losses.literature import (  # noqa: F401 (each registers its losses)
     bi_tempered,
     bootstrap,
     correction,
-    gated,
     generalised,
     normalised,
     plain,
     recent,
     symmetric,
 )
-from autorobustloss.losses.authors import published_values
-from autorobustloss.losses.base import RobustLoss
-from autorobustloss.losses.cards.shelf import register_cards
-from autorobustloss.losses.gated import GatedLoss
-from autorobustloss.losses.learnable import LearnableLoss
+from autorobustloss.losses.literature.values import published_values
 from autorobustloss.losses.registry import LOSSES
-from autorobustloss.losses.taylor import TaylorLoss
+from autorobustloss.losses.taylor.module import TaylorLoss
 from autorobustloss.registry import parse_call
 
 __all__ = [

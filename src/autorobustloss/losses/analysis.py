@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import RobustLoss
-from autorobustloss.losses.canonical import CanonicalForm
-from autorobustloss.losses.gated import GatedLoss
-from autorobustloss.losses.scale import SMALLEST
-from autorobustloss.losses.taylor import TaylorLoss
+from autorobustloss.losses.gated.module import GatedLoss
+from autorobustloss.losses.taylor.form import CanonicalForm
+from autorobustloss.losses.taylor.module import TaylorLoss
+from autorobustloss.losses.taylor.scale import SMALLEST
 from autorobustloss.seeding import numpy_generator
 
 Array = NDArray[np.float64]

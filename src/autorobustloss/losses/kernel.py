@@ -23,7 +23,7 @@ from torch import Tensor
 from autorobustloss.losses.base import seen_through
 
 if TYPE_CHECKING:
-    from autorobustloss.losses.functional import Coefficients
+    from autorobustloss.losses.taylor.ops import Coefficients
 
 SOURCE = Path(__file__).with_suffix(".c")
 OTHERS, LABEL = 3, 4

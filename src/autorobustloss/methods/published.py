@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from autorobustloss.losses import LOSSES
-from autorobustloss.losses.authors import PENALTY, published_penalty, published_values
+from autorobustloss.losses.literature.values import PENALTY, published_penalty, published_values
 from autorobustloss.methods.registry import METHODS
 from autorobustloss.methods.spec import MethodSpec
 

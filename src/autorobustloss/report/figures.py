@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.analysis import curves, triangle
 from autorobustloss.losses.base import RobustLoss
-from autorobustloss.losses.gated import GatedLoss
+from autorobustloss.losses.gated.module import GatedLoss
 from autorobustloss.report.style import LINES, OKABE_ITO, layout, new_figure, save, tidy
 
 __all__ = ["GenerationRecord", "figure2", "fitness_history", "save", "search_picture"]

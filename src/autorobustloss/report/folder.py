@@ -12,7 +12,7 @@ from autorobustloss.benchmark.bench import VIEWS
 from autorobustloss.benchmark.render import distinct_tables
 from autorobustloss.benchmark.table import Table
 from autorobustloss.errors import ConfigError, RunFolderError
-from autorobustloss.losses.gate import Gate
+from autorobustloss.losses.gated.core import Gate
 from autorobustloss.report.html import Section, json_html, mapping_html, page, picture, table_html
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.run_folder import CONFIG, STORE

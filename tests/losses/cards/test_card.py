@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from autorobustloss.errors import CardError, ConfigError, UnknownNameError
 from autorobustloss.losses import GatedLoss, TaylorLoss, create_loss
 from autorobustloss.losses.base import RobustLoss
-from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.losses.cards import (
     Card,
     GatedCard,
@@ -24,6 +23,7 @@ from autorobustloss.losses.cards import (
     save_card,
     shelf,
 )
+from autorobustloss.losses.taylor.form import CanonicalForm
 from autorobustloss.registry import Registry
 
 THETA = (0.1, 0.5, -1.0, 0.5, 1 / 3, -0.2, -1.0, 0.3, 0.4, 0.2, -0.1, 0.6)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from autorobustloss.errors import CardError, ConfigError, unknown_name
-from autorobustloss.losses.canonical import as_floats
 from autorobustloss.losses.learnable import LearnableLoss
+from autorobustloss.losses.taylor.form import as_floats
 
 DESCRIBING = ("name", "provenance", "measured", "licence")
 """What a card says beside the numbers of its loss."""

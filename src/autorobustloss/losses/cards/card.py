@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from autorobustloss.errors import CardError, ConfigError, unknown_name
-from autorobustloss.losses.canonical import CanonicalForm, order_of
 from autorobustloss.losses.cards.base import Learned, LossCard, read_numbers
 from autorobustloss.losses.cards.shelf import card_paths
-from autorobustloss.losses.gate import Gate, check_gate
-from autorobustloss.losses.gated import GatedLoss
-from autorobustloss.losses.scale import Scale, check_scale
-from autorobustloss.losses.taylor import TaylorLoss
+from autorobustloss.losses.gated.core import Gate, check_gate
+from autorobustloss.losses.gated.module import GatedLoss
+from autorobustloss.losses.taylor.form import CanonicalForm, order_of
+from autorobustloss.losses.taylor.module import TaylorLoss
+from autorobustloss.losses.taylor.scale import Scale, check_scale
 from autorobustloss.reading import read_text
 
 LARGEST_FILE = 16 * 2**20

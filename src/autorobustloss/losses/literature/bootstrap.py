@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from autorobustloss.losses.base import kept
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, weighted, within
+from autorobustloss.losses.literature.base import LabelwiseLoss, LossArguments, weighted, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autorobustloss.errors import ConfigError, LossInputError
 from autorobustloss.losses.base import masked
-from autorobustloss.losses.published import LossArguments, PublishedLoss
+from autorobustloss.losses.literature.base import LossArguments, PublishedLoss
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:

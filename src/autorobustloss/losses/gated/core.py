@@ -13,8 +13,8 @@ from torch import Tensor
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import masked, seen_through
-from autorobustloss.losses.canonical import as_floats
-from autorobustloss.losses.functional import backward_again, changed_in_place, transformed
+from autorobustloss.losses.taylor.form import as_floats
+from autorobustloss.losses.taylor.ops import backward_again, changed_in_place, transformed
 
 TERMS = ("u", "m", "u²", "um", "m²")
 """What the polynomial's coefficients multiply, in order."""

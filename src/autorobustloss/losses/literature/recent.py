@@ -16,9 +16,7 @@ from torch import Tensor
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import kept, masked
-from autorobustloss.losses.normalised import focal, normalised_cross_entropy
-from autorobustloss.losses.plain import reduced_mae
-from autorobustloss.losses.published import (
+from autorobustloss.losses.literature.base import (
     LabelwiseLoss,
     LossArguments,
     PublishedLoss,
@@ -28,6 +26,8 @@ from autorobustloss.losses.published import (
     weighted,
     within,
 )
+from autorobustloss.losses.literature.normalised import focal, normalised_cross_entropy
+from autorobustloss.losses.literature.plain import reduced_mae
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autorobustloss.losses import gated_formula
 from autorobustloss.losses.base import all_count, check_shapes, kept
-from autorobustloss.losses.functional import transformed
-from autorobustloss.losses.gate import (
+from autorobustloss.losses.gated import export as gated_formula
+from autorobustloss.losses.gated.core import (
     TERMS,
     State,
     check_gate,
@@ -26,6 +25,7 @@ from autorobustloss.losses.gate import (
 )
 from autorobustloss.losses.learnable import LearnableLoss
 from autorobustloss.losses.registry import LOSSES
+from autorobustloss.losses.taylor.ops import transformed
 
 
 @LOSSES.register("gated")

@@ -14,7 +14,7 @@ from torch import Tensor
 from autorobustloss.errors import LossInputError
 from autorobustloss.losses import kernel
 from autorobustloss.losses.base import kept, mean_of, readable
-from autorobustloss.losses.canonical import expand
+from autorobustloss.losses.taylor.form import expand
 
 BLOCK = 1 << 17
 """Numbers per core that the fast path works on at a time: a block and its intermediates stay in the cache."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.losses.base import kept, masked
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, one_hot, weighted, within
+from autorobustloss.losses.literature.base import LabelwiseLoss, LossArguments, PublishedLoss, one_hot, weighted, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from autorobustloss.losses.base import kept, seen_through
-from autorobustloss.losses.published import LossArguments, PublishedLoss, one_hot, whole, within
+from autorobustloss.losses.literature.base import LossArguments, PublishedLoss, one_hot, whole, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:

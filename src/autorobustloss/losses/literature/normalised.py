@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from autorobustloss.losses.base import kept, masked
-from autorobustloss.losses.plain import reduced_mae
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, not_both_zero, within
+from autorobustloss.losses.literature.base import LabelwiseLoss, LossArguments, flag, not_both_zero, within
+from autorobustloss.losses.literature.plain import reduced_mae
+from autorobustloss.losses.literature.symmetric import reverse_cross_entropy
 from autorobustloss.losses.registry import LOSSES
-from autorobustloss.losses.symmetric import reverse_cross_entropy
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, whole, within
+from autorobustloss.losses.literature.base import LabelwiseLoss, LossArguments, flag, whole, within
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:

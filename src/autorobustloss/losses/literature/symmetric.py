@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from autorobustloss.losses.generalised import LEGACY_FLOOR
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, not_both_zero, weighted, within
+from autorobustloss.losses.literature.base import LabelwiseLoss, LossArguments, flag, not_both_zero, weighted, within
+from autorobustloss.losses.literature.generalised import LEGACY_FLOOR
 from autorobustloss.losses.registry import LOSSES
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from string import Template
 from typing import TYPE_CHECKING
 
-from autorobustloss.losses.formula import joined, number
+from autorobustloss.losses.taylor.export import joined, number
 
 if TYPE_CHECKING:
-    from autorobustloss.losses.gate import Gate
+    from autorobustloss.losses.gated.core import Gate
 
 SYMBOLS = ("u", "m", "u²", "u m", "m²")
 LATEX = ("u", "m", "u^{2}", "u m", "m^{2}")
@@ -17,7 +17,7 @@ LATEX = ("u", "m", "u^{2}", "u m", "m^{2}")
 def as_text(gate: Gate) -> str:
     """Return a gated loss as plain text, numbers to four digits.
 
-    >>> from autorobustloss.losses.gate import Gate
+    >>> from autorobustloss.losses.gated.core import Gate
     >>> print(as_text(Gate(q=0.5, r=2.0, progress=3.0)).splitlines()[0])
     L = mean of w · (−log p),  w = min(1, b / b̄)^g,  b = p^0.5 (1 − m)^2,  g = min(1, 3 (1 − a))
     """
@@ -43,7 +43,7 @@ def as_text(gate: Gate) -> str:
 def as_latex(gate: Gate) -> str:
     r"""Return a gated loss as LaTeX for math mode, numbers to four digits.
 
-    >>> from autorobustloss.losses.gate import Gate
+    >>> from autorobustloss.losses.gated.core import Gate
     >>> print(as_latex(Gate(q=0.5, r=0.0)))
     -\frac{1}{N} \sum_i \min\left(1, \frac{b_i}{\bar{b}_{y_i}}\right) \log p_i, \quad b = p^{0.5}
     """

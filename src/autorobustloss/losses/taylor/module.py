@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from autorobustloss.losses import formula, functional, kernel
-from autorobustloss.losses.canonical import CanonicalForm, as_floats, expand_exactly, order_of, rounded
-from autorobustloss.losses.functional import Coefficients
+from autorobustloss.losses import kernel
 from autorobustloss.losses.learnable import LearnableLoss
 from autorobustloss.losses.registry import LOSSES
-from autorobustloss.losses.scale import Scale, check_scale, scale_factor
+from autorobustloss.losses.taylor import export as formula
+from autorobustloss.losses.taylor import ops as functional
+from autorobustloss.losses.taylor.form import CanonicalForm, as_floats, expand_exactly, order_of, rounded
+from autorobustloss.losses.taylor.ops import Coefficients
+from autorobustloss.losses.taylor.scale import Scale, check_scale, scale_factor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Numbers = tuple[tuple[float, ...], float, float, Scale]

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from string import Template
 from typing import TYPE_CHECKING
 
-from autorobustloss.losses.canonical import CanonicalForm, expand_exactly
-from autorobustloss.losses.scale import Scale, split_rule
+from autorobustloss.losses.taylor.form import CanonicalForm, expand_exactly
+from autorobustloss.losses.taylor.scale import Scale, split_rule
 
 if TYPE_CHECKING:
-    from autorobustloss.losses.taylor import TaylorLoss
+    from autorobustloss.losses.taylor.module import TaylorLoss
 
 Terms = list[tuple[float, str]]
 """Coefficients and the symbols they multiply ("" for none)."""
