@@ -12,13 +12,16 @@ from autorobustloss.losses.cards.shelf import register_cards
 from autorobustloss.losses.gated.module import GatedLoss
 from autorobustloss.losses.learnable import LearnableLoss
 from autorobustloss.losses.literature import (  # noqa: F401 (each registers its losses)
+    asymmetric,
     bi_tempered,
     bootstrap,
     correction,
+    distributional,
+    epsilon_softmax,
     generalised,
+    negative,
     normalised,
     plain,
-    recent,
     symmetric,
 )
 from autorobustloss.losses.literature.values import published_values

@@ -1,45 +1,92 @@
-"""What the losses of the literature share: hyper-parameters as constructor arguments, and losses of a label."""
+"""What the losses of the literature share: hyper-parameters as fields of a class, and losses of a label."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from typing import Any, ClassVar, TypedDict
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import dataclass_transform
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import RobustLoss, kept
 
 
-class LossArguments(TypedDict, total=False):
-    """The arguments every loss takes besides its hyper-parameters."""
+class Field(NamedTuple):
+    """A hyper-parameter: its default, how a value is checked, and whether it is given by name only."""
 
-    weight: Tensor | None
-    ignore_index: int
-    reduction: str
+    default: Any
+    check: Callable[[str, Any], Any]
+    kw_only: bool = False
 
 
-class PublishedLoss(RobustLoss):
-    """A loss whose hyper-parameters are the arguments of its constructor, kept under the same names.
+def number(*, default: float, **limits: float) -> Any:
+    """Declare a hyper-parameter that is a number, in the limits of `within`."""
+    return Field(default, partial(within, **limits))
 
-    A subclass writes `def __init__(self, q=0.7, **arguments: Unpack[LossArguments])` and stores `self.q`; its
-    signature (as `help`, a registry and `hyperparameters` see it) follows from that.
+
+def count(*, default: int, at_most: int) -> Any:
+    """Declare a hyper-parameter that counts steps, from 1 to `at_most`."""
+    return Field(default, partial(whole, most=at_most))
+
+
+def flag(*, default: bool, kw_only: bool) -> Any:
+    """Declare a hyper-parameter that is True or False."""
+    return Field(default, true_or_false, kw_only)
+
+
+def argument(*, default: Any, kw_only: bool) -> Any:
+    """Declare, to type checkers, an argument that every loss takes."""
+
+
+@dataclass_transform(eq_default=False, field_specifiers=(number, count, flag, argument))
+class _Declared:
+    """Tells type checkers that the fields of a class are the arguments of its constructor."""
+
+
+class PublishedLoss(RobustLoss, _Declared):
+    """A loss whose hyper-parameters are fields: arguments of its constructor, checked, and kept under their names.
+
+    A subclass writes `q: float = number(default=0.7, above=0)`. Its signature, as `help`, a registry and type checkers
+    see it, has the fields in their order, then those given by name only, then weight, ignore_index and reduction.
     """
 
-    _names: ClassVar[tuple[str, ...]] = ()
+    if TYPE_CHECKING:
+        weight: Tensor | None = argument(default=None, kw_only=True)
+        ignore_index: int = argument(default=-100, kw_only=True)
+        reduction: str = argument(default="mean", kw_only=True)
+
+    _fields: ClassVar[dict[str, Field]] = {}
+    __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = [p for p in list(inspect.signature(cls.__init__).parameters.values())[1:] if p.kind is not p.VAR_KEYWORD]
+        found = cls._fields | {name: field for name, field in vars(cls).items() if isinstance(field, Field)}
+        cls._fields = dict(sorted(found.items(), key=lambda item: item[1].kw_only))
+        kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+        own = [inspect.Parameter(name, kinds[f.kw_only], default=f.default) for name, f in cls._fields.items()]
         shared = list(inspect.signature(RobustLoss.__init__).parameters.values())[1:]
-        cls._names = tuple(p.name for p in own if p.name not in LossArguments.__annotations__)
-        cls.__signature__ = inspect.Signature([p for p in own if p.name in cls._names] + shared)  # type: ignore[attr-defined]
+        cls.__signature__ = inspect.Signature([*own, *shared])
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given = self.__signature__.bind(*args, **kwargs)
+        given.apply_defaults()
+        own = {name: given.arguments.pop(name) for name in self._fields}
+        super().__init__(**given.arguments)
+        for name, field in self._fields.items():
+            setattr(self, name, field.check(name, own[name]))
+        self.check()
+
+    def check(self) -> None:
+        """Raise ConfigError for hyper-parameters that do not go together."""
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the hyper-parameters by name, as `create_loss` takes them."""
-        return {name: getattr(self, name) for name in self._names}
+        return {name: getattr(self, name) for name in self._fields}
 
 
 class LabelwiseLoss(PublishedLoss):
@@ -66,6 +113,18 @@ class LabelwiseLoss(PublishedLoss):
         """Return the expected loss of each row: (M, C), (M, C) -> (M,)."""
         log_p = torch.log_softmax(logits, dim=1)
         return (probabilities * self.of_label(kept(log_p, probabilities), log_p)).sum(dim=1)
+
+
+class TwoTerms(PublishedLoss):
+    """A loss with two weighted terms, α·active + β·passive; ConfigError for a negative weight or two zeros."""
+
+    alpha: float = number(default=1.0, at_least=0)
+    beta: float = number(default=1.0, at_least=0)
+
+    def check(self) -> None:
+        """Raise ConfigError for two zeros."""
+        if self.alpha == 0 and self.beta == 0:
+            raise ConfigError("got alpha=0 and beta=0, expected at least one of them > 0")
 
 
 def one_hot(labels: Tensor, like: Tensor) -> Tensor:
@@ -102,20 +161,11 @@ def within(
     raise ConfigError(f"got {name}={value!r}, expected a number {wanted}".rstrip())
 
 
-def flag(name: str, value: bool) -> bool:
+def true_or_false(name: str, value: bool) -> bool:
     """Return a hyper-parameter that is True or False, or raise ConfigError: the text "no" would count as True."""
     if not isinstance(value, bool):
         raise ConfigError(f"got {name}={value!r:.80}, expected True or False")
     return value
-
-
-def weighted(factor: float, term: Tensor) -> Tensor:
-    """Return factor·term; 0, and no gradient, where the factor is 0, though the term may be infinite.
-
-    >>> weighted(0.0, torch.tensor([1.0, torch.inf]))
-    tensor([0., 0.])
-    """
-    return factor * term if factor else torch.zeros_like(term)
 
 
 def whole(name: str, value: int, most: int) -> int:
@@ -129,9 +179,10 @@ def whole(name: str, value: int, most: int) -> int:
     return value
 
 
-def not_both_zero(alpha: float, beta: float) -> tuple[float, float]:
-    """Return the two non-negative weights of a combined loss; ConfigError if negative or both zero."""
-    alpha, beta = within("alpha", alpha, at_least=0), within("beta", beta, at_least=0)
-    if alpha == 0 and beta == 0:
-        raise ConfigError("got alpha=0 and beta=0, expected at least one of them > 0")
-    return alpha, beta
+def weighted(factor: float, term: Tensor) -> Tensor:
+    """Return factor·term; 0, and no gradient, where the factor is 0, though the term may be infinite.
+
+    >>> weighted(0.0, torch.tensor([1.0, torch.inf]))
+    tensor([0., 0.])
+    """
+    return factor * term if factor else torch.zeros_like(term)

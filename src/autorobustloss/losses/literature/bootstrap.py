@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
 from autorobustloss.losses.base import kept
-from autorobustloss.losses.literature.base import LabelwiseLoss, LossArguments, weighted, within
+from autorobustloss.losses.literature.base import LabelwiseLoss, number, weighted
 from autorobustloss.losses.registry import LOSSES
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @LOSSES.register("bootstrap_soft", "bootstrap")
@@ -29,9 +24,7 @@ class SoftBootstrap(LabelwiseLoss):
     tensor(2.0388)
     """
 
-    def __init__(self, beta: float = 0.95, **arguments: Unpack[LossArguments]) -> None:
-        super().__init__(**arguments)
-        self.beta = within("beta", beta, at_least=0, at_most=1)
+    beta: float = number(default=0.95, at_least=0, at_most=1)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -51,9 +44,7 @@ class HardBootstrap(LabelwiseLoss):
     tensor(1.7269)
     """
 
-    def __init__(self, beta: float = 0.8, **arguments: Unpack[LossArguments]) -> None:
-        super().__init__(**arguments)
-        self.beta = within("beta", beta, at_least=0, at_most=1)
+    beta: float = number(default=0.8, at_least=0, at_most=1)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError, LossInputError
-from autorobustloss.losses.base import masked
-from autorobustloss.losses.literature.base import LossArguments, PublishedLoss
+from autorobustloss.losses.base import RobustLoss, masked
 from autorobustloss.losses.registry import LOSSES
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
-
-@LOSSES.register("forward")
-class ForwardCorrection(PublishedLoss):
+@LOSSES.register("forward", "forward_correction")
+class ForwardCorrection(RobustLoss):
     """Forward correction: ℓ = −log Σ_k p_k·T[k, y], with T[true, noisy] the noise transition matrix.
 
     Rows of T sum to 1. Probabilities as target are a weighted set of labels, ℓ = −Σ_c t_c·log(pT)_c, at the price of
@@ -37,8 +33,15 @@ class ForwardCorrection(PublishedLoss):
 
     T: Tensor
 
-    def __init__(self, T: Tensor | Sequence[Sequence[float]] | np.ndarray, **arguments: Unpack[LossArguments]) -> None:
-        super().__init__(**arguments)
+    def __init__(
+        self,
+        T: Tensor | Sequence[Sequence[float]] | np.ndarray,
+        *,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         # A buffer, to go where the loss goes, but none of the keys of a checkpoint, which would change the formula.
         self._exact = checked_transition(T)
         self.register_buffer("T", self._exact, persistent=False)
