@@ -16,6 +16,50 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import RobustLoss, kept
 
 
+def within(
+    name: str,
+    value: float,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+) -> float:
+    """Return a hyper-parameter as a float, or raise ConfigError if it is not a number in the given range.
+
+    Any but 0 must be from 1e-30 to 1e30 in size: float32 could not hold what is made of others.
+
+    >>> within("q", 0.7, above=0, at_most=1)
+    0.7
+    """
+    number = not isinstance(value, bool) and isinstance(value, (int, float))
+    if number and above < value < below and at_least <= value <= at_most:
+        if value == 0 or 1e-30 <= abs(value) <= 1e30:
+            return float(value)
+        raise ConfigError(f"got {name}={value!r:.80}, expected 0 or a size from 1e-30 to 1e30")
+    limits = ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
+    wanted = " and ".join(f"{sign} {limit:g}" for sign, limit in limits if math.isfinite(limit))
+    raise ConfigError(f"got {name}={value!r}, expected a number {wanted}".rstrip())
+
+
+def true_or_false(name: str, value: bool) -> bool:
+    """Return a hyper-parameter that is True or False, or raise ConfigError: the text "no" would count as True."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"got {name}={value!r:.80}, expected True or False")
+    return value
+
+
+def whole(name: str, value: int, most: int) -> int:
+    """Return a hyper-parameter that counts steps, or raise ConfigError if it is no integer from 1 to `most`.
+
+    >>> whole("order", 2, most=100)
+    2
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigError(f"got {name}={value!r}, expected an integer >= 1, at most {most}")
+    return value
+
+
 class Field(NamedTuple):
     """A hyper-parameter: its default, how a value is checked, and whether it is given by name only."""
 
@@ -133,50 +177,6 @@ def one_hot(labels: Tensor, like: Tensor) -> Tensor:
     `torch.nn.functional.one_hot` looks at the labels, which `vmap` forbids and a GPU waits for.
     """
     return torch.zeros_like(like).scatter(1, labels.unsqueeze(1), 1.0)
-
-
-def within(
-    name: str,
-    value: float,
-    *,
-    above: float = -math.inf,
-    below: float = math.inf,
-    at_least: float = -math.inf,
-    at_most: float = math.inf,
-) -> float:
-    """Return a hyper-parameter as a float, or raise ConfigError if it is not a number in the given range.
-
-    Any but 0 must be from 1e-30 to 1e30 in size: float32 could not hold what is made of others.
-
-    >>> within("q", 0.7, above=0, at_most=1)
-    0.7
-    """
-    number = not isinstance(value, bool) and isinstance(value, (int, float))
-    if number and above < value < below and at_least <= value <= at_most:
-        if value == 0 or 1e-30 <= abs(value) <= 1e30:
-            return float(value)
-        raise ConfigError(f"got {name}={value!r:.80}, expected 0 or a size from 1e-30 to 1e30")
-    limits = ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
-    wanted = " and ".join(f"{sign} {limit:g}" for sign, limit in limits if math.isfinite(limit))
-    raise ConfigError(f"got {name}={value!r}, expected a number {wanted}".rstrip())
-
-
-def true_or_false(name: str, value: bool) -> bool:
-    """Return a hyper-parameter that is True or False, or raise ConfigError: the text "no" would count as True."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"got {name}={value!r:.80}, expected True or False")
-    return value
-
-
-def whole(name: str, value: int, most: int) -> int:
-    """Return a hyper-parameter that counts steps, or raise ConfigError if it is no integer from 1 to `most`.
-
-    >>> whole("order", 2, most=100)
-    2
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ConfigError(f"got {name}={value!r}, expected an integer >= 1, at most {most}")
-    return value
 
 
 def weighted(factor: float, term: Tensor) -> Tensor:
