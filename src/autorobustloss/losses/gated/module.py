@@ -11,21 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autorobustloss.losses.base import all_count, check_shapes, kept
-from autorobustloss.losses.gated import export as gated_formula
+from autorobustloss.losses.base import LearnableLoss, all_count, check_shapes, kept
+from autorobustloss.losses.closed import transformed
+from autorobustloss.losses.gated import export
 from autorobustloss.losses.gated.core import (
     TERMS,
     State,
     check_gate,
+    closed_form,
     log_belief,
     predict,
     weighed,
     weighed_cross_entropy,
     weights,
 )
-from autorobustloss.losses.learnable import LearnableLoss
-from autorobustloss.losses.registry import LOSSES
-from autorobustloss.losses.taylor.ops import transformed
+from autorobustloss.registry import LOSSES
 
 
 @LOSSES.register("gated")
@@ -124,15 +124,15 @@ class GatedLoss(LearnableLoss):
 
     def formula(self) -> str:
         """Return the loss as a formula in plain text, and what its symbols mean."""
-        return gated_formula.as_text(self.gate)
+        return export.as_text(self.gate)
 
     def latex(self) -> str:
         """Return the loss as a formula in LaTeX."""
-        return gated_formula.as_latex(self.gate)
+        return export.as_latex(self.gate)
 
     def code(self) -> str:
         """Return the loss as a Python module that needs only PyTorch."""
-        return gated_formula.as_code(self.gate)
+        return export.as_code(self.gate)
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the numbers by name, as `create_loss("gated", …)` takes them."""
@@ -176,11 +176,10 @@ class GatedLoss(LearnableLoss):
         with torch.enable_grad():  # a training, as all that asks for a gradient; on constants that have no graph
             logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
             labels = target.long()
-            log_p, log_m, rest = predict(logits, labels)
-            weight = self._weight(log_p, log_m, labels, None, self._recall(rest))
-            gradient = rest.exp_().scatter_(1, labels.unsqueeze(1), torch.expm1(log_p).unsqueeze(1))
-            gradient *= (weight / len(labels)).unsqueeze(1)
-            return weighed(-log_p, weight).mean(), gradient.to(input.dtype)
+            found = predict(logits, labels)
+            weight = self._weight(found.log_p, found.log_m, labels, None, self._recall(logits))
+            value, gradient = closed_form(labels, weight, found)
+            return value.mean(), gradient.div_(len(labels)).to(input.dtype)
 
     def _rows(self, logits: Tensor, labels: Tensor, counted: Tensor | None) -> Tensor:
         found, state = predict(logits, labels), self._recall(logits.detach())

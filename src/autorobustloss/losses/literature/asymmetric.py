@@ -11,7 +11,7 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import masked
 from autorobustloss.losses.literature.base import number
 from autorobustloss.losses.literature.normalised import ActivePassive
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 
 def check_power(base: float, q: float) -> None:

@@ -68,7 +68,7 @@ class Field(NamedTuple):
     kw_only: bool = False
 
 
-def number(*, default: float, **limits: float) -> Any:
+def number(*, default: float, **limits: Any) -> Any:
     """Declare a hyper-parameter that is a number, in the limits of `within`."""
     return Field(default, partial(within, **limits))
 

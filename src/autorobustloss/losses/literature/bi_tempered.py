@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autorobustloss.losses.base import kept, seen_through
 from autorobustloss.losses.literature.base import PublishedLoss, count, number, one_hot, within
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 
 def log_tempered(log_u: Tensor, t: float) -> Tensor:

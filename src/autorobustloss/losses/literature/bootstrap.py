@@ -6,7 +6,7 @@ from torch import Tensor
 
 from autorobustloss.losses.base import kept
 from autorobustloss.losses.literature.base import LabelwiseLoss, number, weighted
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 
 @LOSSES.register("bootstrap_soft", "bootstrap")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autorobustloss.errors import ConfigError, LossInputError
 from autorobustloss.losses.base import RobustLoss, masked
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 
 @LOSSES.register("forward", "forward_correction")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.losses.literature.base import PublishedLoss, number, one_hot
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 
 def normalised_scores(logits: Tensor) -> Tensor:

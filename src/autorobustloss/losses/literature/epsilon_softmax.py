@@ -11,7 +11,7 @@ from autorobustloss.losses.base import kept
 from autorobustloss.losses.literature.base import TwoTerms, flag, number, one_hot, weighted
 from autorobustloss.losses.literature.normalised import focal
 from autorobustloss.losses.literature.plain import reduced_mae
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 EPS_FLOOR = 1e-8
 """The published ε-softmax code clamps the transformed probabilities here."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autorobustloss.losses.literature.base import LabelwiseLoss, count, flag, number
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 LEGACY_FLOOR = 1e-7
 """Probabilities are clamped at this value in the published code; below it the gradient is zero."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autorobustloss.losses.literature.base import number
 from autorobustloss.losses.literature.normalised import ActivePassive
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 
 @LOSSES.register("anl_ce")

@@ -9,7 +9,7 @@ from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.literature.base import LabelwiseLoss, TwoTerms, flag, number
 from autorobustloss.losses.literature.plain import reduced_mae
 from autorobustloss.losses.literature.symmetric import reverse_cross_entropy
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 
 def normalised(chosen: Tensor, of_label: Tensor, of_all: Tensor) -> Tensor:

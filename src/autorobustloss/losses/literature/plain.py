@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.literature.base import LabelwiseLoss, PublishedLoss, number, one_hot, weighted
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 
 def reduced_mae(chosen: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autorobustloss.losses.literature.base import LabelwiseLoss, TwoTerms, flag, number, weighted
 from autorobustloss.losses.literature.generalised import LEGACY_FLOOR
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 LOG_ZERO = math.log(1e-4)
 """What stands for log 0 of the one-hot label; the paper's text says −4, its code and every published table use this."""

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from autorobustloss.losses import kernel
-from autorobustloss.losses.base import LearnableLoss, as_floats
+from autorobustloss.losses.base import LearnableLoss
 from autorobustloss.losses.closed import transformed
 from autorobustloss.losses.kernel import Coefficients
+from autorobustloss.losses.numbers import as_floats
 from autorobustloss.losses.taylor import export, ops
 from autorobustloss.losses.taylor.form import CanonicalForm, expand_exactly, order_of, rounded
 from autorobustloss.losses.taylor.scale import Scale, check_scale, scale_factor
@@ -161,7 +162,7 @@ def _expansion(numbers: Numbers, num_classes: int) -> tuple[tuple[tuple[float, .
 # `torch.compile` shall call these and not look into them. What marks them for it, `assume_constant_result`, imports the
 # whole compiler, which takes as long as the rest of PyTorch.
 for _function in (_coefficients, _expansion):
-    _function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    setattr(_function, "_dynamo_marked_constant", True)  # noqa: B010
 
 
 @lru_cache(maxsize=1024)
