@@ -39,7 +39,7 @@ PROVENANCE = {
     "hardware": "two cores, höchstens",
 }
 MEASURED = [{"data set": "mnist", "loss": "ce", "accuracy": 0.21}]
-CARD = Card("arl-test", THETA, 0.1, "init", PROVENANCE, MEASURED, "MIT", 0.25)
+CARD = Card("arl-test", THETA, 0.1, 0.25, "init", provenance=PROVENANCE, measured=MEASURED)
 TEXT = CARD.to_json()
 
 
@@ -282,7 +282,9 @@ class TestByName:
 
 
 class TestGatedCards:
-    CARD = GatedCard("a-gate", 0.1, 1 / 3, (0.1, -0.2, 0.3, 0.0, 1e-7), 4.35, 0.0, 0.5, PROVENANCE, MEASURED)
+    CARD = GatedCard(
+        "a-gate", 0.1, 1 / 3, (0.1, -0.2, 0.3, 0.0, 1e-7), 4.35, 0.0, 0.5, provenance=PROVENANCE, measured=MEASURED
+    )
 
     @pytest.mark.parametrize("progress", [None, 3])
     def test_save_and_load(self, tmp_path, progress):
@@ -308,7 +310,7 @@ class TestGatedCards:
         assert content["sha256"] == "84cd63de1a38d64bc2ecd59d88656aefbff6cd4c1490793dbc173be1e2609267"
 
     def test_hash_is_of_the_loss_alone(self):
-        numbers = {name: getattr(self.CARD, name) for name in GatedCard.ARGUMENTS}
+        numbers = self.CARD.arguments()
         assert GatedCard("other", **numbers, licence="CC0").sha256 == self.CARD.sha256
         changes = {"q": 0.2, "r": 1.0, "terms": (0.0,) * 5, "progress": None, "prior": 1.0, "pace": 0.0}
         assert len({GatedCard("a", **{**numbers, k: v}).sha256 for k, v in changes.items()} | {self.CARD.sha256}) == 7
@@ -327,6 +329,6 @@ class TestGatedCards:
          ("prior", None), ("progress", math.inf)],
     )  # fmt: skip
     def test_numbers_that_make_no_loss(self, field, value):
-        numbers = {name: getattr(self.CARD, name) for name in GatedCard.ARGUMENTS}
+        numbers = self.CARD.arguments()
         with pytest.raises(CardError, match=field):
             GatedCard("a", **{**numbers, field: value})

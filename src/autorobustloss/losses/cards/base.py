@@ -7,13 +7,14 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 from autorobustloss.errors import CardError, ConfigError, unknown_name
 from autorobustloss.losses.base import LearnableLoss
-from autorobustloss.losses.cards.strict import digest, hexed, plain_json, read_json, read_scale, same, short
+from autorobustloss.losses.cards.strict import READERS, digest, hexed, plain_json, read_json, same, short
 
 DESCRIBING = ("name", "provenance", "measured", "licence")
 """What a card says beside the numbers of its loss."""
@@ -23,6 +24,7 @@ KINDS: dict[str, type[LossCard]] = {}
 """The cards of each family by their schema."""
 
 
+@dataclass(frozen=True)
 class LossCard:
     """A learned loss and where it comes from; a subclass is the card of one family.
 
@@ -30,20 +32,19 @@ class LossCard:
     date, hardware). measured: how it fared in a benchmark. licence: terms under which the numbers may be used.
     Provenance and table are plain JSON. Raises CardError for a field that is not what it should be.
 
-    A family says its SCHEMA, the name of its losses in `create_loss` (FAMILY), their class (LOSS), which ARGUMENTS of
-    that class make the loss and how each is read, and the class of a loss that is a card's (LEARNED).
+    A family says its SCHEMA, the name of its losses in `create_loss` (FAMILY), their class (LOSS) and the class of one
+    that is a card's (LEARNED). Its fields are the arguments of that class that make the loss.
     """
 
     SCHEMA: ClassVar[str]
     FAMILY: ClassVar[str]
     LOSS: ClassVar[type[LearnableLoss]]
-    ARGUMENTS: ClassVar[Mapping[str, Callable[[str, Any], Any]]]
     LEARNED: ClassVar[Callable[..., LearnableLoss]]
 
     name: str
-    provenance: Mapping[str, Any]
-    measured: Sequence[Any] | Mapping[str, Any]
-    licence: str
+    provenance: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    measured: Sequence[Any] | Mapping[str, Any] = field(default=(), kw_only=True)
+    licence: str = field(default="MIT", kw_only=True)
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.SCHEMA] = cls
@@ -54,8 +55,8 @@ class LossCard:
             value = getattr(self, text)
             if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
                 raise CardError(f"{text}: got {short(value)}, expected a printable text of 1 to 200 characters")
-        for name, read in self.ARGUMENTS.items():
-            set_(self, name, read(name, getattr(self, name)))
+        for name in self.arguments():
+            set_(self, name, READERS[self.__annotations__[name]](name, getattr(self, name)))
         try:
             self.LOSS(**self.arguments())
         except ConfigError as error:
@@ -70,7 +71,7 @@ class LossCard:
 
     def arguments(self) -> dict[str, Any]:
         """Return the numbers of the loss."""
-        return {name: getattr(self, name) for name in self.ARGUMENTS}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in DESCRIBING}
 
     def options(self) -> dict[str, Any]:
         """Return the numbers as `create_loss` takes them with the name of the family."""
@@ -79,10 +80,9 @@ class LossCard:
     def numbers(self) -> dict[str, Any]:
         """Return what the file says of the loss: each number in decimal and in hex, which is exact."""
         found: dict[str, Any] = {}
-        for name, read in self.ARGUMENTS.items():
-            value = getattr(self, name)
+        for name, value in self.arguments().items():
             found[name] = list(value) if isinstance(value, tuple) else value
-            if read is not read_scale:
+            if self.__annotations__[name] != "Scale":
                 found[f"{name}_hex"] = hexed(value)
         return found
 
@@ -107,9 +107,8 @@ class LossCard:
         """Return the card of a loss of a family that has cards; raises CardError for any other loss."""
         for kind in KINDS.values():
             if isinstance(loss, kind.LOSS):
-                numbers = {argument: getattr(loss, argument) for argument in kind.ARGUMENTS}
-                described = {"name": name, "provenance": provenance or {}, "measured": measured, "licence": licence}
-                return kind(**numbers, **described)
+                numbers = {f.name: getattr(loss, f.name) for f in fields(kind) if f.name not in DESCRIBING}
+                return kind(name, **numbers, provenance=provenance or {}, measured=measured, licence=licence)
         expected = " or ".join(f"a {kind.LOSS.__name__}" for kind in KINDS.values())
         raise CardError(f"got {type(loss).__name__}, expected {expected}; other losses are code, not numbers")
 
@@ -125,10 +124,9 @@ class LossCard:
                 f"schema: got {short(schema)}, expected {' or '.join(map(repr, KINDS))}; "
                 "the card may be of a newer version of this library, or no loss card at all"
             )
-        fields = (*kind.ARGUMENTS, *DESCRIBING)
-        _all_there(fields, content)
-        card = kind(**{name: content[name] for name in fields})
-        wanted = card.to_dict()
+        own = [f.name for f in fields(kind)]
+        _all_there(own, content)
+        wanted = kind(**{name: content[name] for name in own}).to_dict()
         _all_there(wanted, content)
         for name, value in content.items():
             if name not in wanted:
@@ -138,7 +136,7 @@ class LossCard:
                     f"{name}: got {short(value)}, expected {short(wanted[name])} from the other fields; "
                     "the card was altered or damaged, take it from its source again"
                 )
-        return card
+        return kind(**{name: content[name] for name in own})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> LossCard:
@@ -229,7 +227,7 @@ class Learned(LearnableLoss):
         return ", ".join(filter(None, [repr(self.card.name), super().extra_repr()]))
 
 
-def _all_there(fields: Sequence[str] | Mapping[str, Any], content: Mapping[str, Any]) -> None:
-    for name in fields:
+def _all_there(names: Iterable[str], content: Mapping[str, Any]) -> None:
+    for name in names:
         if name not in content:
             raise CardError(f"{name}: missing; take the card from its source again")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,6 @@ from autorobustloss.errors import CardError, unknown_name
 from autorobustloss.losses.base import LearnableLoss
 from autorobustloss.losses.cards.base import Learned, LossCard
 from autorobustloss.losses.cards.shelf import card_paths
-from autorobustloss.losses.cards.strict import read_number, read_number_or_none, read_numbers, read_scale
 from autorobustloss.losses.gated.module import GatedLoss
 from autorobustloss.losses.taylor.form import CanonicalForm
 from autorobustloss.losses.taylor.module import TaylorLoss
@@ -45,21 +44,11 @@ class Card(LossCard):
     FAMILY: ClassVar = "taylor"
     LOSS: ClassVar = TaylorLoss
     LEARNED: ClassVar = LearnedLoss
-    ARGUMENTS: ClassVar = {
-        "theta": read_numbers,
-        "log_weight": read_number,
-        "log_power": read_number,
-        "scale": read_scale,
-    }
 
-    name: str
     theta: tuple[float, ...]
     log_weight: float = 0.0
-    scale: Scale = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    measured: Sequence[Any] | Mapping[str, Any] = ()
-    licence: str = "MIT"
     log_power: float = 0.0
+    scale: Scale = None
 
     def numbers(self) -> dict[str, Any]:
         """Return what the file says of the loss, its order and its canonical form included."""
@@ -90,25 +79,13 @@ class GatedCard(LossCard):
     FAMILY: ClassVar = "gated"
     LOSS: ClassVar = GatedLoss
     LEARNED: ClassVar = LearnedGatedLoss
-    ARGUMENTS: ClassVar = {
-        "q": read_number,
-        "r": read_number,
-        "terms": read_numbers,
-        "progress": read_number_or_none,
-        "prior": read_number,
-        "pace": read_number,
-    }
 
-    name: str
     q: float
     r: float
     terms: tuple[float, ...]
     progress: float | None
     prior: float = 0.0
     pace: float = 0.0
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    measured: Sequence[Any] | Mapping[str, Any] = ()
-    licence: str = "MIT"
 
     def defining(self) -> dict[str, Any]:
         """Return the family and its numbers."""

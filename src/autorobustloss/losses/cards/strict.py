@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from autorobustloss.errors import CardError, ConfigError
@@ -48,15 +47,8 @@ def hexed(value: Any) -> Any:
 
 def same(got: Any, wanted: Any) -> bool:
     """Compare as JSON text, so that 1, 1.0 and True differ nowhere but in how a number is written."""
-    if isinstance(wanted, float):
-        # Compared before it is converted: an integer may be beyond a float. The sign tells 0.0 from -0.0.
-        number = isinstance(got, (int, float)) and not isinstance(got, bool) and got == wanted
-        return number and math.copysign(1, got) == math.copysign(1, wanted)
-    if isinstance(wanted, list):
-        return isinstance(got, list) and len(got) == len(wanted) and all(map(same, got, wanted))
-    if isinstance(wanted, dict):
-        return isinstance(got, dict) and got.keys() == wanted.keys() and all(same(got[k], wanted[k]) for k in wanted)
-    return type(got) is type(wanted) and got == wanted
+    texts = [json.dumps(json.loads(json.dumps(v), parse_int=float), sort_keys=True) for v in (got, wanted)]
+    return texts[0] == texts[1]
 
 
 def read_numbers(name: str, values: Any) -> tuple[float, ...]:
@@ -78,17 +70,21 @@ def read_number(name: str, value: Any) -> float:
     return read_numbers(name, [value])[0]
 
 
-def read_number_or_none(name: str, value: Any) -> float | None:
-    """Return a number of a card as a float, or None."""
-    return None if value is None else read_number(name, value)
-
-
 def read_scale(name: str, value: Any) -> Any:
     """Return a scale rule or factor as it is."""
     try:
         return check_scale(value)
     except ConfigError as error:
         raise CardError(f"{name}: {error}") from None
+
+
+READERS: Mapping[str, Callable[[str, Any], Any]] = {
+    "tuple[float, ...]": read_numbers,
+    "float": read_number,
+    "float | None": lambda name, value: None if value is None else read_number(name, value),
+    "Scale": read_scale,
+}
+"""How a field of a card is read, by its type."""
 
 
 def short(value: Any) -> str:

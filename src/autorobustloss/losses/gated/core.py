@@ -163,13 +163,18 @@ def weighed_cross_entropy(
     return with_gradient(logits, value, gradient, plain)
 
 
-def closed_form(labels: Tensor, weight: Tensor, found: Prediction) -> tuple[Tensor, Tensor]:
-    """Return weight · (−log p) and its gradient weight · (ŷ − onehot), from log-probabilities that are there already.
+def closed_form(labels: Tensor, weight: Tensor, found: Prediction, samples: int = 1) -> tuple[Tensor, Tensor]:
+    """Return weight · (−log p) and its gradient weight · (ŷ − onehot) / samples, from the log-probabilities found.
 
     found: what `predict` returns, whose log-probabilities are overwritten.
     """
-    gradient = found.log_all.exp_().scatter_(1, labels.unsqueeze(1), torch.expm1(found.log_p).unsqueeze(1))
-    return weighed(-found.log_p, weight), gradient.mul_(weight.unsqueeze(1))
+    at_label, of_label = labels.unsqueeze(1), torch.expm1(found.log_p).unsqueeze(1)
+    if torch.compiler.is_compiling():  # in one loop; a CPU compares int32 in vectors of twice as many numbers as int64
+        classes = torch.arange(found.log_all.shape[1], device=labels.device, dtype=torch.int32)
+        gradient = torch.where(classes == at_label.int(), of_label, found.log_all.exp())
+    else:
+        gradient = found.log_all.exp_().scatter_(1, at_label, of_label)
+    return weighed(-found.log_p, weight), gradient.mul_((weight / samples).unsqueeze(1))
 
 
 def _plain(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:

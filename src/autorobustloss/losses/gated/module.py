@@ -178,8 +178,8 @@ class GatedLoss(LearnableLoss):
             labels = target.long()
             found = predict(logits, labels)
             weight = self._weight(found.log_p, found.log_m, labels, None, self._recall(logits))
-            value, gradient = closed_form(labels, weight, found)
-            return value.mean(), gradient.div_(len(labels)).to(input.dtype)
+            value, gradient = closed_form(labels, weight, found, samples=len(labels))
+            return value.mean(), gradient.to(input.dtype)
 
     def _rows(self, logits: Tensor, labels: Tensor, counted: Tensor | None) -> Tensor:
         found, state = predict(logits, labels), self._recall(logits.detach())

@@ -42,24 +42,6 @@ def within(
     raise ConfigError(f"got {name}={value!r}, expected a number {wanted}".rstrip())
 
 
-def true_or_false(name: str, value: bool) -> bool:
-    """Return a hyper-parameter that is True or False, or raise ConfigError: the text "no" would count as True."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"got {name}={value!r:.80}, expected True or False")
-    return value
-
-
-def whole(name: str, value: int, most: int) -> int:
-    """Return a hyper-parameter that counts steps, or raise ConfigError if it is no integer from 1 to `most`.
-
-    >>> whole("order", 2, most=100)
-    2
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ConfigError(f"got {name}={value!r}, expected an integer >= 1, at most {most}")
-    return value
-
-
 class Field(NamedTuple):
     """A hyper-parameter: its default, how a value is checked, and whether it is given by name only."""
 
@@ -74,13 +56,25 @@ def number(*, default: float, **limits: Any) -> Any:
 
 
 def count(*, default: int, at_most: int) -> Any:
-    """Declare a hyper-parameter that counts steps, from 1 to `at_most`."""
-    return Field(default, partial(whole, most=at_most))
+    """Declare a hyper-parameter that counts steps, an integer from 1 to `at_most`."""
+
+    def check(name: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= at_most:
+            raise ConfigError(f"got {name}={value!r}, expected an integer >= 1, at most {at_most}")
+        return value
+
+    return Field(default, check)
 
 
 def flag(*, default: bool, kw_only: bool) -> Any:
-    """Declare a hyper-parameter that is True or False."""
-    return Field(default, true_or_false, kw_only)
+    """Declare a hyper-parameter that is True or False; the text "no" would count as True."""
+
+    def check(name: str, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ConfigError(f"got {name}={value!r:.80}, expected True or False")
+        return value
+
+    return Field(default, check, kw_only)
 
 
 def argument(*, default: Any, kw_only: bool) -> Any:

@@ -105,13 +105,23 @@ def reference(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = Fa
 def closed_loss(
     input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = False, counted: Tensor | None = None
 ) -> Tensor:
-    """Return `hard_loss` with its gradient by the closed form; 0 for rows that do not count. The c are numbers."""
-    rows, gradient = _by_blocks(input.detach(), target, c)
+    """Return `hard_loss` with its gradient by the closed form; 0 for rows that do not count. The c are numbers.
+
+    On a CPU it takes rows in blocks that fit the cache: large batches take up to a third less time.
+    """
+    logits, share = input.detach(), 1 / max(len(input), 1) if mean else 1.0
+    whole = torch.compiler.is_compiling() or input.device.type != "cpu"
+    step = len(input) if whole else max(BLOCK * torch.get_num_threads() // input.shape[1], 1)
+    if len(input) <= step:
+        rows, gradient = closed_form(logits, target, c, share)
+    else:
+        gradient = torch.empty_like(logits)
+        blocks = zip(logits.split(step), target.split(step), gradient.split(step))
+        rows = torch.cat([closed_form(z, y, c, share, place)[0] for z, y, place in blocks])
     if counted is not None:
         rows, gradient = torch.where(counted, rows, 0.0), torch.where(counted.unsqueeze(1), gradient, 0.0)
-    if mean:
-        rows, gradient = mean_of(rows), gradient.div_(max(len(rows), 1))
-    return with_gradient(input, rows, gradient, partial(reference, target=target, c=c, mean=mean))
+    value = mean_of(rows) if mean else rows
+    return with_gradient(input, value, gradient, partial(reference, target=target, c=c, mean=mean))
 
 
 def swept_loss(
@@ -128,8 +138,10 @@ def swept_loss(
     return with_gradient(input, value, gradient, plain)
 
 
-def closed_form(input: Tensor, target: Tensor, c: Coefficients) -> tuple[Tensor, Tensor]:
-    """Return the loss of each row, (M,), and its gradient in the logits, (M, C).
+def closed_form(
+    input: Tensor, target: Tensor, c: Coefficients, share: float = 1.0, place: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of each row, (M,), and a share of its gradient in the logits, (M, C), in its place if it has one.
 
     With d_k the slope of the loss in ŷ_k, ∂L/∂z_k = ŷ_k (d_k − Σ_i ŷ_i d_i). The power sums Σ_k ŷ_kⁿ give the value
     and Σ_i ŷ_i d_i in the same sweeps over the numbers.
@@ -139,33 +151,19 @@ def closed_form(input: Tensor, target: Tensor, c: Coefficients) -> tuple[Tensor,
     log_p_label = log_p.gather(1, at_label)
     p, p_label = log_p.exp_(), log_p_label.exp()
     value = _powers(p_label, c.label) + c.offset
-    pull = _powers(p_label, [n * v for n, v in enumerate(c.label, 1)])
+    pull = _powers(p_label, [share * n * v for n, v in enumerate(c.label, 1)])
     if c.log_weight:
         value = value - c.log_weight * _log_q(log_p_label, c.log_power)
-        pull = pull - c.log_weight * ((c.log_power * log_p_label).exp() if c.log_power else 1.0)
-    mean_slope, gradient, power = pull, torch.zeros_like(p), p
+        pull = pull - share * c.log_weight * ((c.log_power * log_p_label).exp() if c.log_power else 1.0)
+    mean_slope, terms, power = pull, None, p
     for n, v in enumerate(c.others, 2):
-        power = power * p
-        sum_ = v * power.sum(1, keepdim=True)
-        value, mean_slope = value + sum_, mean_slope + n * sum_
-        gradient = gradient.add_(power, alpha=n * v)
-    gradient = gradient.addcmul_(p, mean_slope, value=-1).scatter_add_(1, at_label, pull)
-    return value.squeeze(1), gradient
-
-
-def _by_blocks(input: Tensor, target: Tensor, c: Coefficients) -> tuple[Tensor, Tensor]:
-    """Return `closed_form`, on a CPU by rows in blocks that fit its cache: up to half as fast again."""
-    if torch.compiler.is_compiling() or input.device.type != "cpu":
-        return closed_form(input, target, c)
-    step = max(BLOCK * torch.get_num_threads() // input.shape[1], 1)
-    if len(input) <= step:
-        return closed_form(input, target, c)
-    values, gradient = [], torch.empty_like(input)
-    for logits, labels, place in zip(input.split(step), target.split(step), gradient.split(step)):
-        rows, slopes = closed_form(logits, labels, c)
-        values.append(rows)
-        place.copy_(slopes)
-    return torch.cat(values), gradient
+        power = power * p if terms is None else power.mul_(p)
+        terms = power * (share * n * v) if terms is None else terms.add_(power, alpha=share * n * v)
+        sums = power.sum(1, keepdim=True)
+        value, mean_slope = torch.add(value, sums, alpha=v), torch.add(mean_slope, sums, alpha=share * n * v)
+    slopes = 0.0 * p if terms is None else terms
+    gradient = torch.addcmul(slopes, p, mean_slope, value=-1, out=place)
+    return value.squeeze(1), gradient.scatter_add_(1, at_label, pull)
 
 
 def _asks(input: Tensor) -> bool:
