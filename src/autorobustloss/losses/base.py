@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError, LossInputError, UnsupportedArgumentError
+from autorobustloss.losses.modes import readable
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -305,33 +306,6 @@ def check_shapes(input: Tensor, target: Tensor) -> None:
             f"got class indices of shape {tuple(target.shape)} for logits of shape {tuple(input.shape)}, "
             f"expected {expected}"
         )
-
-
-def seen_through() -> bool:
-    """Return whether `torch.compile`, `vmap`, `grad`, forward mode or the like see through the code that runs.
-
-    They follow plain operations to any depth, a custom `autograd.Function` only so far as it foresaw them.
-    """
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
-
-
-def readable(values: Tensor) -> bool:
-    """Return whether looking at the values costs nothing: in eager mode, on the CPU, outside `vmap` and `grad`.
-
-    A tensor may have none (a fake one, for planning), and whoever traces operations would take a value for a constant.
-    """
-    return (
-        not torch.compiler.is_compiling()
-        and values.device.type == "cpu"
-        and not torch._C._functorch.is_functorch_wrapped_tensor(values)
-        and type(values).__torch_dispatch__ is Tensor.__torch_dispatch__
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._get_tracing_state() is None
-    )
 
 
 def check_probabilities(probabilities: Tensor) -> None:

@@ -9,29 +9,34 @@ import torch
 from torch import Tensor
 
 from autorobustloss.errors import LossInputError
-from autorobustloss.losses.base import readable
+from autorobustloss.losses.modes import readable
 
 Plain = Callable[[Tensor], Tensor]
 """The same loss of the logits by plain operations, for derivatives of the gradient."""
 
 
-def with_gradient(input: Tensor, value: Tensor, gradient: Tensor, plain: Plain) -> Tensor:
-    """Return the value, () or (M,), with its gradient in the logits, (M, C): of the one number, or of each row."""
+def with_gradient(
+    input: Tensor, value: Tensor, gradient: Tensor, plain: Plain, counted: Tensor | None = None
+) -> Tensor:
+    """Return the value, () or (M,), with its gradient in the logits, (M, C): of the one number, or of each row.
+
+    counted: which rows count, in code that is compiled; the others have 0 and no gradient, whatever was worked out.
+    """
     if torch.compiler.is_compiling():
-        return _Compiled.apply(input, value, gradient)
+        return _Compiled.apply(input, value, gradient, counted)
     return _Eager.apply(input, (value, gradient), plain)
 
 
-def transformed() -> bool:
-    """Return whether transformations of torch.func, such as vmap, are at work: in traced code a constant."""
-    return torch._C._are_functorch_transforms_active()
-
-
-# What torch.compiler.assume_constant_result sets, and imports the compiler for; PyTorch 2.4 needs it.
-transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
 # Whether the backward pass that runs keeps its graph for another one; PyTorch 2.4 does not tell.
 _backward_again: Callable[[], bool] = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
+
+
+def is_label(at_label: Tensor, like: Tensor) -> Tensor:
+    """Return which class of each row is the label's, (M, 1) -> (M, C): what `torch.compile` puts into its loop.
+
+    A CPU compares int32 in vectors of as many numbers as float32, int64 in half as many.
+    """
+    return torch.arange(like.shape[1], device=like.device, dtype=torch.int32) == at_label.int()
 
 
 class _Eager(torch.autograd.Function):
@@ -74,14 +79,15 @@ class _Compiled(torch.autograd.Function):
     """The same for `torch.compile`, whose tracer splits what was worked out between its two passes as it likes."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
-        return value.clone()
+    def forward(ctx: Any, input: Tensor, value: Tensor, gradient: Tensor, counted: Tensor | None) -> Tensor:
+        ctx.save_for_backward(gradient, counted)
+        return value.clone() if counted is None else torch.where(counted, value, 0.0)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * grad.unsqueeze(-1), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        gradient, counted = ctx.saved_tensors
+        gradient = gradient * grad.unsqueeze(-1)
+        return gradient if counted is None else torch.where(counted.unsqueeze(1), gradient, 0.0), None, None, None
 
 
 def _is_one(grad: Tensor) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from autorobustloss.losses.base import seen_through
+from autorobustloss.losses.modes import plain
 
 SOURCE = Path(__file__).with_suffix(".c")
 OTHERS, LABEL = 3, 4
@@ -108,21 +108,6 @@ def _takes(input: Tensor, target: Tensor) -> bool:
         and target.is_contiguous()
         and input.shape[1] > 1
         and 0 < input.numel() < (1 << 62 if torch.get_num_threads() == 1 else MANY)
-    )
-
-
-def plain(input: Tensor, target: Tensor) -> bool:
-    """Return whether tensors are the numbers in their memory, and nobody follows what is done with these.
-
-    Not so: a lazy negative, a zero without memory, a fake tensor, what `vmap` and the like see through or a tracer.
-    """
-    return (
-        type(input) in (Tensor, torch.nn.Parameter)
-        and type(target) is Tensor
-        and not (input.is_neg() or input._is_zerotensor() or target.is_neg() or target._is_zerotensor())
-        and not seen_through()
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._get_tracing_state() is None
     )
 
 

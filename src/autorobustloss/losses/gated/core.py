@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.base import masked, seen_through
-from autorobustloss.losses.closed import transformed, with_gradient
+from autorobustloss.losses.base import masked
+from autorobustloss.losses.closed import is_label, with_gradient
+from autorobustloss.losses.modes import seen_through, transformed
 from autorobustloss.losses.numbers import as_floats
 
 TERMS = ("u", "m", "u²", "um", "m²")
@@ -158,9 +159,7 @@ def weighed_cross_entropy(
     if not compiled and (seen_through() or not (torch.is_grad_enabled() and logits.requires_grad)):
         return plain(logits)
     value, gradient = closed_form(labels, weight, found)
-    if counted is not None:
-        value, gradient = value.masked_fill(~counted, 0.0), torch.where(counted.unsqueeze(1), gradient, 0.0)
-    return with_gradient(logits, value, gradient, plain)
+    return with_gradient(logits, value, gradient, plain, counted)
 
 
 def closed_form(labels: Tensor, weight: Tensor, found: Prediction, samples: int = 1) -> tuple[Tensor, Tensor]:
@@ -169,9 +168,8 @@ def closed_form(labels: Tensor, weight: Tensor, found: Prediction, samples: int 
     found: what `predict` returns, whose log-probabilities are overwritten.
     """
     at_label, of_label = labels.unsqueeze(1), torch.expm1(found.log_p).unsqueeze(1)
-    if torch.compiler.is_compiling():  # in one loop; a CPU compares int32 in vectors of twice as many numbers as int64
-        classes = torch.arange(found.log_all.shape[1], device=labels.device, dtype=torch.int32)
-        gradient = torch.where(classes == at_label.int(), of_label, found.log_all.exp())
+    if torch.compiler.is_compiling():
+        gradient = torch.where(is_label(at_label, found.log_all), of_label, found.log_all.exp())
     else:
         gradient = found.log_all.exp_().scatter_(1, at_label, of_label)
     return weighed(-found.log_p, weight), gradient.mul_((weight / samples).unsqueeze(1))

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.losses.base import LearnableLoss, all_count, check_shapes, kept
-from autorobustloss.losses.closed import transformed
 from autorobustloss.losses.gated import export
 from autorobustloss.losses.gated.core import (
     TERMS,
@@ -25,6 +24,7 @@ from autorobustloss.losses.gated.core import (
     weighed_cross_entropy,
     weights,
 )
+from autorobustloss.losses.modes import real, recorded, transformed
 from autorobustloss.registry import LOSSES
 
 
@@ -218,13 +218,13 @@ class GatedLoss(LearnableLoss):
 
     def _recall(self, log_p: Tensor) -> State:
         """Return what is remembered, for logits of this shape, type and place; an empty state for nothing."""
-        if self._beliefs.shape[0] != log_p.shape[1] or not _has_values(log_p):
+        if self._beliefs.shape[0] != log_p.shape[1] or not real(log_p):
             return State.empty(log_p.shape[1], log_p.detach())
         return State(*(getattr(self, f"_{name}").to(log_p) for name in State._fields))
 
     def _learns(self, state: State) -> bool:
         """Return whether a batch is taken in before its weights are taken: in training, and where nothing is known."""
-        return self._trains() or self._beliefs.shape[0] != state.beliefs.shape[0] or not _has_values(state.beliefs)
+        return self._trains() or self._beliefs.shape[0] != state.beliefs.shape[0] or not real(state.beliefs)
 
     def _trains(self) -> bool:
         """Return whether this call is part of a training: whoever looks at a loss without gradients only looks."""
@@ -232,7 +232,7 @@ class GatedLoss(LearnableLoss):
 
     def _remember(self, state: State) -> State:
         """Keep a state, in training where nothing sees through the code that runs; return it."""
-        if self._trains() and _has_values(state.beliefs) and not transformed() and not _traced():
+        if self._trains() and real(state.beliefs) and not transformed() and not recorded():
             self._keep(state)
         return state
 
@@ -255,17 +255,3 @@ def _seen(state: State, labels: Tensor, counted: Tensor | None) -> Tensor:
     """Return how often each label is in a batch: (C,)."""
     ones = state.beliefs.new_ones(len(labels)) if counted is None else counted.to(state.beliefs.dtype)
     return torch.zeros_like(state.beliefs).index_add(0, labels, ones)
-
-
-def _has_values(values: Tensor) -> bool:
-    """Return whether a tensor stands for numbers, as one on the meta device or a fake one does not."""
-    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(values):
-        return True
-    return values.device.type != "meta" and type(values).__torch_dispatch__ is Tensor.__torch_dispatch__
-
-
-def _traced() -> bool:
-    """Return whether somebody writes down the operations that run, other than `torch.compile`."""
-    if torch.compiler.is_compiling():
-        return False
-    return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None

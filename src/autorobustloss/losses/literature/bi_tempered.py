@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autorobustloss.losses.base import kept, seen_through
+from autorobustloss.losses.base import kept
 from autorobustloss.losses.literature.base import PublishedLoss, count, number, one_hot, within
+from autorobustloss.losses.modes import seen_through
 from autorobustloss.registry import LOSSES
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from autorobustloss.losses import kernel
 from autorobustloss.losses.base import LearnableLoss
-from autorobustloss.losses.closed import transformed
 from autorobustloss.losses.kernel import Coefficients
+from autorobustloss.losses.modes import transformed
 from autorobustloss.losses.numbers import as_floats
 from autorobustloss.losses.taylor import export, ops
 from autorobustloss.losses.taylor.form import CanonicalForm, expand_exactly, order_of, rounded

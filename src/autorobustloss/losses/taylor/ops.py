@@ -17,8 +17,9 @@ from torch import Tensor
 from autorobustloss.errors import LossInputError
 from autorobustloss.losses import kernel
 from autorobustloss.losses.base import kept, mean_of
-from autorobustloss.losses.closed import transformed, with_gradient
+from autorobustloss.losses.closed import with_gradient
 from autorobustloss.losses.kernel import Coefficients
+from autorobustloss.losses.modes import plain, transformed
 from autorobustloss.losses.taylor.form import expand
 
 BLOCK = 1 << 17
@@ -87,7 +88,7 @@ def hard_loss(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = Fa
     """Return the loss of each row for class indices, or their mean: (M, C), (M,) -> (M,) or ()."""
     constants = not isinstance(c.offset, Tensor) and not isinstance(c.log_weight, Tensor)
     closed = constants and _asks(input) and not transformed()
-    if closed and (torch.compiler.is_compiling() or kernel.plain(input, target)):
+    if closed and (torch.compiler.is_compiling() or plain(input, target)):
         return closed_loss(input, target, c, mean=mean)
     return reference(input, target, c, mean=mean)
 
@@ -118,10 +119,8 @@ def closed_loss(
         gradient = torch.empty_like(logits)
         blocks = zip(logits.split(step), target.split(step), gradient.split(step))
         rows = torch.cat([closed_form(z, y, c, share, place)[0] for z, y, place in blocks])
-    if counted is not None:
-        rows, gradient = torch.where(counted, rows, 0.0), torch.where(counted.unsqueeze(1), gradient, 0.0)
     value = mean_of(rows) if mean else rows
-    return with_gradient(input, value, gradient, partial(reference, target=target, c=c, mean=mean))
+    return with_gradient(input, value, gradient, partial(reference, target=target, c=c, mean=mean), counted)
 
 
 def swept_loss(
@@ -134,8 +133,8 @@ def swept_loss(
     value, gradient = swept
     if gradient is None:
         return value
-    plain = partial(reference, target=target, c=coefficients(input.shape[1]), mean=mean)
-    return with_gradient(input, value, gradient, plain)
+    again = partial(reference, target=target, c=coefficients(input.shape[1]), mean=mean)
+    return with_gradient(input, value, gradient, again)
 
 
 def closed_form(
