@@ -51,13 +51,7 @@ class RobustLoss(nn.Module):
     detached: bool = False
     """Whether weights that are taken as constants are part of the value: its derivative is not the gradient then."""
 
-    def __init__(
-        self,
-        *,
-        weight: Tensor | None = None,
-        ignore_index: int = -100,
-        reduction: str = "mean",
-    ) -> None:
+    def __init__(self, *, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ConfigError(f"got reduction={reduction!r}, expected one of {', '.join(REDUCTIONS)}")

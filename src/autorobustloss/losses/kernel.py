@@ -66,13 +66,7 @@ def left_out() -> Iterator[None]:
 
 
 def sweep(
-    input: Tensor,
-    target: Tensor,
-    coefficients: ForClasses,
-    *,
-    mean: bool,
-    gradient: bool,
-    ignored: int = -1,
+    input: Tensor, target: Tensor, coefficients: ForClasses, *, mean: bool, gradient: bool, ignored: int = -1
 ) -> tuple[Tensor, Any] | None:
     """Return the loss of each row, (M,), or their mean, (), and its gradient, (M, C), if that is asked for, else None.
 

@@ -140,7 +140,7 @@ class GatedLoss(LearnableLoss):
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
-        return self._rows(logits, labels, None)
+        return self._rows(logits, labels, torch.ones_like(labels, dtype=torch.bool))
 
     def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row, 0 where it does not count: (M,), (M, C), (M,) -> (M,)."""
@@ -163,7 +163,7 @@ class GatedLoss(LearnableLoss):
             agreed = target * (constant > others)
             state = self._remember(state.after((target * _belief(log_b)).sum(0), seen, agreed.sum()))
         weight = weights(log_b, state.beliefs, state.counts, state.agreement, self.gate)
-        weight = self._paced(weight, (target * weight).sum(1), None)
+        weight = self._paced(weight, (target * weight).sum(1), torch.ones_like(target[:, 0], dtype=torch.bool))
         return weighed(-kept(log_p, probabilities) * probabilities, weight).sum(1)
 
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,11 +177,12 @@ class GatedLoss(LearnableLoss):
             logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
             labels = target.long()
             found = predict(logits, labels)
-            weight = self._weight(found.log_p, found.log_m, labels, None, self._recall(logits))
+            counted = torch.ones_like(labels, dtype=torch.bool)
+            weight = self._weight(found.log_p, found.log_m, labels, counted, self._recall(logits))
             value, gradient = closed_form(labels, weight, found, samples=len(labels))
             return value.mean(), gradient.to(input.dtype)
 
-    def _rows(self, logits: Tensor, labels: Tensor, counted: Tensor | None) -> Tensor:
+    def _rows(self, logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
         found, state = predict(logits, labels), self._recall(logits.detach())
         believed = found
         if self.gate.prior:
@@ -189,15 +190,14 @@ class GatedLoss(LearnableLoss):
         weight = self._weight(believed.log_p, believed.log_m, labels, counted, state)
         return weighed_cross_entropy(logits, labels, weight, found, counted)
 
-    def _weight(self, log_p: Tensor, log_m: Tensor, labels: Tensor, counted: Tensor | None, state: State) -> Tensor:
+    def _weight(self, log_p: Tensor, log_m: Tensor, labels: Tensor, counted: Tensor, state: State) -> Tensor:
         """Return the weight of each row, after the batch was taken into the state if the loss learns."""
         log_b = log_belief(log_p, log_m, self.gate)
         if self._learns(state):
-            belief, agreed = _belief(log_b), (log_p > log_m).to(log_b.dtype)
-            if counted is not None:
-                belief, agreed = belief.masked_fill(~counted, 0.0), agreed * counted
+            belief, agreed = _belief(log_b).masked_fill(~counted, 0.0), (log_p > log_m) & counted
             beliefs = torch.zeros_like(state.beliefs).index_add(0, labels, belief)
-            state = self._remember(state.after(beliefs, _seen(state, labels, counted), agreed.sum()))
+            agreed = agreed.to(log_b.dtype).sum()
+            state = self._remember(state.after(beliefs, _seen(state, labels, counted), agreed))
         beliefs, counts = state.beliefs.gather(0, labels), state.counts.gather(0, labels)
         weight = weights(log_b, beliefs, counts, state.agreement, self.gate)
         return self._paced(weight, weight, counted)
@@ -207,13 +207,12 @@ class GatedLoss(LearnableLoss):
         labels = state.labels + seen if self._learns(state) else state.labels
         return logits - self.gate.prior * (labels + 1).log()
 
-    def _paced(self, weight: Tensor, of_sample: Tensor, counted: Tensor | None) -> Tensor:
+    def _paced(self, weight: Tensor, of_sample: Tensor, counted: Tensor) -> Tensor:
         """Return the weights over their mean over the batch to the power of the pace; of_sample: (M,)."""
         if not self.gate.pace:
             return weight
-        samples = of_sample.new_tensor(len(of_sample)) if counted is None else counted.sum()
-        total = of_sample.sum() if counted is None else of_sample.masked_fill(~counted, 0.0).sum()
-        mean = (total / samples.clamp_min(1)).clamp_min(torch.finfo(weight.dtype).tiny)
+        total = of_sample.masked_fill(~counted, 0.0).sum()
+        mean = (total / counted.sum().clamp_min(1)).clamp_min(torch.finfo(weight.dtype).tiny)
         return weight / mean**self.gate.pace
 
     def _recall(self, log_p: Tensor) -> State:
@@ -251,7 +250,6 @@ def _belief(log_b: Tensor) -> Tensor:
     return log_b.exp().nan_to_num(0.0)
 
 
-def _seen(state: State, labels: Tensor, counted: Tensor | None) -> Tensor:
+def _seen(state: State, labels: Tensor, counted: Tensor) -> Tensor:
     """Return how often each label is in a batch: (C,)."""
-    ones = state.beliefs.new_ones(len(labels)) if counted is None else counted.to(state.beliefs.dtype)
-    return torch.zeros_like(state.beliefs).index_add(0, labels, ones)
+    return torch.zeros_like(state.beliefs).index_add(0, labels, counted.to(state.beliefs.dtype))

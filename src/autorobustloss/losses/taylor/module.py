@@ -125,13 +125,13 @@ class TaylorLoss(LearnableLoss):
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
-        c, log_weight = _expansion(self._numbers, operator.index(logits.shape[1]))
-        return ops.soft_loss(logits, probabilities, c, log_weight, self.log_power)
+        c = _constants(self._numbers, operator.index(logits.shape[1]))
+        return ops.soft_loss(logits, probabilities, c.soft, c.soft_log_weight, self.log_power)
 
     def coefficients(self, num_classes: int) -> Coefficients:
         """Return the constants of `ops.hard_loss` for C classes, scale included."""
         # `index` makes the number of classes a constant where `torch.compile` would keep it symbolic.
-        return _coefficients(self._numbers, operator.index(num_classes))
+        return _constants(self._numbers, operator.index(num_classes)).hard
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return theta, log_weight, scale and, unless it is 0, log_power, as `create_loss("taylor", …)` takes them."""
@@ -148,43 +148,39 @@ class Numbers(NamedTuple):
     scale: Scale
 
 
-# The constants are pure functions of a few numbers, exact until they are rounded once.
+class Constants(NamedTuple):
+    """What a loss multiplies with at a number of classes, scale included.
+
+    hard: the coefficients for class indices. soft: c[i][j] for probabilities, without the zeros of j > β − i.
+    soft_log_weight: the log weight for these.
+    """
+
+    hard: Coefficients
+    soft: tuple[tuple[float, ...], ...]
+    soft_log_weight: float
 
 
-def _coefficients(numbers: Numbers, num_classes: int) -> Coefficients:
-    return _cached_coefficients(numbers, num_classes)
+def _constants(numbers: Numbers, num_classes: int) -> Constants:
+    return _cached_constants(numbers, num_classes)
 
 
-def _expansion(numbers: Numbers, num_classes: int) -> tuple[tuple[tuple[float, ...], ...], float]:
-    return _cached_expansion(numbers, num_classes)
-
-
-# `torch.compile` shall call these and not look into them. What marks them for it, `assume_constant_result`, imports the
+# `torch.compile` shall call this and not look into it. `assume_constant_result`, which marks it for that, imports the
 # whole compiler, which takes as long as the rest of PyTorch.
-for _function in (_coefficients, _expansion):
-    setattr(_function, "_dynamo_marked_constant", True)  # noqa: B010
+_constants._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=1024)
-def _cached_coefficients(numbers: Numbers, num_classes: int) -> Coefficients:
-    exact = ops.coefficients(
-        expand_exactly(numbers.theta), num_classes, Fraction(numbers.log_weight), _factor(numbers, num_classes)
-    )
+def _cached_constants(numbers: Numbers, num_classes: int) -> Constants:
+    """Return the constants, which are a pure function of a few numbers, exact until they are rounded once."""
+    factor = Fraction(scale_factor(numbers.scale, _canonical(numbers), num_classes))
+    rows, log_weight = expand_exactly(numbers.theta), Fraction(numbers.log_weight)
+    exact = ops.coefficients(rows, num_classes, log_weight, factor)
     others, label = (_stripped(map(rounded, group)) for group in exact[:2])
-    log_weight = rounded(exact.log_weight)
-    return Coefficients(others, label, log_weight, rounded(exact.offset), numbers.log_power if log_weight else 0.0)
-
-
-@lru_cache(maxsize=1024)
-def _cached_expansion(numbers: Numbers, num_classes: int) -> tuple[tuple[tuple[float, ...], ...], float]:
-    """Return c[i][j] for soft targets, without the zeros of j > β − i, and the log weight, both scaled."""
-    factor, rows = _factor(numbers, num_classes) / num_classes, expand_exactly(numbers.theta)
-    c = tuple(tuple(rounded(v * factor) for v in row[: len(rows) - max(i, 1)]) for i, row in enumerate(rows))
-    return c, rounded(Fraction(numbers.log_weight) * factor)
-
-
-def _factor(numbers: Numbers, num_classes: int) -> Fraction:
-    return Fraction(scale_factor(numbers.scale, _canonical(numbers), num_classes))
+    log_power = numbers.log_power if rounded(exact.log_weight) else 0.0
+    hard = Coefficients(others, label, rounded(exact.log_weight), rounded(exact.offset), log_power)
+    share = factor / num_classes
+    soft = tuple(tuple(rounded(v * share) for v in row[: len(rows) - max(i, 1)]) for i, row in enumerate(rows))
+    return Constants(hard, soft, rounded(log_weight * share))
 
 
 @lru_cache(maxsize=1024)
