@@ -22,25 +22,10 @@ import torch
 from many import Batch, Gates, Named, Scores
 from pool import POOL, Task
 
-RIVALS = [
-    "ce",
-    "label_smoothing",
-    "gce",
-    "sce",
-    "mae",
-    "nce+mae",
-    "nfl+mae",
-    "nce+rce",
-    "nce+agce",
-    "anl_ce",
-    "jal_ce",
-    "ce_eps+mae",
-    "ldr_kl",
-    "bi_tempered",
-    "taylor_ce",
-    "arl-mild",
-    "arl",
-]
+RIVALS = (
+    "ce label_smoothing gce sce mae nce+mae nfl+mae nce+rce nce+agce anl_ce jal_ce ce_eps+mae ldr_kl bi_tempered "
+    "taylor_ce arl-mild arl"
+).split()
 OURS = ("arl", "arl-mild")
 """Rivals by which nothing is scored."""
 
