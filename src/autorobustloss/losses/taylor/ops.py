@@ -143,25 +143,38 @@ def closed_form(
     """Return the loss of each row, (M,), and a share of its gradient in the logits, (M, C), in its place if it has one.
 
     With d_k the slope of the loss in ŷ_k, ∂L/∂z_k = ŷ_k (d_k − Σ_i ŷ_i d_i). The power sums Σ_k ŷ_kⁿ give the value
-    and Σ_i ŷ_i d_i in the same sweeps over the numbers.
+    and Σ_i ŷ_i d_i in the same sweeps over the numbers. Compiled code takes them of exp(z − max z), in the very loop
+    that sums these up, which saves one of four.
     """
-    at_label = target.unsqueeze(1)
-    log_p = F.log_softmax(input, dim=1)
-    log_p_label = log_p.gather(1, at_label)
-    p, p_label = log_p.exp_(), log_p_label.exp()
+    at_label, compiled = target.unsqueeze(1), torch.compiler.is_compiling()
+    if compiled:
+        largest = input.amax(1, keepdim=True)
+        p = (input - largest).exp()
+        inverse = 1 / p.sum(1, keepdim=True)
+        log_p_label = input.gather(1, at_label) - largest + inverse.log()
+    else:
+        log_p = F.log_softmax(input, dim=1)
+        log_p_label, p = log_p.gather(1, at_label), log_p.exp_()
+    p_label = log_p_label.exp()
     value = _powers(p_label, c.label) + c.offset
     pull = _powers(p_label, [share * n * v for n, v in enumerate(c.label, 1)])
     if c.log_weight:
         value = value - c.log_weight * _log_q(log_p_label, c.log_power)
         pull = pull - share * c.log_weight * ((c.log_power * log_p_label).exp() if c.log_power else 1.0)
+    slopes = [share * n * v for n, v in enumerate(c.others, 2)]
     mean_slope, terms, power = pull, None, p
-    for n, v in enumerate(c.others, 2):
-        power = power * p if terms is None else power.mul_(p)
-        terms = power * (share * n * v) if terms is None else terms.add_(power, alpha=share * n * v)
+    for n, (v, slope) in enumerate(zip(c.others, slopes), 2):
+        power = power * p if compiled or terms is None else power.mul_(p)
         sums = power.sum(1, keepdim=True)
-        value, mean_slope = torch.add(value, sums, alpha=v), torch.add(mean_slope, sums, alpha=share * n * v)
-    slopes = 0.0 * p if terms is None else terms
-    gradient = torch.addcmul(slopes, p, mean_slope, value=-1, out=place)
+        if compiled:
+            sums = sums * inverse**n
+        else:
+            terms = power * slope if terms is None else terms.add_(power, alpha=slope)
+        value, mean_slope = torch.add(value, sums, alpha=v), torch.add(mean_slope, sums, alpha=slope)
+    if compiled:
+        p = p * inverse
+        terms = p * _powers(p, slopes)
+    gradient = torch.addcmul(0.0 * p if terms is None else terms, p, mean_slope, value=-1, out=place)
     return value.squeeze(1), gradient.scatter_add_(1, at_label, pull)
 
 
