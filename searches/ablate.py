@@ -66,7 +66,8 @@ def main() -> None:
     cards |= {f"scale-{scale}": (form, scale) for scale in SCALES}
     for variant, (part, scale) in cards.items():
         name = f"{whole.name}-{variant}"
-        card = Card(name, part.theta(), part.log_weight, scale, {"variant_of": whole.name}, log_power=part.log_power)
+        numbers = part.theta(), part.log_weight, part.log_power, scale
+        card = Card(name, *numbers, provenance={"variant_of": whole.name})
         folder = options.out / name
         folder.mkdir(parents=True, exist_ok=True)
         card.save(folder / "loss.json")
