@@ -21,7 +21,7 @@ from autorobustloss.benchmark.render import distinct_tables
 from autorobustloss.benchmark.table import Table
 from autorobustloss.errors import ConfigError, RunFolderError
 from autorobustloss.escape import visible
-from autorobustloss.losses.gate import Gate
+from autorobustloss.losses.gated.core import Gate
 from autorobustloss.reading import read_text, reading
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.run_folder import CONFIG, STORE, contents

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from autorobustloss.errors import ConfigError, unknown_name
-from autorobustloss.losses.gate import TERMS, Gate
+from autorobustloss.losses.gated.core import TERMS, Gate
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.space import Coordinate, SearchSpace
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from autorobustloss.losses.base import kept, seen_through
-from autorobustloss.losses.published import LossArguments, PublishedLoss, one_hot, whole, within
+from autorobustloss.losses.base import kept
+from autorobustloss.losses.literature.base import PublishedLoss, count, number, one_hot, within
+from autorobustloss.losses.modes import seen_through
 from autorobustloss.registry import LOSSES
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def log_tempered(log_u: Tensor, t: float) -> Tensor:
@@ -129,19 +127,14 @@ class BiTempered(PublishedLoss):
     tensor(1.5377)
     """
 
-    def __init__(
-        self,
-        t1: float = 0.8,
-        t2: float = 1.2,
-        num_iters: int = 5,
-        label_smoothing: float = 0.0,
-        **arguments: Unpack[LossArguments],
-    ) -> None:
-        super().__init__(**arguments)
-        self.t1 = within("t1", t1, at_least=0, at_most=1)
-        self.t2 = within("t2", t2, above=0, at_least=self.t1)
-        self.num_iters = whole("num_iters", num_iters, most=1000)
-        self.label_smoothing = within("label_smoothing", label_smoothing, at_least=0, below=1)
+    t1: float = number(default=0.8, at_least=0, at_most=1)
+    t2: float = number(default=1.2, above=0)
+    num_iters: int = count(default=5, at_most=1000)
+    label_smoothing: float = number(default=0.0, at_least=0, below=1)
+
+    def check(self) -> None:
+        """Raise ConfigError for t2 below t1."""
+        within("t2", self.t2, above=0, at_least=self.t1)
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from autorobustloss.losses import formula, functional, kernel
-from autorobustloss.losses.canonical import CanonicalForm, as_floats, expand_exactly, order_of, rounded
-from autorobustloss.losses.functional import Coefficients
-from autorobustloss.losses.learnable import LearnableLoss
-from autorobustloss.losses.scale import Scale, check_scale, scale_factor
+from autorobustloss.losses import kernel
+from autorobustloss.losses.base import LearnableLoss
+from autorobustloss.losses.kernel import Coefficients
+from autorobustloss.losses.modes import transformed
+from autorobustloss.losses.numbers import as_floats
+from autorobustloss.losses.taylor import export, ops
+from autorobustloss.losses.taylor.form import CanonicalForm, expand_exactly, order_of, rounded
+from autorobustloss.losses.taylor.scale import Scale, check_scale, scale_factor
 from autorobustloss.registry import LOSSES
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-Numbers = tuple[tuple[float, ...], float, float, Scale]
-"""θ, log weight, log power, scale: all that a loss is."""
-
-Expansion = tuple[tuple[tuple[float, ...], ...], float]
 
 
 @LOSSES.register("taylor")
@@ -32,8 +29,8 @@ class TaylorLoss(LearnableLoss):
         L = scale · (1/C) Σ_k [ℓ_θ(ŷ_k, y_k) − log_weight · y_k log_q ŷ_k],    ŷ = softmax(input),
         ℓ_θ(ŷ, y) = Σ_{a ≥ 1, a + b ≤ β} θ_{ab} (ŷ − θ₀)ᵃ (y − θ₁)ᵇ / (a! b!)
 
-    theta: θ₀, θ₁ (the point of expansion), then θ_{ab} in the order of Eq. 5 (`canonical.exponents` for other
-        orders); the order β follows from the length: 5, 8, 12, 17, … numbers for β = 2, 3, 4, 5, …
+    theta: θ₀, θ₁ (the point of expansion), then θ_{ab} in the order of Eq. 5 (`form.exponents` for other orders); the
+        order β follows from the length: 5, 8, 12, 17, … numbers for β = 2, 3, 4, 5, …
     log_weight: weight of the log term, 0 for the family of the paper. With it cross-entropy (θ = 0, log_weight 1),
         mean absolute error and their mixtures are members.
     log_power: q of log_q ŷ = (ŷ^q − 1)/q, from 0 (the logarithm) to 1; generalised cross-entropy with this q is a
@@ -44,7 +41,7 @@ class TaylorLoss(LearnableLoss):
     weight, ignore_index, reduction: as in `torch.nn.CrossEntropyLoss`.
 
     The parameters are constants of the loss: no `state_dict` holds or changes them, `half()` and the like leave them
-    alone, and no gradient reaches them (`functional.taylor_loss` takes θ as a tensor).
+    alone, and no gradient reaches them (`ops.taylor_loss` takes θ as a tensor).
 
     Raises ConfigError for a θ of a length without order, with a NaN or an infinity, for an unknown scale rule and,
     when called, for a scale rule that the loss cannot follow.
@@ -67,36 +64,35 @@ class TaylorLoss(LearnableLoss):
     ) -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         self.scale = check_scale(scale)
-        theta, (log_weight,) = as_floats(theta, "theta"), as_floats([log_weight], "log_weight")
+        self.theta, (self.log_weight,) = as_floats(theta, "theta"), as_floats([log_weight], "log_weight")
         # Complains about a θ that overflows, and about the power.
-        form = CanonicalForm.from_theta(theta, log_weight, log_power)
-        self.theta, self.log_weight, self.log_power = theta, log_weight, form.log_power
-        self.order = order_of(len(theta))
+        self.log_power = CanonicalForm.from_theta(self.theta, self.log_weight, log_power).log_power
+        self.order = order_of(len(self.theta))
         # In one tuple, because a compiler with dynamic shapes takes a number of a module's own for a variable.
-        self._numbers = theta, log_weight, form.log_power, self.scale
+        self._numbers = Numbers(self.theta, self.log_weight, self.log_power, self.scale)
 
     def canonical(self) -> CanonicalForm:
         """Return what of θ moves the gradient; two losses with equal forms train alike at equal scale."""
-        return _canonical(self.theta, self.log_weight, self.log_power)
+        return _canonical(self._numbers)
 
     def formula(self) -> str:
         """Return the loss as a short formula in plain text."""
-        return formula.as_text(self.canonical(), self.scale)
+        return export.as_text(self.canonical(), self.scale)
 
     def latex(self) -> str:
         """Return the loss as a formula in LaTeX."""
-        return formula.as_latex(self.canonical(), self.scale)
+        return export.as_latex(self.canonical(), self.scale)
 
     def code(self) -> str:
         """Return the loss as a Python module that needs only PyTorch."""
-        return formula.as_code(self)
+        return export.as_code(self.canonical(), self.theta, self.scale)
 
     def forward(self, input: Tensor, target: Tensor, *, num_items_in_batch: int | Tensor | None = None) -> Tensor:
         """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
         plain = self.weight is None and num_items_in_batch is None and isinstance(input, Tensor)
         if plain and not torch.compiler.is_compiling():
             mean = self.reduction == "mean"
-            loss = functional.swept_loss(input, target, self.coefficients, mean=mean, ignored=self.ignore_index)
+            loss = ops.swept_loss(input, target, self.coefficients, mean=mean, ignored=self.ignore_index)
             if loss is not None:
                 return loss.sum() if self.reduction == "sum" else loss
         return super().forward(input, target, num_items_in_batch=num_items_in_batch)
@@ -114,28 +110,28 @@ class TaylorLoss(LearnableLoss):
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
-        return functional.hard_loss(logits, labels, self.coefficients(logits.shape[1]))
+        return ops.hard_loss(logits, labels, self.coefficients(logits.shape[1]))
 
     def hard_mean(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean over the rows of `hard`: (M, C), (M,) -> ()."""
-        return functional.hard_loss(logits, labels, self.coefficients(logits.shape[1]), mean=True)
+        return ops.hard_loss(logits, labels, self.coefficients(logits.shape[1]), mean=True)
 
     def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row, 0 where it does not count: (M,), (M, C), (M,) -> (M,)."""
-        if torch.compiler.is_compiling() and not functional.transformed():
-            return functional.traced_loss(logits, labels, self.coefficients(logits.shape[1]), self.ignore_index)
+        if torch.compiler.is_compiling() and not transformed():  # compiled code chooses at the end, which costs less
+            labels = torch.where(counted, labels, 0)
+            return ops.closed_loss(logits, labels, self.coefficients(logits.shape[1]), counted=counted)
         return super().hard_where(counted, logits, labels)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
-        classes = operator.index(logits.shape[1])
-        c, log_weight = _expansion(self._numbers, classes)
-        return functional.soft_loss(logits, probabilities, c, log_weight, self.log_power)
+        c = _constants(self._numbers, operator.index(logits.shape[1]))
+        return ops.soft_loss(logits, probabilities, c.soft, c.soft_log_weight, self.log_power)
 
     def coefficients(self, num_classes: int) -> Coefficients:
-        """Return the constants of `functional.hard_loss` for C classes, scale included."""
+        """Return the constants of `ops.hard_loss` for C classes, scale included."""
         # `index` makes the number of classes a constant where `torch.compile` would keep it symbolic.
-        return _coefficients(self._numbers, operator.index(num_classes))
+        return _constants(self._numbers, operator.index(num_classes)).hard
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return theta, log_weight, scale and, unless it is 0, log_power, as `create_loss("taylor", …)` takes them."""
@@ -143,54 +139,57 @@ class TaylorLoss(LearnableLoss):
         return {"theta": self.theta, "log_weight": self.log_weight, "scale": self.scale, **power}
 
 
-def _constant(function: Function) -> Function:
-    """Mark a function that `torch.compile` shall call and not look into, as `torch.compiler` does it.
+class Numbers(NamedTuple):
+    """All that a loss is."""
 
-    `torch.compiler.assume_constant_result` imports the whole compiler, which takes as long as the rest of PyTorch.
+    theta: tuple[float, ...]
+    log_weight: float
+    log_power: float
+    scale: Scale
+
+
+class Constants(NamedTuple):
+    """What a loss multiplies with at a number of classes, scale included.
+
+    hard: the coefficients for class indices. soft: c[i][j] for probabilities, without the zeros of j > β − i.
+    soft_log_weight: the log weight for these.
     """
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return function
+
+    hard: Coefficients
+    soft: tuple[tuple[float, ...], ...]
+    soft_log_weight: float
 
 
-# The constants are pure functions of a few numbers, exact until they are rounded once.
+def _constants(numbers: Numbers, num_classes: int) -> Constants:
+    return _cached_constants(numbers, num_classes)
 
 
-@_constant
-def _coefficients(numbers: Numbers, num_classes: int) -> Coefficients:
-    return _cached_coefficients(numbers, num_classes)
-
-
-@_constant
-def _expansion(numbers: Numbers, num_classes: int) -> Expansion:
-    return _cached_expansion(numbers, num_classes)
-
-
-@lru_cache(maxsize=1024)
-def _cached_coefficients(numbers: Numbers, num_classes: int) -> Coefficients:
-    theta, log_weight, log_power, scale = numbers
-    factor = Fraction(scale_factor(scale, _canonical(theta, log_weight, log_power), num_classes))
-    exact = functional.coefficients(expand_exactly(theta), num_classes, Fraction(log_weight), factor)
-    others, label = ([rounded(v) for v in group] for group in exact[:2])
-    log_weight, offset = rounded(exact.log_weight), rounded(exact.offset)
-    return Coefficients(_stripped(others), _stripped(label), log_weight, offset, log_power if log_weight else 0.0)
+# `torch.compile` shall call this and not look into it. `assume_constant_result`, which marks it for that, imports the
+# whole compiler, which takes as long as the rest of PyTorch.
+_constants._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=1024)
-def _cached_expansion(numbers: Numbers, num_classes: int) -> Expansion:
-    """Return c[i][j] for soft targets, without the zeros of j > β − i, and the log weight, both scaled."""
-    theta, log_weight, log_power, scale = numbers
-    factor = Fraction(scale_factor(scale, _canonical(theta, log_weight, log_power), num_classes)) / num_classes
-    rows = expand_exactly(theta)
-    c = tuple(tuple(rounded(v * factor) for v in row[: len(rows) - max(i, 1)]) for i, row in enumerate(rows))
-    return c, rounded(Fraction(log_weight) * factor)
+def _cached_constants(numbers: Numbers, num_classes: int) -> Constants:
+    """Return the constants, which are a pure function of a few numbers, exact until they are rounded once."""
+    factor = Fraction(scale_factor(numbers.scale, _canonical(numbers), num_classes))
+    rows, log_weight = expand_exactly(numbers.theta), Fraction(numbers.log_weight)
+    exact = ops.coefficients(rows, num_classes, log_weight, factor)
+    others, label = (_stripped(map(rounded, group)) for group in exact[:2])
+    log_power = numbers.log_power if rounded(exact.log_weight) else 0.0
+    hard = Coefficients(others, label, rounded(exact.log_weight), rounded(exact.offset), log_power)
+    share = factor / num_classes
+    soft = tuple(tuple(rounded(v * share) for v in row[: len(rows) - max(i, 1)]) for i, row in enumerate(rows))
+    return Constants(hard, soft, rounded(log_weight * share))
 
 
 @lru_cache(maxsize=1024)
-def _canonical(theta: tuple[float, ...], log_weight: float, log_power: float) -> CanonicalForm:
-    return CanonicalForm.from_theta(theta, log_weight, log_power)
+def _canonical(numbers: Numbers) -> CanonicalForm:
+    return CanonicalForm.from_theta(numbers.theta, numbers.log_weight, numbers.log_power)
 
 
-def _stripped(values: list[float]) -> tuple[float, ...]:
-    while values and values[-1] == 0.0:
-        values.pop()
-    return tuple(values)
+def _stripped(values: Iterable[float]) -> tuple[float, ...]:
+    found = list(values)
+    while found and found[-1] == 0.0:
+        found.pop()
+    return tuple(found)

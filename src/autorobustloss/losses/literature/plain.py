@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.losses.base import kept, masked
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, one_hot, weighted, within
+from autorobustloss.losses.literature.base import LabelwiseLoss, PublishedLoss, number, one_hot, weighted
 from autorobustloss.registry import LOSSES
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 def reduced_mae(chosen: Tensor) -> Tensor:
@@ -62,9 +57,7 @@ class LabelSmoothing(LabelwiseLoss):
     tensor(0.2269)
     """
 
-    def __init__(self, epsilon: float = 0.1, **arguments: Unpack[LossArguments]) -> None:
-        super().__init__(**arguments)
-        self.epsilon = within("epsilon", epsilon, at_least=0, at_most=1)
+    epsilon: float = number(default=0.1, at_least=0, at_most=1)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -74,7 +67,7 @@ class LabelSmoothing(LabelwiseLoss):
 
 
 @LOSSES.register("mae")
-class MeanAbsoluteError(LabelwiseLoss):
+class MAE(LabelwiseLoss):
     """Mean absolute error in its reduced form: ℓ = scale·(1 − p_y).
 
     The literal distance ‖p − e_y‖₁ is 2·(1 − p_y): scale=2. Probabilities as target are a weighted set of labels,
@@ -84,13 +77,11 @@ class MeanAbsoluteError(LabelwiseLoss):
     Raises ConfigError unless scale > 0.
 
     >>> import torch
-    >>> MeanAbsoluteError()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
+    >>> MAE()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
     tensor(0.9000)
     """
 
-    def __init__(self, scale: float = 1.0, **arguments: Unpack[LossArguments]) -> None:
-        super().__init__(**arguments)
-        self.scale = within("scale", scale, above=0)
+    scale: float = number(default=1.0, above=0)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -112,9 +103,7 @@ class Huber(PublishedLoss):
     tensor(0.4500)
     """
 
-    def __init__(self, delta: float = 1.0, **arguments: Unpack[LossArguments]) -> None:
-        super().__init__(**arguments)
-        self.delta = within("delta", delta, above=0)
+    delta: float = number(default=1.0, above=0)
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""

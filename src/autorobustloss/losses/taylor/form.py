@@ -14,8 +14,10 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.polynomial.polynomial import polyval
 
 from autorobustloss.errors import ConfigError
+from autorobustloss.losses.numbers import as_floats
 
 SIGNIFICANT_DIGITS = 12
 """Canonical coefficients that agree to so many digits of the largest one count as equal."""
@@ -72,20 +74,6 @@ def order_of(length: int) -> int:
     return order
 
 
-def as_floats(values: Iterable[Any], name: str) -> tuple[float, ...]:
-    """Return the numbers as a tuple of finite floats; `name` is what the error calls them."""
-    if hasattr(values, "tolist"):
-        values = values.tolist()
-    try:
-        numbers = tuple(float(v) for v in values)
-    except (TypeError, ValueError):
-        raise ConfigError(f"got {name}={values!r}, expected a sequence of numbers") from None
-    for position, number in enumerate(numbers):
-        if not math.isfinite(number):
-            raise ConfigError(f"got {name}[{position}]={number}, expected a finite number")
-    return numbers
-
-
 def expand(theta: Sequence[Any]) -> list[list[Any]]:
     """Return the coefficients c[i][j] of ℓ_θ(ŷ, y) = Σ c[i][j] ŷⁱ yʲ (Eq. 5 multiplied out).
 
@@ -103,7 +91,8 @@ def expand(theta: Sequence[Any]) -> list[list[Any]]:
     return c
 
 
-def expand_exactly(theta: Sequence[float]) -> list[list[Fraction]]:
+@lru_cache(maxsize=1024)
+def expand_exactly(theta: tuple[float, ...]) -> list[list[Fraction]]:
     """Return `expand(theta)` in exact arithmetic, so that nothing cancels however far θ₀, θ₁ lie from [0, 1]."""
     return expand([Fraction(t) for t in theta])
 
@@ -142,10 +131,9 @@ class CanonicalForm:
     log_power: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "a", as_floats(self.a, "a"))
-        object.__setattr__(self, "b", as_floats(self.b, "b"))
-        object.__setattr__(self, "k", as_floats([self.k], "k")[0])
-        for name in ("log_weight", "log_power"):
+        for name in ("a", "b"):
+            object.__setattr__(self, name, as_floats(getattr(self, name), name))
+        for name in ("k", "log_weight", "log_power"):
             object.__setattr__(self, name, as_floats([getattr(self, name)], name)[0])
         if not 0 <= self.log_power <= 1:
             raise ConfigError(f"got log_power={self.log_power}, expected 0 (the logarithm) to 1 (linear)")
@@ -196,11 +184,16 @@ class CanonicalForm:
         slopes = {(a, 0): b for a, b in enumerate((0.0, *self.b, self.k), 1)}
         slopes.update({(a, 1): one - slopes[a, 0] for a, one in enumerate(self.a, 1)})
         # ∂/∂ŷ of θ ŷᵃ/a! is θ ŷ^{a−1}/(a−1)!
-        return (
-            0.0,
-            0.0,
-            *(math.factorial(a - 1) * slopes.get((a, b), 0.0) for a, b in exponents(self.order)),
-        )
+        return 0.0, 0.0, *(math.factorial(a - 1) * slopes.get((a, b), 0.0) for a, b in exponents(self.order))
+
+    def integrals(self) -> tuple[list[float], list[float]]:
+        """Return the coefficients of what is summed over all classes, from ŷₖ² on, and of the label, from ŷ_y on.
+
+        They are ∫ d₀ and ∫ (d₁ − d₀) without the log term.
+        """
+        slopes = (*self.b, self.k)
+        others = [slope / i for i, slope in enumerate(slopes, 2)]
+        return others, [(one - zero) / i for i, (one, zero) in enumerate(zip(self.a, (0.0, *slopes)), 1)]
 
     def scaled(self, factor: float) -> CanonicalForm:
         """Return the form of `factor` times the loss."""
@@ -208,7 +201,7 @@ class CanonicalForm:
 
     def d1(self, p: Any) -> Any:
         """Return the slope d₁(ŷ) of the labelled class, at a number or an array of numbers in (0, 1]."""
-        value = _horner(p, (*self.a, self.k))
+        value = polyval(p, (*self.a, self.k))
         if not self.log_weight:
             return value
         term = self.log_weight * p ** (self.log_power - 1) if self.log_power else self.log_weight / p
@@ -216,7 +209,7 @@ class CanonicalForm:
 
     def d0(self, p: Any) -> Any:
         """Return the slope d₀(ŷ) of any other class."""
-        return _horner(p, (0.0, *self.b, self.k))
+        return polyval(p, (0.0, *self.b, self.k))
 
     def log_term(self, p: Any) -> Any:
         """Return (ŷ^q − 1)/q for the log power q, which is log ŷ at q = 0; the loss has −log_weight times it."""
@@ -251,10 +244,3 @@ class CanonicalForm:
 
     def __hash__(self) -> int:
         return hash(self.key)
-
-
-def _horner(x: Any, coefficients: Sequence[float]) -> Any:
-    value = coefficients[-1] + 0 * x
-    for c in coefficients[-2::-1]:
-        value = value * x + c
-    return value

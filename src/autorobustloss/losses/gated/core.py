@@ -5,6 +5,7 @@ Notation: p is the probability of the label, m that of the strongest other class
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.base import masked, seen_through
-from autorobustloss.losses.canonical import as_floats
-from autorobustloss.losses.functional import backward_again, changed_in_place, transformed
+from autorobustloss.losses.base import masked
+from autorobustloss.losses.closed import is_label, with_gradient
+from autorobustloss.losses.modes import seen_through, transformed
+from autorobustloss.losses.numbers import as_floats
 
 TERMS = ("u", "m", "u²", "um", "m²")
 """What the polynomial's coefficients multiply, in order."""
@@ -116,36 +118,31 @@ def weights(log_b: Tensor, beliefs: Tensor, counts: Tensor, agreement: Tensor, g
 
 
 class Prediction(NamedTuple):
-    """What the network makes of each row: log p and log m, (M,), and what its softmax is found again from.
+    """What the network makes of each row: log p and log m, (M,), and all log-probabilities, (M, C).
 
-    rest: the log-probabilities with −∞ at the label, (M, C); in code that is compiled log Σ exp z, (M, 1).
+    Those may have −∞ at the label, which is not looked at again.
     """
 
     log_p: Tensor
     log_m: Tensor
-    rest: Tensor
+    log_all: Tensor
 
 
 def predict(logits: Tensor, labels: Tensor) -> Prediction:
     """Return what logits, taken as constants, say of the labels: (M, C), (M,)."""
     logits, at_label = logits.detach(), labels.unsqueeze(1)
     if torch.compiler.is_compiling():  # in as few loops over the classes as cross-entropy
-        largest, at_label = logits.amax(1, keepdim=True), logits.gather(1, at_label)
+        largest, label = logits.amax(1, keepdim=True), logits.gather(1, at_label)
         # Where the label is alone at the top, the best below it; found by comparing numbers, which vectorises.
-        below = torch.where(logits < at_label, logits, -torch.inf).amax(1, keepdim=True)
-        alone = (logits >= at_label).to(logits.dtype).sum(1, keepdim=True) < 2
+        below = torch.where(logits < label, logits, -torch.inf).amax(1, keepdim=True)
+        alone = (logits >= label).to(logits.dtype).sum(1, keepdim=True) < 2
         log_sum = largest + (logits - largest).exp().sum(1, keepdim=True).log()
         strongest_other = torch.where(alone, below, largest)
-        return Prediction((at_label - log_sum).squeeze(1), (strongest_other - log_sum).squeeze(1), log_sum)
+        return Prediction((label - log_sum).squeeze(1), (strongest_other - log_sum).squeeze(1), logits - log_sum)
     rest = F.log_softmax(logits, dim=1)
     log_p = rest.gather(1, at_label).squeeze(1)
     rest = rest.scatter(1, at_label, -torch.inf) if transformed() else rest.scatter_(1, at_label, -torch.inf)
     return Prediction(log_p, rest.amax(1), rest)
-
-
-def _is_label(logits: Tensor, labels: Tensor) -> Tensor:
-    # A CPU compares int32 in vectors of as many numbers as float32, int64 in half as many.
-    return torch.arange(logits.shape[1], device=logits.device, dtype=torch.int32) == labels.unsqueeze(1).int()
 
 
 def weighed_cross_entropy(
@@ -155,74 +152,32 @@ def weighed_cross_entropy(
 
     found: what `predict` returns for the logits.
     """
-    if torch.compiler.is_compiling() and not transformed():
-        return _Traced.apply(logits, labels, weight, found.log_p, found.rest, counted)
-    if counted is not None:
+    compiled = torch.compiler.is_compiling() and not transformed()
+    if counted is not None and not compiled:
         weight = weight * counted
-    if seen_through():
-        log_p = F.log_softmax(logits, dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
-        return weighed(-log_p, weight)
-    return _ClosedForm.apply(logits, labels, weight, found.log_p, found.rest)
+    plain = partial(_plain, labels=labels, weight=weight)
+    if not compiled and (seen_through() or not (torch.is_grad_enabled() and logits.requires_grad)):
+        return plain(logits)
+    value, gradient = closed_form(labels, weight, found)
+    return with_gradient(logits, value, gradient, plain, counted)
 
 
-class _ClosedForm(torch.autograd.Function):
-    """`weighed_cross_entropy` with the gradient weight · (ŷ − onehot), from log-probabilities that are there already.
+def closed_form(labels: Tensor, weight: Tensor, found: Prediction, samples: int = 1) -> tuple[Tensor, Tensor]:
+    """Return weight · (−log p) and its gradient weight · (ŷ − onehot) / samples, from the log-probabilities found.
 
-    The logits themselves are needed for second derivatives only, see the function of this name in `functional`.
+    found: what `predict` returns, whose log-probabilities are overwritten.
     """
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, weight: Tensor, log_p: Tensor, rest: Tensor) -> Tensor:
-        ctx.save_for_backward(labels, weight, log_p, rest)
-        if ctx.needs_input_grad[0]:
-            ctx.input, ctx.version = logits, logits._version
-        return weighed(-log_p, weight)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        labels, weight, log_p, rest = ctx.saved_tensors
-        at_label, again = labels.unsqueeze(1), backward_again()
-        if torch.is_grad_enabled():  # double backward
-            if ctx.input._version != ctx.version:
-                raise changed_in_place()
-            gradient = ctx.input.softmax(1) - torch.zeros_like(rest).scatter_(1, at_label, 1.0)
-            gradient = gradient * (weight * grad).unsqueeze(-1)
-        else:
-            gradient = rest.exp().scatter_(1, at_label, torch.expm1(log_p).unsqueeze(1))
-            gradient = gradient * (weight * grad).unsqueeze(-1)
-        if not again:
-            ctx.input = None
-        return gradient, None, None, None, None
+    at_label, of_label = labels.unsqueeze(1), torch.expm1(found.log_p).unsqueeze(1)
+    if torch.compiler.is_compiling():
+        gradient = torch.where(is_label(at_label, found.log_all), of_label, found.log_all.exp())
+    else:
+        gradient = found.log_all.exp_().scatter_(1, at_label, of_label)
+    return weighed(-found.log_p, weight), gradient.mul_((weight / samples).unsqueeze(1))
 
 
-class _Traced(torch.autograd.Function):
-    """`weighed_cross_entropy` for `torch.compile`, whose backward pass is one loop over the logits.
-
-    Rows that do not count are chosen at the end of either pass, as in the function of this name in `functional`.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        logits: Tensor,
-        labels: Tensor,
-        weight: Tensor,
-        log_p: Tensor,
-        log_sum: Tensor,
-        counted: Tensor | None,
-    ) -> Tensor:
-        ctx.save_for_backward(logits, labels, weight, log_sum, counted)
-        value = weighed(-log_p, weight)
-        return value if counted is None else value.masked_fill(~counted, 0.0)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        logits, labels, weight, log_sum, counted = ctx.saved_tensors
-        pull = (weight * grad).unsqueeze(1)
-        gradient = (logits - log_sum).exp() * pull - torch.where(_is_label(logits, labels), pull, 0.0)
-        if counted is not None:
-            gradient = torch.where(counted.unsqueeze(1), gradient, 0.0)
-        return gradient, None, None, None, None, None
+def _plain(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+    log_p = F.log_softmax(logits, dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
+    return weighed(-log_p, weight)
 
 
 def weighed(values: Tensor, weight: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.canonical import CanonicalForm
+from autorobustloss.losses.taylor.form import CanonicalForm
 
 SCALE_RULES = ("init", "max", "geometric")
 SMALLEST = 1e-300

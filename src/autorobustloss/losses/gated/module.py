@@ -11,20 +11,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autorobustloss.losses import gated_formula
-from autorobustloss.losses.base import all_count, check_shapes, kept
-from autorobustloss.losses.functional import transformed
-from autorobustloss.losses.gate import (
+from autorobustloss.losses.base import LearnableLoss, all_count, check_shapes, kept
+from autorobustloss.losses.gated import export
+from autorobustloss.losses.gated.core import (
     TERMS,
     State,
     check_gate,
+    closed_form,
     log_belief,
     predict,
     weighed,
     weighed_cross_entropy,
     weights,
 )
-from autorobustloss.losses.learnable import LearnableLoss
+from autorobustloss.losses.modes import real, recorded, transformed
 from autorobustloss.registry import LOSSES
 
 
@@ -124,15 +124,15 @@ class GatedLoss(LearnableLoss):
 
     def formula(self) -> str:
         """Return the loss as a formula in plain text, and what its symbols mean."""
-        return gated_formula.as_text(self.gate)
+        return export.as_text(self.gate)
 
     def latex(self) -> str:
         """Return the loss as a formula in LaTeX."""
-        return gated_formula.as_latex(self.gate)
+        return export.as_latex(self.gate)
 
     def code(self) -> str:
         """Return the loss as a Python module that needs only PyTorch."""
-        return gated_formula.as_code(self.gate)
+        return export.as_code(self.gate)
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the numbers by name, as `create_loss("gated", …)` takes them."""
@@ -140,7 +140,7 @@ class GatedLoss(LearnableLoss):
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
-        return self._rows(logits, labels, None)
+        return self._rows(logits, labels, torch.ones_like(labels, dtype=torch.bool))
 
     def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row, 0 where it does not count: (M,), (M, C), (M,) -> (M,)."""
@@ -163,7 +163,7 @@ class GatedLoss(LearnableLoss):
             agreed = target * (constant > others)
             state = self._remember(state.after((target * _belief(log_b)).sum(0), seen, agreed.sum()))
         weight = weights(log_b, state.beliefs, state.counts, state.agreement, self.gate)
-        weight = self._paced(weight, (target * weight).sum(1), None)
+        weight = self._paced(weight, (target * weight).sum(1), torch.ones_like(target[:, 0], dtype=torch.bool))
         return weighed(-kept(log_p, probabilities) * probabilities, weight).sum(1)
 
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,13 +176,13 @@ class GatedLoss(LearnableLoss):
         with torch.enable_grad():  # a training, as all that asks for a gradient; on constants that have no graph
             logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
             labels = target.long()
-            log_p, log_m, rest = predict(logits, labels)
-            weight = self._weight(log_p, log_m, labels, None, self._recall(rest))
-            gradient = rest.exp_().scatter_(1, labels.unsqueeze(1), torch.expm1(log_p).unsqueeze(1))
-            gradient *= (weight / len(labels)).unsqueeze(1)
-            return weighed(-log_p, weight).mean(), gradient.to(input.dtype)
+            found = predict(logits, labels)
+            counted = torch.ones_like(labels, dtype=torch.bool)
+            weight = self._weight(found.log_p, found.log_m, labels, counted, self._recall(logits))
+            value, gradient = closed_form(labels, weight, found, samples=len(labels))
+            return value.mean(), gradient.to(input.dtype)
 
-    def _rows(self, logits: Tensor, labels: Tensor, counted: Tensor | None) -> Tensor:
+    def _rows(self, logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
         found, state = predict(logits, labels), self._recall(logits.detach())
         believed = found
         if self.gate.prior:
@@ -190,15 +190,14 @@ class GatedLoss(LearnableLoss):
         weight = self._weight(believed.log_p, believed.log_m, labels, counted, state)
         return weighed_cross_entropy(logits, labels, weight, found, counted)
 
-    def _weight(self, log_p: Tensor, log_m: Tensor, labels: Tensor, counted: Tensor | None, state: State) -> Tensor:
+    def _weight(self, log_p: Tensor, log_m: Tensor, labels: Tensor, counted: Tensor, state: State) -> Tensor:
         """Return the weight of each row, after the batch was taken into the state if the loss learns."""
         log_b = log_belief(log_p, log_m, self.gate)
         if self._learns(state):
-            belief, agreed = _belief(log_b), (log_p > log_m).to(log_b.dtype)
-            if counted is not None:
-                belief, agreed = belief.masked_fill(~counted, 0.0), agreed * counted
+            belief, agreed = _belief(log_b).masked_fill(~counted, 0.0), (log_p > log_m) & counted
             beliefs = torch.zeros_like(state.beliefs).index_add(0, labels, belief)
-            state = self._remember(state.after(beliefs, _seen(state, labels, counted), agreed.sum()))
+            agreed = agreed.to(log_b.dtype).sum()
+            state = self._remember(state.after(beliefs, _seen(state, labels, counted), agreed))
         beliefs, counts = state.beliefs.gather(0, labels), state.counts.gather(0, labels)
         weight = weights(log_b, beliefs, counts, state.agreement, self.gate)
         return self._paced(weight, weight, counted)
@@ -208,24 +207,23 @@ class GatedLoss(LearnableLoss):
         labels = state.labels + seen if self._learns(state) else state.labels
         return logits - self.gate.prior * (labels + 1).log()
 
-    def _paced(self, weight: Tensor, of_sample: Tensor, counted: Tensor | None) -> Tensor:
+    def _paced(self, weight: Tensor, of_sample: Tensor, counted: Tensor) -> Tensor:
         """Return the weights over their mean over the batch to the power of the pace; of_sample: (M,)."""
         if not self.gate.pace:
             return weight
-        samples = of_sample.new_tensor(len(of_sample)) if counted is None else counted.sum()
-        total = of_sample.sum() if counted is None else of_sample.masked_fill(~counted, 0.0).sum()
-        mean = (total / samples.clamp_min(1)).clamp_min(torch.finfo(weight.dtype).tiny)
+        total = of_sample.masked_fill(~counted, 0.0).sum()
+        mean = (total / counted.sum().clamp_min(1)).clamp_min(torch.finfo(weight.dtype).tiny)
         return weight / mean**self.gate.pace
 
     def _recall(self, log_p: Tensor) -> State:
         """Return what is remembered, for logits of this shape, type and place; an empty state for nothing."""
-        if self._beliefs.shape[0] != log_p.shape[1] or not _has_values(log_p):
+        if self._beliefs.shape[0] != log_p.shape[1] or not real(log_p):
             return State.empty(log_p.shape[1], log_p.detach())
         return State(*(getattr(self, f"_{name}").to(log_p) for name in State._fields))
 
     def _learns(self, state: State) -> bool:
         """Return whether a batch is taken in before its weights are taken: in training, and where nothing is known."""
-        return self._trains() or self._beliefs.shape[0] != state.beliefs.shape[0] or not _has_values(state.beliefs)
+        return self._trains() or self._beliefs.shape[0] != state.beliefs.shape[0] or not real(state.beliefs)
 
     def _trains(self) -> bool:
         """Return whether this call is part of a training: whoever looks at a loss without gradients only looks."""
@@ -233,7 +231,7 @@ class GatedLoss(LearnableLoss):
 
     def _remember(self, state: State) -> State:
         """Keep a state, in training where nothing sees through the code that runs; return it."""
-        if self._trains() and _has_values(state.beliefs) and not transformed() and not _traced():
+        if self._trains() and real(state.beliefs) and not transformed() and not recorded():
             self._keep(state)
         return state
 
@@ -252,21 +250,6 @@ def _belief(log_b: Tensor) -> Tensor:
     return log_b.exp().nan_to_num(0.0)
 
 
-def _seen(state: State, labels: Tensor, counted: Tensor | None) -> Tensor:
+def _seen(state: State, labels: Tensor, counted: Tensor) -> Tensor:
     """Return how often each label is in a batch: (C,)."""
-    ones = state.beliefs.new_ones(len(labels)) if counted is None else counted.to(state.beliefs.dtype)
-    return torch.zeros_like(state.beliefs).index_add(0, labels, ones)
-
-
-def _has_values(values: Tensor) -> bool:
-    """Return whether a tensor stands for numbers, as one on the meta device or a fake one does not."""
-    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(values):
-        return True
-    return values.device.type != "meta" and type(values).__torch_dispatch__ is Tensor.__torch_dispatch__
-
-
-def _traced() -> bool:
-    """Return whether somebody writes down the operations that run, other than `torch.compile`."""
-    if torch.compiler.is_compiling():
-        return False
-    return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None
+    return torch.zeros_like(state.beliefs).index_add(0, labels, counted.to(state.beliefs.dtype))

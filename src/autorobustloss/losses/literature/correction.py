@@ -1,25 +1,65 @@
-"""Forward correction: the prediction sent through a known noise process before it meets the noisy label."""
+"""Corrections: labels mixed with what the network predicts (bootstrapping), predictions sent through known noise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError, LossInputError
-from autorobustloss.losses.base import masked
-from autorobustloss.losses.published import LossArguments, PublishedLoss
+from autorobustloss.losses.base import RobustLoss, kept, masked
+from autorobustloss.losses.literature.base import LabelwiseLoss, number, weighted
 from autorobustloss.registry import LOSSES
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+
+@LOSSES.register("bootstrap_soft", "bootstrap")
+class SoftBootstrap(LabelwiseLoss):
+    """Soft bootstrapping: ℓ = −Σ_k (β·e_k + (1 − β)·p_k)·log p_k, cross-entropy plus (1 − β) times the entropy.
+
+    The gradient flows through the p in the target too, as in the published codes (ports that detach it train with
+    another gradient).
+    Source: Reed et al., Training Deep Neural Networks on Noisy Labels with Bootstrapping, ICLR 2015 workshop,
+    soft variant; β = 0.95.
+    Raises ConfigError unless 0 <= beta <= 1.
+
+    >>> import torch
+    >>> SoftBootstrap()(torch.tensor([[2.0, 0.0]]), torch.tensor([1]))
+    tensor(2.0388)
+    """
+
+    beta: float = number(default=0.95, at_least=0, at_most=1)
+
+    def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
+        """Return the loss of each candidate label."""
+        entropy = -(log_p.exp() * kept(log_p)).sum(dim=1, keepdim=True)
+        return (1 - self.beta) * entropy - weighted(self.beta, chosen)
 
 
-@LOSSES.register("forward")
-class ForwardCorrection(PublishedLoss):
+@LOSSES.register("bootstrap_hard")
+class HardBootstrap(LabelwiseLoss):
+    """Hard bootstrapping: ℓ = −β·log p_y − (1 − β)·log p_ŷ, ŷ the predicted class (the lowest index of a tie).
+
+    Source: Reed et al., ICLR 2015 workshop, hard variant; β = 0.8.
+    Raises ConfigError unless 0 <= beta <= 1.
+
+    >>> import torch
+    >>> HardBootstrap()(torch.tensor([[2.0, 0.0]]), torch.tensor([1]))
+    tensor(1.7269)
+    """
+
+    beta: float = number(default=0.8, at_least=0, at_most=1)
+
+    def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
+        """Return the loss of each candidate label."""
+        predicted = log_p.max(dim=1, keepdim=True).values
+        return (self.beta - 1) * predicted - weighted(self.beta, chosen)
+
+
+@LOSSES.register("forward", "forward_correction")
+class ForwardCorrection(RobustLoss):
     """Forward correction: ℓ = −log Σ_k p_k·T[k, y], with T[true, noisy] the noise transition matrix.
 
     Rows of T sum to 1. Probabilities as target are a weighted set of labels, ℓ = −Σ_c t_c·log(pT)_c, at the price of
@@ -37,8 +77,15 @@ class ForwardCorrection(PublishedLoss):
 
     T: Tensor
 
-    def __init__(self, T: Tensor | Sequence[Sequence[float]] | np.ndarray, **arguments: Unpack[LossArguments]) -> None:
-        super().__init__(**arguments)
+    def __init__(
+        self,
+        T: Tensor | Sequence[Sequence[float]] | np.ndarray,
+        *,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         # A buffer, to go where the loss goes, but none of the keys of a checkpoint, which would change the formula.
         self._exact = checked_transition(T)
         self.register_buffer("T", self._exact, persistent=False)

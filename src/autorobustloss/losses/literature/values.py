@@ -6,8 +6,15 @@ practice, is kept at one of the authors' settings.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 FEW_CLASSES = 20
 """Up to so many classes authors' values for few classes (CIFAR-10) count, above them those for many (CIFAR-100)."""
@@ -26,49 +33,13 @@ class Published(NamedTuple):
     mnist: Values | None = None
 
 
-AUTHORS: Mapping[str, Published] = {
-    # Ma et al. 2020, experiment files of the authors' code.
-    "nce": Published({"scale": 1}, {"scale": 1}, {"scale": 10}),
-    "nce+mae": Published({"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 1}, {"alpha": 1, "beta": 10}),
-    "nfl+mae": Published({"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 1}, {"alpha": 1, "beta": 10}),
-    "nce+rce": Published({"alpha": 1, "beta": 1}, {"alpha": 10, "beta": 0.1}, {"alpha": 1, "beta": 10}),
-    # Wang et al. 2019.
-    "sce": Published({"alpha": 0.1, "beta": 1}, {"alpha": 6, "beta": 0.1}, {"alpha": 0.01, "beta": 1}),
-    # Zhou et al. 2021.
-    "nce+agce": Published(
-        {"alpha": 1, "beta": 4, "a": 6, "q": 1.5},
-        {"alpha": 10, "beta": 0.1, "a": 1.8, "q": 3},
-        {"alpha": 0, "beta": 1, "a": 4, "q": 0.2},
-    ),
-    "nce+aul": Published(
-        {"alpha": 1, "beta": 4, "a": 6.3, "q": 1.5},
-        {"alpha": 10, "beta": 0.015, "a": 6, "q": 3},
-        {"alpha": 0, "beta": 1, "a": 3, "q": 0.1},
-    ),
-    "nce+ael": Published(
-        {"alpha": 1, "beta": 4, "a": 5}, {"alpha": 10, "beta": 0.1, "a": 1.5}, {"alpha": 0, "beta": 1, "a": 3.5}
-    ),
-    # Ye et al. 2023, whose code trains without weight decay.
-    "anl_ce": Published(
-        {"alpha": 5, "beta": 5, PENALTY: 5e-5},
-        {"alpha": 10, "beta": 1, PENALTY: 5e-7},
-        {"alpha": 1, "beta": 1, PENALTY: 1e-6},
-    ),
-    # Wang et al. 2025.
-    "jal_ce": Published(
-        {"alpha": 1, "beta": 1, "a": 30, PENALTY: 5e-5}, {"alpha": 5, "beta": 1, "a": 20, PENALTY: 5e-6}
-    ),
-    # Wang et al. 2024; for many classes they choose α by the true rate, this is the one of 40 % symmetric noise.
-    "ce_eps+mae": Published({"alpha": 0.01, "beta": 5, "m": 1e5}, {"alpha": 0.03, "beta": 1, "m": 1e4}),
-    "fl_eps+mae": Published({"alpha": 0.01, "beta": 5, "m": 1e5}, {"alpha": 0.03, "beta": 1, "m": 1e4}),
-    # Zhu et al. 2023 tune λ; these are Wang et al.'s of 2024.
-    "ldr_kl": Published({"lam": 10, "margin": 0.1}, {"lam": 1, "margin": 0.1}),
-    # Patrini et al. 2017, code.
-    "fw": Published({"outlier_filter": True}, {"outlier_filter": False}),
-    # Wei et al. 2020.
-    "jocor": Published({"co_lambda": 0.9}, {"co_lambda": 0.85}, {"co_lambda": 0.95}),
-}
-"""By method, as registered. Who is not here has one set of values for everything: the defaults."""
+def _read() -> dict[str, Published]:
+    table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    return {name: Published(**values) for name, values in table.items()}
+
+
+AUTHORS: Mapping[str, Published] = _read()
+"""By method, as registered, from values.toml. Who is not there has one set of values for everything: the defaults."""
 
 
 def published_values(name: str, num_classes: int, dataset: str = "") -> dict[str, Any]:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, whole, within
+from autorobustloss.losses.literature.base import LabelwiseLoss, count, flag, number
 from autorobustloss.registry import LOSSES
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 LEGACY_FLOOR = 1e-7
 """Probabilities are clamped at this value in the published code; below it the gradient is zero."""
@@ -24,7 +20,7 @@ def box_cox(chosen: Tensor, q: float) -> Tensor:
 
 
 @LOSSES.register("gce")
-class GeneralisedCrossEntropy(LabelwiseLoss):
+class GCE(LabelwiseLoss):
     """Generalised cross-entropy: ℓ = (1 − p_y^q)/q, between cross-entropy (q -> 0) and 1 − p_y (q = 1).
 
     Source: Zhang and Sabuncu, Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels,
@@ -33,14 +29,12 @@ class GeneralisedCrossEntropy(LabelwiseLoss):
     Raises ConfigError unless 0 < q <= 1.
 
     >>> import torch
-    >>> GeneralisedCrossEntropy(q=0.7)(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
+    >>> GCE(q=0.7)(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
     tensor(1.1435)
     """
 
-    def __init__(self, q: float = 0.7, *, legacy: bool = False, **arguments: Unpack[LossArguments]) -> None:
-        super().__init__(**arguments)
-        self.q = within("q", q, above=0, at_most=1)
-        self.legacy = flag("legacy", legacy)
+    q: float = number(default=0.7, above=0, at_most=1)
+    legacy: bool = flag(default=False, kw_only=True)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -48,7 +42,7 @@ class GeneralisedCrossEntropy(LabelwiseLoss):
 
 
 @LOSSES.register("gce_truncated")
-class TruncatedGeneralisedCrossEntropy(LabelwiseLoss):
+class TruncatedGCE(LabelwiseLoss):
     """Truncated generalised cross-entropy: ℓ = w·(L_q(p_y) − L_q(k)), L_q(p) = (1 − p^q)/q.
 
     w = 1 for every sample while `prune` is False; with `prune=True`, w = 1 where p_y > k and 0 elsewhere, which is
@@ -59,17 +53,13 @@ class TruncatedGeneralisedCrossEntropy(LabelwiseLoss):
     Raises ConfigError unless 0 < q <= 1 and 0 < k < 1.
 
     >>> import torch
-    >>> TruncatedGeneralisedCrossEntropy(prune=True)(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
+    >>> TruncatedGCE(prune=True)(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
     tensor(0.)
     """
 
-    def __init__(
-        self, q: float = 0.7, k: float = 0.5, *, prune: bool = False, **arguments: Unpack[LossArguments]
-    ) -> None:
-        super().__init__(**arguments)
-        self.q = within("q", q, above=0, at_most=1)
-        self.k = within("k", k, above=0, below=1)
-        self.prune = flag("prune", prune)
+    q: float = number(default=0.7, above=0, at_most=1)
+    k: float = number(default=0.5, above=0, below=1)
+    prune: bool = flag(default=False, kw_only=True)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -78,7 +68,7 @@ class TruncatedGeneralisedCrossEntropy(LabelwiseLoss):
 
 
 @LOSSES.register("taylor_ce")
-class TaylorCrossEntropy(LabelwiseLoss):
+class TaylorCE(LabelwiseLoss):
     """Cross-entropy's Taylor series at p_y = 1, cut after `order` terms: ℓ = Σ_{n=1..order} (1 − p_y)ⁿ/n.
 
     order = 1 is 1 − p_y (mean absolute error), order -> ∞ is cross-entropy.
@@ -87,13 +77,11 @@ class TaylorCrossEntropy(LabelwiseLoss):
     Raises ConfigError unless order is an integer from 1 to 1000.
 
     >>> import torch
-    >>> TaylorCrossEntropy(order=2)(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
+    >>> TaylorCE(order=2)(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
     tensor(1.3050)
     """
 
-    def __init__(self, order: int = 2, **arguments: Unpack[LossArguments]) -> None:
-        super().__init__(**arguments)
-        self.order = whole("order", order, most=1000)
+    order: int = count(default=2, at_most=1000)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""

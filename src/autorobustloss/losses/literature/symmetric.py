@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from autorobustloss.losses.generalised import LEGACY_FLOOR
-from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, not_both_zero, weighted, within
+from autorobustloss.losses.literature.base import LabelwiseLoss, TwoTerms, flag, number, weighted
+from autorobustloss.losses.literature.generalised import LEGACY_FLOOR
 from autorobustloss.registry import LOSSES
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 LOG_ZERO = math.log(1e-4)
 """What stands for log 0 of the one-hot label; the paper's text says −4, its code and every published table use this."""
@@ -28,7 +24,7 @@ def reverse_cross_entropy(chosen: Tensor, log_p: Tensor, legacy: bool = False) -
 
 
 @LOSSES.register("rce")
-class ReverseCrossEntropy(LabelwiseLoss):
+class RCE(LabelwiseLoss):
     """Reverse cross-entropy: ℓ = scale·A·(1 − p_y), A = −log 1e-4 = 9.21, a scaled mean absolute error.
 
     Source: Wang et al., Symmetric Cross Entropy for Robust Learning with Noisy Labels, ICCV 2019 (ℓ_rce).
@@ -37,14 +33,12 @@ class ReverseCrossEntropy(LabelwiseLoss):
     Raises ConfigError unless scale > 0.
 
     >>> import torch
-    >>> ReverseCrossEntropy()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
+    >>> RCE()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
     tensor(8.2893)
     """
 
-    def __init__(self, scale: float = 1.0, *, legacy: bool = False, **arguments: Unpack[LossArguments]) -> None:
-        super().__init__(**arguments)
-        self.scale = within("scale", scale, above=0)
-        self.legacy = flag("legacy", legacy)
+    scale: float = number(default=1.0, above=0)
+    legacy: bool = flag(default=False, kw_only=True)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
@@ -52,7 +46,7 @@ class ReverseCrossEntropy(LabelwiseLoss):
 
 
 @LOSSES.register("sce")
-class SymmetricCrossEntropy(LabelwiseLoss):
+class SCE(TwoTerms, LabelwiseLoss):
     """Symmetric cross-entropy: ℓ = α·(−log p_y) + β·A·(1 − p_y), A = −log 1e-4.
 
     | data set | α | β |
@@ -67,16 +61,12 @@ class SymmetricCrossEntropy(LabelwiseLoss):
     Raises ConfigError for a negative weight or two zeros.
 
     >>> import torch
-    >>> SymmetricCrossEntropy()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
+    >>> SCE()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))
     tensor(8.5196)
     """
 
-    def __init__(
-        self, alpha: float = 0.1, beta: float = 1.0, *, legacy: bool = False, **arguments: Unpack[LossArguments]
-    ) -> None:
-        super().__init__(**arguments)
-        self.alpha, self.beta = not_both_zero(alpha, beta)
-        self.legacy = flag("legacy", legacy)
+    alpha: float = number(default=0.1, at_least=0)
+    legacy: bool = flag(default=False, kw_only=True)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
-from autorobustloss.losses.canonical import CanonicalForm, expand_exactly
-from autorobustloss.losses.scale import Scale, split_rule
-
-if TYPE_CHECKING:
-    from autorobustloss.losses.taylor import TaylorLoss
+from autorobustloss.losses.taylor.form import CanonicalForm, expand_exactly
+from autorobustloss.losses.taylor.scale import Scale, split_rule
 
 Terms = list[tuple[float, str]]
 """Coefficients and the symbols they multiply ("" for none)."""
@@ -33,7 +30,7 @@ def as_text(form: CanonicalForm, scale: Scale = None) -> str:
     L = s/C · [Σₖ (0.25 ŷₖ²) − ŷ_y − 0.25 ŷ_y² − 0.1 log ŷ_y],  ŷ = softmax(z), y the label
     s = C² / (d₀(1/C) − d₁(1/C)),  d₁(ŷ) = −1 − 0.1 / ŷ,  d₀(ŷ) = 0.5 ŷ
     """
-    others, label = primitives(form)
+    others, label = form.integrals()
     sum_ = [(1.0, f"Σₖ ({joined(_powers(others, 2, 'ŷₖ'))})")] if any(others) else []
     total = joined([*sum_, *_powers(label, 1, "ŷ_y"), _log_term(form)])
     lines = [f"L = {_factor(scale)}/C · [{total}],  ŷ = softmax(z), y the label"]
@@ -53,7 +50,7 @@ def as_latex(form: CanonicalForm, scale: Scale = None) -> str:
     >>> print(as_latex(CanonicalForm(a=(-1.0, 0.0), b=(0.5,), k=0.0, log_weight=0.1)))
     \frac{1}{C} \left[ \sum_k (0.25 \hat{y}_k^{2}) - \hat{y}_y - 0.25 \hat{y}_y^{2} - 0.1 \log \hat{y}_y \right]
     """
-    others, label = primitives(form)
+    others, label = form.integrals()
     inner = joined(_powers(others, 2, r"\hat{y}_k", latex=True), latex=True)
     terms = [*_powers(label, 1, r"\hat{y}_y", latex=True), _log_term(form, latex=True)]
     total = joined([(1.0, rf"\sum_k ({inner})"), *terms] if any(others) else terms, latex=True)
@@ -63,30 +60,20 @@ def as_latex(form: CanonicalForm, scale: Scale = None) -> str:
     return text
 
 
-def primitives(form: CanonicalForm) -> tuple[list[float], list[float]]:
-    """Return the coefficients summed over all classes, from ŷₖ² on, and those of the label, from ŷ_y on.
-
-    They are ∫ d₀ and ∫ (d₁ − d₀) without the log term.
-    """
-    slopes = (*form.b, form.k)
-    others = [slope / i for i, slope in enumerate(slopes, 2)]
-    return others, [(one - zero) / i for i, (one, zero) in enumerate(zip(form.a, (0.0, *slopes)), 1)]
-
-
-def as_code(loss: TaylorLoss) -> str:
+def as_code(form: CanonicalForm, theta: tuple[float, ...], scale: Scale) -> str:
     """Return a Python module with the loss as one function, for those who want no dependency but PyTorch.
 
-    `learned_loss(input, target)` returns for class indices what `loss` does; it takes `weight`, `ignore_index` and
+    `learned_loss(input, target)` returns for class indices what the loss does; it takes `weight`, `ignore_index` and
     `reduction` too.
     """
-    form, exact = loss.canonical(), expand_exactly(loss.theta)
-    others, label = primitives(form)
-    multiple, name = split_rule(str(loss.scale))
+    exact = expand_exactly(theta)
+    others, label = form.integrals()
+    multiple, name = split_rule(str(scale))
     rule = {"init": "init", "max": "top", "geometric": "(init * top) ** 0.5"}.get(name)
     per_class, constant = float(exact[0][0]), float(exact[1][0] + sum(exact[0][1:]))
-    return _CODE.substitute(
-        formula=as_text(form, loss.scale).replace("\n", "\n    "),
-        scale=_SCALE.substitute(
+    return _template("learned_loss").substitute(
+        formula=as_text(form, scale).replace("\n", "\n    "),
+        scale=_template("scale").substitute(
             d1=f"{_nested((*form.a, form.k), 'x')} - {form.log_weight!r} * x ** {form.log_power - 1!r}",
             d0=_nested((0.0, *form.b, form.k), "x"),
             rule=rule if multiple == 1 else f"{multiple!r} * {rule}",
@@ -99,8 +86,12 @@ def as_code(loss: TaylorLoss) -> str:
         label=_nested(label, "p_label"),
         log_term=_log_code(form),
         constant=f" + ({per_class!r} * num_classes + {constant!r})" if per_class or constant else "",
-        factor="scale(num_classes)" if rule else repr(loss.scale or 1.0),
+        factor="scale(num_classes)" if rule else repr(scale or 1.0),
     )
+
+
+def _template(name: str) -> Template:
+    return Template(Path(__file__).with_name(f"{name}.py.template").read_text(encoding="utf-8"))
 
 
 def _log_code(form: CanonicalForm) -> str:
@@ -160,76 +151,3 @@ def _nested(coefficients: Sequence[float], x: str) -> str:
     for coefficient in coefficients[-2::-1]:
         text = f"{coefficient!r} + {x} * ({text})"
     return text
-
-
-_CODE = Template('''"""A classification loss for noisy labels, learned with autorobustloss.
-
-    $formula
-"""
-
-import torch
-import torch.nn.functional as F
-
-
-def learned_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
-    """Return the loss of logits (N, C) or (N, C, d1, ...) for class indices (N,) or (N, d1, ...).
-
-    weight (C,), ignore_index and reduction ("mean", "sum", "none") are those of `torch.nn.functional.cross_entropy`.
-    """
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"got reduction={reduction!r}, expected mean, sum or none")
-    indices = not target.is_floating_point() and target.dtype != torch.bool
-    if not indices or input.ndim < 2 or target.shape != input.shape[:1] + input.shape[2:]:
-        raise ValueError(
-            f"got input {tuple(input.shape)} and target {tuple(target.shape)} of {target.dtype}, expected logits "
-            "(N, C) or (N, C, d1, ...) and class indices (N,) or (N, d1, ...), integers"
-        )
-    num_classes = int(input.shape[1])
-    ignored = target == ignore_index
-    logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
-    log_p = F.log_softmax(logits.masked_fill(ignored.unsqueeze(1), 0), dim=1)
-    label = target.long().masked_fill(ignored, 0)
-    log_p_label = log_p.gather(1, label.unsqueeze(1)).squeeze(1)
-    p_label = log_p_label.exp()
-    rows = p_label * ($label)$log_term$constant
-$others    factors = (~ignored).to(rows.dtype) if weight is None else weight.to(rows)[label].masked_fill(ignored, 0)
-    rows = rows * ($factor / num_classes * factors)
-    if reduction == "none":
-        return rows
-    total = factors.sum()
-    return rows.sum() if reduction == "sum" else rows.sum() / total.masked_fill(total == 0, 1)
-$scale''')
-
-_SCALE = Template('''
-
-def d1(x):
-    """Slope of the loss in the probability of the label."""
-    return $d1
-
-
-def d0(x):
-    """Slope of the loss in the probability of any other class."""
-    return $d0
-
-
-SCALES = {}
-
-
-def scale(num_classes):
-    """Factor that sets the size of the gradient, worked out once for a number of classes."""
-    c = num_classes
-    if c in SCALES:
-        return SCALES[c]
-    low, high = 1 / c, 1.0
-    for _ in range(3):  # a grid of the label's probability, then finer ones around its steepest point
-        grid = [low + (high - low) * i / 1000 for i in range(1001)]
-        steep = [abs(t * (1 - t) * (d1(t) - d0((1 - t) / (c - 1)))) / c for t in grid]
-        best = max(range(1001), key=steep.__getitem__)
-        low, high = grid[max(best - 1, 0)], grid[min(best + 1, 1000)]
-    init, top = c**2 / (d0(1 / c) - d1(1 / c)), 1 / steep[best]
-    SCALES[c] = $rule
-    return SCALES[c]
-
-
-scale._dynamo_marked_constant = True  # torch.compile need not look into it
-''')
