@@ -7,16 +7,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from autorobustloss.data.splits import make_splits
+from autorobustloss.data import Dataset, Splits, make_splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import TaylorLoss, kernel
-from autorobustloss.methods.procedure import Setting
-from autorobustloss.methods.run import run_method
+from autorobustloss.methods import Setting, run_method
 from autorobustloss.noise import NoiseSpec, empirical_matrix, transition_matrix
 from autorobustloss.runs.cohort import Unit
 from autorobustloss.runs.job import Job
@@ -25,10 +24,6 @@ from autorobustloss.runs.reproducible import denormals_flushed, reproducible
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.runtime import Runtime
 from autorobustloss.training.cohort import fit_cohort
-
-if TYPE_CHECKING:
-    from autorobustloss.data.dataset import Dataset
-    from autorobustloss.data.splits import Splits
 
 CACHE_BYTES = 1 << 28
 SERIAL = Runtime(workers=1)
