@@ -6,7 +6,7 @@ import platform
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -135,9 +135,10 @@ class SplitsCache:
         images = (dataset.fingerprint, task.dataset, job.split_seed, device)
         key = (*images, task.noise, job.noise_seed)
         if key not in self._splits:
-            made = make_splits(dataset, task.dataset, task.noise, job.split_seed, job.noise_seed, allow_hopeless=True)
             alike = next((s for k, s in reversed(self._splits.items()) if k[: len(images)] == images), None)
-            self._splits[key] = made.to(device) if alike is None else _with_images_of(alike, made, device)
+            seeds = job.split_seed, job.noise_seed
+            made = make_splits(dataset, task.dataset, task.noise, *seeds, allow_hopeless=True, alike=alike)
+            self._splits[key] = made.to(device)
         self._splits.move_to_end(key)
         while len(self._splits) > 1 and self.bytes > self.max_bytes:
             self._splits.popitem(last=False)
@@ -151,12 +152,6 @@ class SplitsCache:
 
     def __len__(self) -> int:
         return len(self._splits)
-
-
-def _with_images_of(alike: Splits, made: Splits, device: str) -> Splits:
-    """Return splits on a device, with the images of others that are drawn from the same data by the same seed."""
-    images = {name: getattr(alike, name) for name in ("x_train", "x_valid", "x_test")}
-    return replace(replace(made, **{name: x[:0] for name, x in images.items()}).to(device), **images)
 
 
 def known_noise(noise: str, dataset_name: str, splits: Splits) -> Tensor | None:
