@@ -6,7 +6,8 @@ import sqlite3
 import numpy as np
 import pytest
 
-from autorobustloss.benchmark.grid import Grid, counted_once
+from autorobustloss.benchmark.grid import BenchConfig
+from autorobustloss.benchmark.notes import twins
 from autorobustloss.cli import bench
 from autorobustloss.cli.main import main
 from autorobustloss.cli.options import read_named_methods
@@ -45,11 +46,11 @@ def test_help_teaches_the_three_views(capsys):
     assert "three tables" in text
 
 
-@pytest.mark.parametrize("match_scale", [False, True])
-def test_methods_that_are_compared_by_default_are_all_different(match_scale):
+@pytest.mark.parametrize("view", ["published", "matched"])
+def test_methods_that_are_compared_by_default_are_all_different(view):
     methods = tuple(read_named_methods(",".join([bench.METHODS, *zoo_losses()])).values())
     task = Task(DataSpec("digits"), "clean", "mlp2")
-    assert counted_once(Grid(methods, (task,), match_scale=match_scale, classes={"digits": 10}).entries()) == {}
+    assert twins(BenchConfig(methods, (task,), views=(view,), classes={"digits": 10}).entries()) == {}
 
 
 def test_one_run_prints_the_three_views(tmp_path, capsys):

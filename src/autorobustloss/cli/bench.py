@@ -10,8 +10,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from autorobustloss.benchmark.bench import SWEEP, BenchConfig, load_datasets, pin, run_bench
+from autorobustloss.benchmark.bench import load_datasets, pin, run_bench
 from autorobustloss.benchmark.chance import chance_levels
+from autorobustloss.benchmark.grid import SWEEP, BenchConfig
 from autorobustloss.benchmark.render import RENDERERS, distinct_tables, render
 from autorobustloss.benchmark.table import Table
 from autorobustloss.cli import options as flags
@@ -22,7 +23,7 @@ from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.escape import visible
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.paper.effort import SCALES, Scale
+from autorobustloss.paper.effort import EFFORTS, Effort
 from autorobustloss.paper.experiments import (
     EXPERIMENTS,
     Experiment,
@@ -69,7 +70,7 @@ examples:
   arl bench fig4 --data-dir DIR --scale small --format markdown
 """
 
-SCALE_KEYS = {field.name.removesuffix("_size"): field.name for field in fields(Scale)}
+SCALE_KEYS = {field.name.removesuffix("_size"): field.name for field in fields(Effort)}
 METHODS = "ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,fw"
 
 
@@ -207,7 +208,7 @@ def run_paper(options: argparse.Namespace) -> int:
     return tell_failures(failures)
 
 
-def learn(target: Target, scale: Scale, options: argparse.Namespace) -> MethodSpec | None:
+def learn(target: Target, scale: Effort, options: argparse.Namespace) -> MethodSpec | None:
     """Search the loss that an experiment wants, as `arl search` does; None where its data sets are all absent."""
     datasets, _ = load_datasets((task.dataset.name for task in target.tasks), options.data_dir, options.download)
     if not datasets:
@@ -237,7 +238,7 @@ def learn(target: Target, scale: Scale, options: argparse.Namespace) -> MethodSp
 
 def _run_experiment(
     experiment: Experiment,
-    scale: Scale,
+    scale: Effort,
     datasets: Mapping[str, Dataset],
     missing: Mapping[str, str],
     options: argparse.Namespace,
@@ -291,14 +292,14 @@ def tell_failures(failures: Mapping[str, str]) -> int:
     return 1
 
 
-def read_scale(text: str) -> Scale:
+def read_scale(text: str) -> Effort:
     """Return the effort that `tiny`, `small`, `full` or `train=…,epochs=…` stands for.
 
     >>> read_scale("train=500,epochs=3").epochs
     3
     """
-    if text in SCALES:
-        return SCALES[text]
+    if text in EFFORTS:
+        return EFFORTS[text]
     values: dict[str, Any] = {}
     for part in flags.split_list(text):
         key, _, value = part.partition("=")
@@ -306,6 +307,7 @@ def read_scale(text: str) -> Scale:
             values[SCALE_KEYS[key]] = float(value) if key == "width" else int(value)
         except (KeyError, ValueError):
             raise ConfigError(
-                f"got --scale {text!r}, expected {', '.join(SCALES)}, or KEY=NUMBER,… with keys {', '.join(SCALE_KEYS)}"
+                f"got --scale {text!r}, expected {', '.join(EFFORTS)}, or KEY=NUMBER,… with keys "
+                f"{', '.join(SCALE_KEYS)}"
             ) from None
-    return Scale(**values)
+    return Effort(**values)

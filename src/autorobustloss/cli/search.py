@@ -11,9 +11,11 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any, cast
 
+from autorobustloss.benchmark.bench import run_bench
 from autorobustloss.benchmark.chance import chance_levels
+from autorobustloss.benchmark.grid import BenchConfig
 from autorobustloss.benchmark.render import to_json, to_text
-from autorobustloss.benchmark.table import Table, compare
+from autorobustloss.benchmark.table import Table
 from autorobustloss.cli import options as flags
 from autorobustloss.cli.faults import warned_only
 from autorobustloss.cli.progress import JobProgress, SearchProgress
@@ -207,19 +209,17 @@ def run(options: argparse.Namespace) -> int:
             table = None
             if competitors:
                 progress.describe("comparison on the test split")
-                table = compare(
-                    tuple(methods.values()),
-                    config.tasks,
-                    options.compare_seeds,
+                compared = run_bench(
+                    BenchConfig(tuple(methods.values()), config.tasks, options.compare_seeds, classes=counts),
                     folder.store,
                     executor,
                     progress.on_result,
-                    title="Test accuracy on the split that the search never saw",
                     names={m: name for name, m in methods.items()},
-                    classes=counts,
+                    notes=labels,
                     chance=chance_levels(config.tasks, datasets),
                 )
-                table = replace(table, notes=(*labels, *table.notes))
+                title = "Test accuracy on the split that the search never saw"
+                table = replace(compared.tables["published"], title=title)
                 folder.write("table.txt", to_text(table) + "\n")
                 folder.write("table.json", to_json(table) + "\n")
         try:

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from autorobustloss.benchmark import render
-from autorobustloss.benchmark.bench import VIEWS
+from autorobustloss.benchmark.grid import VIEWS
 from autorobustloss.benchmark.render import distinct_tables
 from autorobustloss.benchmark.table import Table
 from autorobustloss.errors import ConfigError, RunFolderError

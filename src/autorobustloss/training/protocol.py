@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from operator import ge, gt, le, lt
 from typing import Any
 
-from autorobustloss.data import handed
+from autorobustloss.data.names import handed
 from autorobustloss.errors import ConfigError, unknown_name
 
 Check = tuple[Callable[[Any], bool], str]
