@@ -55,6 +55,7 @@ def make_splits(
     split_seed: int = 0,
     noise_seed: int = 0,
     allow_hopeless: bool = False,
+    alike: Splits | None = None,
 ) -> Splits:
     """Draw the splits of `dataset`, corrupt the training labels, normalise by the training split's statistics.
 
@@ -63,6 +64,8 @@ def make_splits(
     whole training part by `noise_seed`, from clean labels, before any splitting: an image's noisy label depends on
     the noise and its seed, not on the split or its size. Inputs are normalised per channel (images) or per feature
     (tables).
+    alike: splits of the same data, sizes and `split_seed`, from which these differ in their noise only: the inputs are
+        taken over from there.
     Raises ConfigError for sizes larger than what is there and for noise that is hopeless (see `require_hope`) or does
     not fit, DataError where the data are not those of `spec.fingerprint`.
 
@@ -79,15 +82,9 @@ def make_splits(
     x_pool, clean_pool = dataset.x_train, clean
     if dataset.x_valid is not None and dataset.y_valid is not None:
         x_pool, clean_pool = dataset.x_valid, dataset.y_valid
-    x_train, mean, std = _standardised(_rows(dataset.x_train, train))
-    x_valid = _rows(x_pool, valid).sub_(mean).div_(std)
-    x_test = _rows(dataset.x_test, test).sub_(mean).div_(std)
-    for part, x in (("x_train", x_train), ("x_valid", x_valid), ("x_test", x_test)):
-        if not x.sum().isfinite():
-            raise DataError(
-                f"data set {dataset.name!r}: {part} is no longer finite once its values are centred and scaled as "
-                "x_train is; drop samples with values far beyond all others"
-            )
+    x_train, x_valid, x_test = (
+        _inputs(dataset, x_pool, train, valid, test) if alike is None else (alike.x_train, alike.x_valid, alike.x_test)
+    )
     return Splits(
         x_train=x_train,
         y_train=noisy[train],
@@ -100,6 +97,20 @@ def make_splits(
         num_classes=dataset.num_classes,
         noise_rate=realised_rate(clean[train], noisy[train]) if known else None,
     )
+
+
+def _inputs(dataset: Dataset, x_pool: Tensor, train: Tensor, valid: Tensor, test: Tensor) -> tuple[Tensor, ...]:
+    """Return the inputs of the three parts, standardised as those of train are."""
+    x_train, mean, std = _standardised(_rows(dataset.x_train, train))
+    x_valid = _rows(x_pool, valid).sub_(mean).div_(std)
+    x_test = _rows(dataset.x_test, test).sub_(mean).div_(std)
+    for part, x in (("x_train", x_train), ("x_valid", x_valid), ("x_test", x_test)):
+        if not x.sum().isfinite():
+            raise DataError(
+                f"data set {dataset.name!r}: {part} is no longer finite once its values are centred and scaled as "
+                "x_train is; drop samples with values far beyond all others"
+            )
+    return x_train, x_valid, x_test
 
 
 def check_splits(dataset: Dataset, spec: DataSpec, noise: NoiseSpec | str, allow_hopeless: bool = False) -> None:

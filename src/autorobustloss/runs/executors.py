@@ -15,8 +15,9 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from autorobustloss.data import Dataset
 from autorobustloss.errors import WorkerError
 from autorobustloss.runs.cohort import Unit, by_cohort
 from autorobustloss.runs.job import Job, Task
@@ -25,9 +26,6 @@ from autorobustloss.runs.runtime import Runtime
 from autorobustloss.runs.sharing import SharedDatasets
 from autorobustloss.runs.trainer import SERIAL, Trainer
 from autorobustloss.runs.worker import Run, Worker, failure_of, interrupts_blocked
-
-if TYPE_CHECKING:
-    from autorobustloss.data.dataset import Dataset
 
 Results: TypeAlias = Generator[tuple[Job, Result], None, None]
 Failures: TypeAlias = dict[str, str]

@@ -6,17 +6,16 @@ import platform
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from autorobustloss.data.splits import make_splits
+from autorobustloss.data import Dataset, Splits, make_splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import TaylorLoss, kernel
-from autorobustloss.methods.procedure import Setting
-from autorobustloss.methods.run import run_method
+from autorobustloss.methods import Setting, run_method
 from autorobustloss.noise import NoiseSpec, empirical_matrix, transition_matrix
 from autorobustloss.runs.cohort import Unit
 from autorobustloss.runs.job import Job
@@ -25,10 +24,6 @@ from autorobustloss.runs.reproducible import denormals_flushed, reproducible
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.runtime import Runtime
 from autorobustloss.training.cohort import fit_cohort
-
-if TYPE_CHECKING:
-    from autorobustloss.data.dataset import Dataset
-    from autorobustloss.data.splits import Splits
 
 CACHE_BYTES = 1 << 28
 SERIAL = Runtime(workers=1)
@@ -140,9 +135,10 @@ class SplitsCache:
         images = (dataset.fingerprint, task.dataset, job.split_seed, device)
         key = (*images, task.noise, job.noise_seed)
         if key not in self._splits:
-            made = make_splits(dataset, task.dataset, task.noise, job.split_seed, job.noise_seed, allow_hopeless=True)
             alike = next((s for k, s in reversed(self._splits.items()) if k[: len(images)] == images), None)
-            self._splits[key] = made.to(device) if alike is None else _with_images_of(alike, made, device)
+            seeds = job.split_seed, job.noise_seed
+            made = make_splits(dataset, task.dataset, task.noise, *seeds, allow_hopeless=True, alike=alike)
+            self._splits[key] = made.to(device)
         self._splits.move_to_end(key)
         while len(self._splits) > 1 and self.bytes > self.max_bytes:
             self._splits.popitem(last=False)
@@ -156,12 +152,6 @@ class SplitsCache:
 
     def __len__(self) -> int:
         return len(self._splits)
-
-
-def _with_images_of(alike: Splits, made: Splits, device: str) -> Splits:
-    """Return splits on a device, with the images of others that are drawn from the same data by the same seed."""
-    images = {name: getattr(alike, name) for name in ("x_train", "x_valid", "x_test")}
-    return replace(replace(made, **{name: x[:0] for name, x in images.items()}).to(device), **images)
 
 
 def known_noise(noise: str, dataset_name: str, splits: Splits) -> Tensor | None:
