@@ -10,11 +10,11 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 from autorobustloss.errors import CardError, ConfigError, unknown_name
 from autorobustloss.losses.base import LearnableLoss
-from autorobustloss.losses.cards.strict import READERS, digest, hexed, plain_json, read_json, same, short
+from autorobustloss.losses.cards.strict import digest, hexed, plain_json, read_field, read_json, same, short
 
 DESCRIBING = ("name", "provenance", "measured", "licence")
 """What a card says beside the numbers of its loss."""
@@ -55,8 +55,9 @@ class LossCard:
             value = getattr(self, text)
             if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
                 raise CardError(f"{text}: got {short(value)}, expected a printable text of 1 to 200 characters")
-        for name in self.arguments():
-            set_(self, name, READERS[self.__annotations__[name]](name, getattr(self, name)))
+        kinds = get_type_hints(type(self))
+        for name, value in self.arguments().items():
+            set_(self, name, read_field(name, value, kinds[name]))
         try:
             self.LOSS(**self.arguments())
         except ConfigError as error:
@@ -124,19 +125,19 @@ class LossCard:
                 f"schema: got {short(schema)}, expected {' or '.join(map(repr, KINDS))}; "
                 "the card may be of a newer version of this library, or no loss card at all"
             )
-        own = [f.name for f in fields(kind)]
-        _all_there(own, content)
-        wanted = kind(**{name: content[name] for name in own}).to_dict()
-        _all_there(wanted, content)
-        for name, value in content.items():
-            if name not in wanted:
-                raise CardError(str(unknown_name("card field", name, wanted)))
-            if not same(value, wanted[name]):
-                raise CardError(
-                    f"{name}: got {short(value)}, expected {short(wanted[name])} from the other fields; "
-                    "the card was altered or damaged, take it from its source again"
-                )
-        return kind(**{name: content[name] for name in own})
+        try:
+            card = kind(**{f.name: content[f.name] for f in fields(kind)})
+            for name, wanted in card.to_dict().items():
+                if not same(content[name], wanted):
+                    raise CardError(
+                        f"{name}: got {short(content[name])}, expected {short(wanted)} from the other fields; "
+                        "the card was altered or damaged, take it from its source again"
+                    )
+        except KeyError as error:
+            raise CardError(f"{error.args[0]}: missing; take the card from its source again") from None
+        for name in content.keys() - card.to_dict():
+            raise CardError(str(unknown_name("card field", name, card.to_dict())))
+        return card
 
     @classmethod
     def from_json(cls, text: str | bytes) -> LossCard:
@@ -225,9 +226,3 @@ class Learned(LearnableLoss):
     def extra_repr(self) -> str:
         """Show the name of the card."""
         return ", ".join(filter(None, [repr(self.card.name), super().extra_repr()]))
-
-
-def _all_there(names: Iterable[str], content: Mapping[str, Any]) -> None:
-    for name in names:
-        if name not in content:
-            raise CardError(f"{name}: missing; take the card from its source again")

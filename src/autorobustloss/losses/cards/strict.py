@@ -5,21 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import reprlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from autorobustloss.errors import CardError, ConfigError
-from autorobustloss.losses.numbers import as_floats
-from autorobustloss.losses.taylor.scale import check_scale
+import msgspec
+
+from autorobustloss.errors import CardError
 
 
 def read_json(text: str | bytes) -> Any:
-    """Return what a JSON text says; raise CardError for a field given twice, a number that is none, or no JSON."""
+    """Return what a JSON text says; raise CardError for a field given twice, or no JSON."""
     try:
-        text = text.decode("utf-8") if isinstance(text, bytes) else text
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
-    except CardError:
-        raise
+        return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise CardError(f"not the JSON text of a loss card: {error}") from None
 
@@ -51,40 +48,12 @@ def same(got: Any, wanted: Any) -> bool:
     return texts[0] == texts[1]
 
 
-def read_numbers(name: str, values: Any) -> tuple[float, ...]:
-    """Return numbers of a card as floats; raise CardError for what is none, or not finite."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise CardError(f"{name}: got {short(values)}, expected a list of numbers")
-    values = list(values)
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise CardError(f"{name}: got {short(value)}, expected a number")
+def read_field(name: str, value: Any, kind: Any) -> Any:
+    """Return a field of a card as a value of its type; raise CardError for one that is none."""
     try:
-        return as_floats(values, name)
-    except (ConfigError, OverflowError) as error:
-        raise CardError(f"{name}: {error}") from None
-
-
-def read_number(name: str, value: Any) -> float:
-    """Return a number of a card as a float."""
-    return read_numbers(name, [value])[0]
-
-
-def read_scale(name: str, value: Any) -> Any:
-    """Return a scale rule or factor as it is."""
-    try:
-        return check_scale(value)
-    except ConfigError as error:
-        raise CardError(f"{name}: {error}") from None
-
-
-READERS: Mapping[str, Callable[[str, Any], Any]] = {
-    "tuple[float, ...]": read_numbers,
-    "float": read_number,
-    "float | None": lambda name, value: None if value is None else read_number(name, value),
-    "Scale": read_scale,
-}
-"""How a field of a card is read, by its type."""
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise CardError(f"{name}: got {short(value)}: {error}") from None
 
 
 def short(value: Any) -> str:
@@ -95,9 +64,5 @@ def short(value: Any) -> str:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise CardError(f"got a field twice in {short(sorted(k for k, _ in pairs))}, expected each once")
+        raise ValueError(f"got a field twice in {short(sorted(k for k, _ in pairs))}, expected each once")
     return content
-
-
-def _refuse(constant: str) -> Any:
-    raise CardError(f"got {constant}, expected finite numbers")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -152,29 +153,31 @@ def closed_form(
         p = (input - largest).exp()
         inverse = 1 / p.sum(1, keepdim=True)
         log_p_label = input.gather(1, at_label) - largest + inverse.log()
+        p_label = log_p_label.exp()
     else:
-        log_p = F.log_softmax(input, dim=1)
-        log_p_label, p = log_p.gather(1, at_label), log_p.exp_()
-    p_label = log_p_label.exp()
+        p = torch.softmax(input, dim=1)
+        p_label = p.gather(1, at_label)
+        log_p_label = -F.cross_entropy(input, target, reduction="none").unsqueeze(1) if c.log_weight else p_label
     value = _powers(p_label, c.label) + c.offset
     pull = _powers(p_label, [share * n * v for n, v in enumerate(c.label, 1)])
     if c.log_weight:
         value = value - c.log_weight * _log_q(log_p_label, c.log_power)
-        pull = pull - share * c.log_weight * ((c.log_power * log_p_label).exp() if c.log_power else 1.0)
+        pull = torch.sub(pull, p_label**c.log_power, alpha=share * c.log_weight)
     slopes = [share * n * v for n, v in enumerate(c.others, 2)]
-    mean_slope, terms, power = pull, None, p
-    for n, (v, slope) in enumerate(zip(c.others, slopes), 2):
-        power = power * p if compiled or terms is None else power.mul_(p)
-        sums = power.sum(1, keepdim=True)
-        if compiled:
-            sums = sums * inverse**n
-        else:
-            terms = power * slope if terms is None else terms.add_(power, alpha=slope)
-        value, mean_slope = torch.add(value, sums, alpha=v), torch.add(mean_slope, sums, alpha=slope)
     if compiled:
+        mean_slope, power = pull, p
+        for n, (v, slope) in enumerate(zip(c.others, slopes), 2):
+            power = power * p
+            sums = power.sum(1, keepdim=True) * inverse**n
+            value, mean_slope = value + v * sums, mean_slope + slope * sums
         p = p * inverse
         terms = p * _powers(p, slopes)
-    gradient = torch.addcmul(0.0 * p if terms is None else terms, p, mean_slope, value=-1, out=place)
+    else:
+        powers = list(accumulate([p] * max(2, 1 + len(slopes) // 2), torch.mul))
+        terms = _weighted(powers, slopes)
+        value = value + _weighted(powers, c.others).sum(1, keepdim=True)
+        mean_slope = pull + terms.sum(1, keepdim=True)
+    gradient = torch.addcmul(terms, p, mean_slope, value=-1, out=place)
     return value.squeeze(1), gradient.scatter_add_(1, at_label, pull)
 
 
@@ -196,6 +199,14 @@ def _powers(x: Tensor, c: Sequence[Any]) -> Tensor:
     value = c[-1] * x if c else torch.zeros_like(x)
     for coefficient in c[-2::-1]:
         value = (value + coefficient) * x
+    return value
+
+
+def _weighted(powers: Sequence[Tensor], c: Sequence[float]) -> Tensor:
+    """Return c₀x² + c₁x³ + … from the first powers of x, each further one as a product of two in one sweep."""
+    value = (c[0] if c else 0.0) * powers[1]
+    for n, coefficient in enumerate(c[1:], 3):
+        value.addcmul_(powers[n // 2 - 1], powers[n - n // 2 - 1], value=coefficient)
     return value
 
 
