@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from string import Template
 
 from autorobustloss.losses.gated.core import Gate
-from autorobustloss.losses.taylor.export import joined, number
+from autorobustloss.losses.writing import code, joined, number, to_latex
 
 SYMBOLS = ("u", "m", "u²", "u m", "m²")
-LATEX = ("u", "m", "u^{2}", "u m", "m^{2}")
 
 
 def as_text(gate: Gate) -> str:
@@ -21,8 +19,7 @@ def as_text(gate: Gate) -> str:
     """
     fading = "" if gate.progress is None else f",  g = min(1, {number(gate.progress)} (1 − a))"
     power = "" if gate.progress is None else "^g"
-    belief = " ".join(_factors(gate, "p^{}", "(1 − m)^{}", "exp({})", SYMBOLS)) or "1"
-    lines = [f"L = mean of w · (−log p),  w = min(1, b / b̄){power},  b = {belief}{fading}"]
+    lines = [f"L = mean of w · (−log p),  w = min(1, b / b̄){power},  b = {_belief(gate)}{fading}"]
     if gate.pace:
         divisor = "mean w" if gate.pace == 1 else f"(mean w)^{number(gate.pace)}"
         lines.append(f"w is divided by {divisor}, the mean over the batch")
@@ -45,28 +42,25 @@ def as_latex(gate: Gate) -> str:
     >>> print(as_latex(Gate(q=0.5, r=0.0)))
     -\frac{1}{N} \sum_i \min\left(1, \frac{b_i}{\bar{b}_{y_i}}\right) \log p_i, \quad b = p^{0.5}
     """
-    belief = " ".join(_factors(gate, "p^{{{}}}", "(1 - m)^{{{}}}", r"\exp({})", LATEX, latex=True)) or "1"
     power = "" if gate.progress is None else "^{g}"
     weight = rf"\min\left(1, \frac{{b_i}}{{\bar{{b}}_{{y_i}}}}\right){power}"
-    text = rf"-\frac{{1}}{{N}} \sum_i {weight} \log p_i, \quad b = {belief}"
+    text = rf"-\frac{{1}}{{N}} \sum_i {weight} \log p_i, \quad b = {to_latex(_belief(gate))}"
     if any(gate.terms):
         text += r", \quad u = 1 - p"
     if gate.progress is not None:
-        text += rf", \quad g = \min(1, {number(gate.progress, latex=True)} (1 - a))"
+        text += rf", \quad g = \min(1, {to_latex(number(gate.progress))} (1 - a))"
     if gate.prior:
-        text += rf", \quad p, m \text{{ of }} \mathrm{{softmax}}(z - {number(gate.prior, latex=True)} \log \pi)"
+        text += rf", \quad p, m \text{{ of }} \mathrm{{softmax}}(z - {to_latex(number(gate.prior))} \log \pi)"
     if gate.pace:
-        text += rf", \quad w \to w / \bar{{w}}^{{{number(gate.pace, latex=True)}}}"
+        text += rf", \quad w \to w / \bar{{w}}^{{{to_latex(number(gate.pace))}}}"
     return text
 
 
-def _factors(
-    gate: Gate, of_p: str, of_m: str, exponential: str, symbols: tuple[str, ...], latex: bool = False
-) -> list[str]:
+def _belief(gate: Gate) -> str:
     """Return the factors of b that are not 1."""
-    factors = [form.format(number(power, latex)) for form, power in ((of_p, gate.q), (of_m, gate.r)) if power]
-    polynomial = joined(list(zip(gate.terms, symbols)), latex)
-    return factors if polynomial == "0" else [*factors, exponential.format(polynomial)]
+    factors = [f"{base}^{number(power)}" for base, power in (("p", gate.q), ("(1 − m)", gate.r)) if power]
+    polynomial = joined(zip(gate.terms, SYMBOLS))
+    return " ".join(factors if polynomial == "0" else [*factors, f"exp({polynomial})"]) or "1"
 
 
 def as_code(gate: Gate) -> str:
@@ -74,21 +68,4 @@ def as_code(gate: Gate) -> str:
 
     `LearnedLoss()(input, target)` returns for class indices what the gated loss does, state included.
     """
-    q, r, (u, m, uu, um, mm) = gate.q, gate.r, gate.terms
-    polynomial = f"u * ({u!r} + {uu!r} * u + {um!r} * m) + m * ({m!r} + {mm!r} * m)" if any(gate.terms) else "0.0"
-    return Template(Path(__file__).with_name("learned_loss.py.template").read_text(encoding="utf-8")).substitute(
-        formula=as_text(gate).replace("\n", "\n    "),
-        q=repr(q),
-        r=repr(r),
-        polynomial=polynomial,
-        masked=".masked_fill(log_p < -1e20, -torch.inf)" if q else "",
-        power=f"({gate.progress!r} * (1 - self.agreed / self.seen.clamp_min(1e-30))).clamp(max=1.0)"
-        if gate.progress is not None
-        else "1.0",
-        corrected=f"F.log_softmax(log_p_all - {gate.prior!r} * (self.labels + 1).log(), dim=1)"
-        if gate.prior
-        else "log_p_all",
-        pace=f"\n        w = w / ((w * counted).sum() / counted.sum().clamp_min(1)).clamp_min(1e-30) ** {gate.pace!r}"
-        if gate.pace
-        else "",
-    )
+    return code(Path(__file__).with_name("learned_loss.py.j2"), formula=as_text(gate), gate=gate)
