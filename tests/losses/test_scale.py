@@ -82,7 +82,7 @@ def test_geometric_is_between(form, classes):
 @pytest.mark.parametrize("rule", ["init", "max", "geometric"])
 def test_rules_forget_the_size_of_the_loss(rule, form, classes, factor):
     assume(form.bracket(classes) > 1e-3)
-    whole = factor * scale_factor(rule, form.scaled(factor), classes)
+    whole = factor * scale_factor(rule, CanonicalForm.from_vector([factor * v for v in form.vector()]), classes)
     assert whole == pytest.approx(scale_factor(rule, form, classes), rel=1e-9)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,8 @@ class RobustLoss(nn.Module):
         self.reduction = reduction
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each row: logits (M, C), labels (M,) in [0, C) -> (M,)."""
-        raise NotImplementedError
+        """Return the loss of each row: logits (M, C), labels (M,) in [0, C) -> (M,); that of one-hot targets."""
+        return self.soft(logits, one_hot(labels, logits))
 
     def hard_mean(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean of `hard` over the rows; for a loss that is cheaper to average than its rows are."""
@@ -115,7 +116,10 @@ class RobustLoss(nn.Module):
         >>> create_loss("mae").value_and_gradient(torch.zeros(1, 2), torch.tensor([0]))
         (tensor(0.5000), tensor([[-0.2500,  0.2500]]))
         """
-        return _by_autograd(self, input, target)
+        leaf = input.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = self(leaf, target)
+        return loss.detach(), torch.autograd.grad(loss, leaf)[0]
 
     def _reduced(self, input: Tensor, target: Tensor, num_items: int | Tensor | None) -> Tensor:
         soft = torch.is_floating_point(target)
@@ -134,7 +138,7 @@ class RobustLoss(nn.Module):
             values, total_weight = self._soft_values(logits, probabilities.to(logits.dtype)), None
         else:
             labels = target.reshape(-1).long()
-            if self.weight is None and all_count(labels, logits.shape[1], self.ignore_index):
+            if all_count(labels, logits.shape[1], self.ignore_index) and self.weight is None:
                 if self.reduction == "mean" and num_items is None:
                     return self.hard_mean(logits, labels)
                 values, total_weight = self.hard(logits, labels), None
@@ -175,13 +179,21 @@ class RobustLoss(nn.Module):
     def _masked_values(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return weighted per-sample losses, zero where ignored, and the sum of the weights."""
         counted = labels != self.ignore_index
-        check_labels(labels, counted, logits.shape[1])
         values = self.hard_where(counted, logits, labels)
         factor = counted.to(values.dtype)
         if self.weight is not None:
             weights = self.weight.to(values)[torch.where(counted, labels, torch.zeros_like(labels))]
             values, factor = values * weights, factor * weights
         return values, factor.sum()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> RobustLoss:
+        before = {name: getattr(self, name) for name in self._non_persistent_buffers_set}
+        super()._apply(fn, recurse)
+        for name, value in before.items():  # `half()` and the like leave a formula, and its memory, alone
+            moved = getattr(self, name)
+            if moved.dtype != value.dtype:
+                setattr(self, name, value.to(moved.device))
+        return self
 
     def extra_repr(self) -> str:
         """Show the hyper-parameters (those a subclass lists in `hyperparameters`) and non-default arguments."""
@@ -221,21 +233,21 @@ def value_and_gradient(
     criterion: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return a scalar loss of logits and its gradient in them, without a graph, by the loss's own way if it has one."""
-    if isinstance(criterion, RobustLoss):
-        return criterion.value_and_gradient(input, target)
-    return _by_autograd(criterion, input, target)
-
-
-def _by_autograd(criterion: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    leaf = input.detach().requires_grad_()
-    with torch.enable_grad():
-        loss = criterion(leaf, target)
-    return loss.detach(), torch.autograd.grad(loss, leaf)[0]
+    own = getattr(criterion, "value_and_gradient", partial(RobustLoss.value_and_gradient, criterion))
+    return own(input, target)
 
 
 def mean_of(rows: Tensor) -> Tensor:
     """Return the mean of the rows' losses, 0 of no rows."""
     return rows.mean() if len(rows) else rows.sum()
+
+
+def one_hot(labels: Tensor, like: Tensor) -> Tensor:
+    """Return the labels (M,) as one-hot rows in shape and dtype of `like` (M, C).
+
+    `torch.nn.functional.one_hot` looks at the labels, which `vmap` forbids and a GPU waits for.
+    """
+    return torch.zeros_like(like).scatter(1, labels.unsqueeze(1), 1.0)
 
 
 def flatten(values: Tensor) -> Tensor:
@@ -272,9 +284,6 @@ def check_shapes(input: Tensor, target: Tensor) -> None:
             "outputs of a model pass their logits, as in lambda outputs, labels, **more: criterion(outputs['logits'], "
             "labels, **more)"
         )
-    usual = input.ndim == 2 and target.dtype == torch.int64 and target.shape == input.shape[:1]
-    if usual and input.shape[1] > 1 and torch.is_floating_point(input):
-        return
     if not torch.is_floating_point(input):
         raise LossInputError(f"got input of {input.dtype}, expected floating-point logits")
     if input.ndim == 0:
@@ -292,7 +301,7 @@ def check_shapes(input: Tensor, target: Tensor) -> None:
                 "expected equal shapes; for class indices pass an integer tensor (target.long())"
             )
         return
-    if target.dtype in (torch.bool,) or target.is_complex():
+    if target.dtype == torch.bool or target.is_complex():
         raise LossInputError(f"got target of {target.dtype}, expected class indices (int64) or probabilities (float)")
     expected = () if input.ndim == 1 else (input.shape[0], *input.shape[2:])
     if tuple(target.shape) != expected:
@@ -322,25 +331,19 @@ def check_probabilities(probabilities: Tensor) -> None:
 def all_count(labels: Tensor, classes: int, ignore_index: int) -> bool:
     """Return whether every label is known to be a class and none to be ignored, so that nothing need be masked.
 
-    Masking costs more than a typical loss; False, where values cannot be looked at, is always safe.
+    Masking costs more than a typical loss. Raises LossInputError for a label that is neither; False where values are
+    not `readable`: under `compile` and `vmap`, and on a GPU, where such a label trips the device-side assertion of the
+    gather, as it does in `CrossEntropyLoss`.
     """
     if labels.numel() == 0 or not readable(labels):
         return False
     low, high = (int(bound) for bound in labels.aminmax())
-    return low >= 0 and high < classes and not low <= ignore_index <= high
-
-
-def check_labels(labels: Tensor, counted: Tensor, classes: int) -> None:
-    """Raise LossInputError for a label outside [0, C).
-
-    Only where values are `readable`. On a GPU an out-of-range label trips the device-side assertion of the gather, as
-    it does in `CrossEntropyLoss`; under `compile` and `vmap` values cannot be looked at.
-    """
-    if not readable(labels):
-        return
-    bad = counted & ((labels < 0) | (labels >= classes))
-    if bool(bad.any()):
-        got = sorted(set(labels[bad].tolist()))[:5]
+    if low >= 0 and high < classes:
+        return not low <= ignore_index <= high
+    bad = labels[(labels != ignore_index) & ((labels < 0) | (labels >= classes))]
+    if len(bad):
+        got = sorted(set(bad.tolist()))[:5]
         raise LossInputError(
             f"got labels {got} for {classes} classes, expected 0 to {classes - 1} (or ignore_index to leave out)"
         )
+    return False

@@ -108,15 +108,6 @@ class GatedLoss(LearnableLoss):
         fresh._keep(State(log_belief(uniform, uniform, self.gate).exp(), one, one, one.new_tensor([0.0, 1.0])))
         return fresh
 
-    def _apply(self, fn: Any, recurse: bool = True) -> GatedLoss:
-        before = {name: getattr(self, f"_{name}") for name in State._fields}
-        super()._apply(fn, recurse)
-        for name, value in before.items():  # `half()` and the like leave what is remembered alone
-            moved = getattr(self, f"_{name}")
-            if moved.dtype != value.dtype:
-                setattr(self, f"_{name}", value.to(moved.device))
-        return self
-
     def belief(self, p: Any, m: Any) -> Any:
         """Return b at probabilities p of the label and m of the strongest other class, numbers or arrays (float64)."""
         p, m = torch.as_tensor(p, dtype=torch.float64), torch.as_tensor(m, dtype=torch.float64)

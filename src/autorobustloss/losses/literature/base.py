@@ -165,14 +165,6 @@ class TwoTerms(PublishedLoss):
             raise ConfigError("got alpha=0 and beta=0, expected at least one of them > 0")
 
 
-def one_hot(labels: Tensor, like: Tensor) -> Tensor:
-    """Return the labels (M,) as one-hot rows in shape and dtype of `like` (M, C).
-
-    `torch.nn.functional.one_hot` looks at the labels, which `vmap` forbids and a GPU waits for.
-    """
-    return torch.zeros_like(like).scatter(1, labels.unsqueeze(1), 1.0)
-
-
 def weighted(factor: float, term: Tensor) -> Tensor:
     """Return factor·term; 0, and no gradient, where the factor is 0, though the term may be infinite.
 

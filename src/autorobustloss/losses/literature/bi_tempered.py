@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from autorobustloss.losses.base import kept
-from autorobustloss.losses.literature.base import PublishedLoss, count, number, one_hot, within
+from autorobustloss.losses.literature.base import PublishedLoss, count, number, within
 from autorobustloss.losses.modes import seen_through
 from autorobustloss.registry import LOSSES
 
@@ -135,10 +135,6 @@ class BiTempered(PublishedLoss):
     def check(self) -> None:
         """Raise ConfigError for t2 below t1."""
         within("t2", self.t2, above=0, at_least=self.t1)
-
-    def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
-        return self.soft(logits, one_hot(labels, logits))
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""

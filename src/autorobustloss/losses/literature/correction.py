@@ -87,8 +87,7 @@ class ForwardCorrection(RobustLoss):
     ) -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         # A buffer, to go where the loss goes, but none of the keys of a checkpoint, which would change the formula.
-        self._exact = checked_transition(T)
-        self.register_buffer("T", self._exact, persistent=False)
+        self.register_buffer("T", checked_transition(T), persistent=False)
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the matrix as nested tuples, the form a method spec can hold."""
@@ -97,12 +96,6 @@ class ForwardCorrection(RobustLoss):
     def extra_repr(self) -> str:
         """Show the size of the matrix, not its numbers."""
         return f"T={self.T.shape[0]}x{self.T.shape[1]}"
-
-    def _apply(self, fn: Any, recurse: bool = True) -> ForwardCorrection:
-        super()._apply(fn, recurse)
-        if self.T.dtype != self._exact.dtype:  # `half()` and the like leave a formula alone
-            self.T = self._exact.to(self.T.device)
-        return self
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autorobustloss.losses.literature.base import PublishedLoss, number, one_hot
+from autorobustloss.losses.base import one_hot
+from autorobustloss.losses.literature.base import PublishedLoss, number
 from autorobustloss.registry import LOSSES
 
 

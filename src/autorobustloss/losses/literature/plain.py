@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.losses.base import kept, masked
-from autorobustloss.losses.literature.base import LabelwiseLoss, PublishedLoss, number, one_hot, weighted
+from autorobustloss.losses.literature.base import LabelwiseLoss, PublishedLoss, number, weighted
 from autorobustloss.registry import LOSSES
 
 
@@ -104,10 +104,6 @@ class Huber(PublishedLoss):
     """
 
     delta: float = number(default=1.0, above=0)
-
-    def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each row: logits (M, C), labels (M,) -> (M,)."""
-        return self.soft(logits, one_hot(labels, logits))
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""

@@ -170,9 +170,9 @@ class CanonicalForm:
         log_weight = numbers[size] if len(numbers) > size else 0.0
         return cls(numbers[: size // 2], numbers[size // 2 : size - 1], numbers[size - 1], log_weight, log_power)
 
-    def vector(self, log: bool = True) -> tuple[float, ...]:
-        """Return (a₀ … a_{β−2}, b₁ … b_{β−2}, k, log_weight), without the last one if `log` is False."""
-        return (*self.a, *self.b, self.k, *((self.log_weight,) if log else ()))
+    def vector(self) -> tuple[float, ...]:
+        """Return (a₀ … a_{β−2}, b₁ … b_{β−2}, k, log_weight)."""
+        return *self.a, *self.b, self.k, self.log_weight
 
     @property
     def order(self) -> int:
@@ -194,10 +194,6 @@ class CanonicalForm:
         slopes = (*self.b, self.k)
         others = [slope / i for i, slope in enumerate(slopes, 2)]
         return others, [(one - zero) / i for i, (one, zero) in enumerate(zip(self.a, (0.0, *slopes)), 1)]
-
-    def scaled(self, factor: float) -> CanonicalForm:
-        """Return the form of `factor` times the loss."""
-        return CanonicalForm.from_vector([factor * v for v in self.vector()], self.log_power)
 
     def d1(self, p: Any) -> Any:
         """Return the slope d₁(ŷ) of the labelled class, at a number or an array of numbers in (0, 1]."""

@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -125,8 +126,8 @@ class TaylorLoss(LearnableLoss):
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
-        c = _constants(self._numbers, operator.index(logits.shape[1]))
-        return ops.soft_loss(logits, probabilities, c.soft, c.soft_log_weight, self.log_power)
+        hard, soft = _constants(self._numbers, operator.index(logits.shape[1]))
+        return ops.soft_loss(logits, probabilities, soft, hard.log_weight, hard.log_power)
 
     def coefficients(self, num_classes: int) -> Coefficients:
         """Return the constants of `ops.hard_loss` for C classes, scale included."""
@@ -152,12 +153,10 @@ class Constants(NamedTuple):
     """What a loss multiplies with at a number of classes, scale included.
 
     hard: the coefficients for class indices. soft: c[i][j] for probabilities, without the zeros of j > β − i.
-    soft_log_weight: the log weight for these.
     """
 
     hard: Coefficients
     soft: tuple[tuple[float, ...], ...]
-    soft_log_weight: float
 
 
 def _constants(numbers: Numbers, num_classes: int) -> Constants:
@@ -175,21 +174,14 @@ def _cached_constants(numbers: Numbers, num_classes: int) -> Constants:
     factor = Fraction(scale_factor(numbers.scale, _canonical(numbers), num_classes))
     rows, log_weight = expand_exactly(numbers.theta), Fraction(numbers.log_weight)
     exact = ops.coefficients(rows, num_classes, log_weight, factor)
-    others, label = (_stripped(map(rounded, group)) for group in exact[:2])
+    others, label = (tuple(np.trim_zeros([rounded(v) for v in group], "b")) for group in exact[:2])
     log_power = numbers.log_power if rounded(exact.log_weight) else 0.0
     hard = Coefficients(others, label, rounded(exact.log_weight), rounded(exact.offset), log_power)
     share = factor / num_classes
     soft = tuple(tuple(rounded(v * share) for v in row[: len(rows) - max(i, 1)]) for i, row in enumerate(rows))
-    return Constants(hard, soft, rounded(log_weight * share))
+    return Constants(hard, soft)
 
 
 @lru_cache(maxsize=1024)
 def _canonical(numbers: Numbers) -> CanonicalForm:
     return CanonicalForm.from_theta(numbers.theta, numbers.log_weight, numbers.log_power)
-
-
-def _stripped(values: Iterable[float]) -> tuple[float, ...]:
-    found = list(values)
-    while found and found[-1] == 0.0:
-        found.pop()
-    return tuple(found)
