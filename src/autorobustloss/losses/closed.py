@@ -31,14 +31,6 @@ def with_gradient(
 _backward_again: Callable[[], bool] = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
 
 
-def is_label(at_label: Tensor, like: Tensor) -> Tensor:
-    """Return which class of each row is the label's, (M, 1) -> (M, C): what `torch.compile` puts into its loop.
-
-    A CPU compares int32 in vectors of as many numbers as float32, int64 in half as many.
-    """
-    return torch.arange(like.shape[1], device=like.device, dtype=torch.int32) == at_label.int()
-
-
 class _Eager(torch.autograd.Function):
     """The value as it is; the backward pass has nothing left to do where it is asked for the gradient of one number.
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import masked
-from autorobustloss.losses.closed import is_label, with_gradient
+from autorobustloss.losses.closed import with_gradient
 from autorobustloss.losses.modes import seen_through, transformed
-from autorobustloss.losses.numbers import as_floats
+from autorobustloss.losses.numbers import as_floats, within
 
 TERMS = ("u", "m", "u²", "um", "m²")
 """What the polynomial's coefficients multiply, in order."""
@@ -169,7 +169,9 @@ def closed_form(labels: Tensor, weight: Tensor, found: Prediction, samples: int 
     """
     at_label, of_label = labels.unsqueeze(1), torch.expm1(found.log_p).unsqueeze(1)
     if torch.compiler.is_compiling():
-        gradient = torch.where(is_label(at_label, found.log_all), of_label, found.log_all.exp())
+        # A CPU compares int32 in vectors of as many numbers as float32, int64 in half as many.
+        classes = torch.arange(found.log_all.shape[1], device=labels.device, dtype=torch.int32)
+        gradient = torch.where(classes == at_label.int(), of_label, found.log_all.exp())
     else:
         gradient = found.log_all.exp_().scatter_(1, at_label, of_label)
     return weighed(-found.log_p, weight), gradient.mul_((weight / samples).unsqueeze(1))
@@ -190,14 +192,12 @@ def check_gate(q: Any, r: Any, terms: Any, progress: Any, prior: Any, pace: Any)
     terms = as_floats(terms, "terms")
     if len(terms) != len(TERMS):
         raise ConfigError(f"got {len(terms)} terms, expected {len(TERMS)}, the coefficients of {', '.join(TERMS)}")
-    (kappa,) = (None,) if progress is None else as_floats([progress], "progress")
-    numbers = {"q": q, "r": r, "prior": prior, "pace": pace}
-    numbers = {name: as_floats([value], name)[0] for name, value in numbers.items()}
-    for name, value in numbers.items():
-        if value < 0:
-            raise ConfigError(f"got {name}={value}, expected a number of 0 or more")
-    if numbers["pace"] > 1:
-        raise ConfigError(f"got pace={numbers['pace']}, expected 0 to 1")
-    if kappa is not None and kappa <= 0:
-        raise ConfigError(f"got progress={kappa}, expected a positive number, or None to leave it out")
-    return Gate(terms=terms, progress=kappa, **numbers)
+    number = partial(within, smallest=0)
+    return Gate(
+        q=number("q", q, at_least=0),
+        r=number("r", r, at_least=0),
+        terms=terms,
+        progress=None if progress is None else number("progress", progress, above=0),
+        prior=number("prior", prior, at_least=0),
+        pace=number("pace", pace, at_least=0, at_most=1),
+    )

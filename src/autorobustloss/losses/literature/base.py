@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -14,32 +13,7 @@ from typing_extensions import dataclass_transform
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import RobustLoss, kept
-
-
-def within(
-    name: str,
-    value: float,
-    *,
-    above: float = -math.inf,
-    below: float = math.inf,
-    at_least: float = -math.inf,
-    at_most: float = math.inf,
-) -> float:
-    """Return a hyper-parameter as a float, or raise ConfigError if it is not a number in the given range.
-
-    Any but 0 must be from 1e-30 to 1e30 in size: float32 could not hold what is made of others.
-
-    >>> within("q", 0.7, above=0, at_most=1)
-    0.7
-    """
-    number = not isinstance(value, bool) and isinstance(value, (int, float))
-    if number and above < value < below and at_least <= value <= at_most:
-        if value == 0 or 1e-30 <= abs(value) <= 1e30:
-            return float(value)
-        raise ConfigError(f"got {name}={value!r:.80}, expected 0 or a size from 1e-30 to 1e30")
-    limits = ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
-    wanted = " and ".join(f"{sign} {limit:g}" for sign, limit in limits if math.isfinite(limit))
-    raise ConfigError(f"got {name}={value!r}, expected a number {wanted}".rstrip())
+from autorobustloss.losses.numbers import within
 
 
 class Field(NamedTuple):

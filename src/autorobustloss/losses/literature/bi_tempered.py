@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from autorobustloss.losses.base import kept
-from autorobustloss.losses.literature.base import PublishedLoss, count, number, within
+from autorobustloss.losses.literature.base import PublishedLoss, count, number
 from autorobustloss.losses.modes import seen_through
+from autorobustloss.losses.numbers import within
 from autorobustloss.registry import LOSSES
 
 

@@ -6,15 +6,11 @@ practice, is kept at one of the authors' settings.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+import msgspec
 
 FEW_CLASSES = 20
 """Up to so many classes authors' values for few classes (CIFAR-10) count, above them those for many (CIFAR-100)."""
@@ -25,21 +21,11 @@ PENALTY = "l1"
 Values = Mapping[str, float | bool]
 
 
-class Published(NamedTuple):
-    """One method's values: for few classes, for many, and for MNIST where its authors name them (else as for few)."""
+AUTHORS: Mapping[str, Mapping[str, Values]] = msgspec.toml.decode(Path(__file__).with_suffix(".toml").read_bytes())
+"""By method, as registered: values for few classes, for many, and for MNIST where its authors name them.
 
-    few: Values
-    many: Values
-    mnist: Values | None = None
-
-
-def _read() -> dict[str, Published]:
-    table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-    return {name: Published(**values) for name, values in table.items()}
-
-
-AUTHORS: Mapping[str, Published] = _read()
-"""By method, as registered, from values.toml. Who is not there has one set of values for everything: the defaults."""
+Who is not there has one set of values for everything: the defaults.
+"""
 
 
 def published_values(name: str, num_classes: int, dataset: str = "") -> dict[str, Any]:
@@ -66,10 +52,7 @@ def published_penalty(name: str, num_classes: int, dataset: str = "") -> float:
 
 
 def _published(name: str, num_classes: int, dataset: str) -> Values:
-    if name not in AUTHORS:
-        return {}
-    few, many, mnist = AUTHORS[name]
+    sets = AUTHORS.get(name, {"few": {}, "many": {}})
     if num_classes > FEW_CLASSES:
-        return many
-    is_mnist = dataset.partition("[")[0].strip() == "mnist"
-    return mnist if is_mnist and mnist is not None else few
+        return sets["many"]
+    return sets.get(dataset.partition("[")[0].strip(), sets["few"])

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor
 from autorobustloss.losses import kernel
 from autorobustloss.losses.base import LearnableLoss
 from autorobustloss.losses.kernel import Coefficients
-from autorobustloss.losses.modes import transformed
 from autorobustloss.losses.numbers import as_floats
 from autorobustloss.losses.taylor import export, ops
 from autorobustloss.losses.taylor.form import CanonicalForm, expand_exactly, order_of, rounded
@@ -70,7 +69,7 @@ class TaylorLoss(LearnableLoss):
         self.log_power = CanonicalForm.from_theta(self.theta, self.log_weight, log_power).log_power
         self.order = order_of(len(self.theta))
         # In one tuple, because a compiler with dynamic shapes takes a number of a module's own for a variable.
-        self._numbers = Numbers(self.theta, self.log_weight, self.log_power, self.scale)
+        self._numbers = self.theta, self.log_weight, self.log_power, self.scale
 
     def canonical(self) -> CanonicalForm:
         """Return what of θ moves the gradient; two losses with equal forms train alike at equal scale."""
@@ -93,9 +92,13 @@ class TaylorLoss(LearnableLoss):
         plain = self.weight is None and num_items_in_batch is None and isinstance(input, Tensor)
         if plain and not torch.compiler.is_compiling():
             mean = self.reduction == "mean"
-            loss = ops.swept_loss(input, target, self.coefficients, mean=mean, ignored=self.ignore_index)
-            if loss is not None:
-                return loss.sum() if self.reduction == "sum" else loss
+            c, gradient = self.coefficients, ops.asks(input)
+            swept = kernel.sweep(input, target, c, mean=mean, gradient=gradient, ignored=self.ignore_index)
+            if swept is not None:
+                value = swept[0]
+                if gradient:
+                    value = ops.with_gradient(input, *swept, ops.again(target, c(input.shape[1]), mean))
+                return value.sum() if self.reduction == "sum" else value
         return super().forward(input, target, num_items_in_batch=num_items_in_batch)
 
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,13 +120,6 @@ class TaylorLoss(LearnableLoss):
         """Return the mean over the rows of `hard`: (M, C), (M,) -> ()."""
         return ops.hard_loss(logits, labels, self.coefficients(logits.shape[1]), mean=True)
 
-    def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each row, 0 where it does not count: (M,), (M, C), (M,) -> (M,)."""
-        if torch.compiler.is_compiling() and not transformed():  # compiled code chooses at the end, which costs less
-            labels = torch.where(counted, labels, 0)
-            return ops.closed_loss(logits, labels, self.coefficients(logits.shape[1]), counted=counted)
-        return super().hard_where(counted, logits, labels)
-
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
         hard, soft = _constants(self._numbers, operator.index(logits.shape[1]))
@@ -132,7 +128,7 @@ class TaylorLoss(LearnableLoss):
     def coefficients(self, num_classes: int) -> Coefficients:
         """Return the constants of `ops.hard_loss` for C classes, scale included."""
         # `index` makes the number of classes a constant where `torch.compile` would keep it symbolic.
-        return _constants(self._numbers, operator.index(num_classes)).hard
+        return _constants(self._numbers, operator.index(num_classes))[0]
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return theta, log_weight, scale and, unless it is 0, log_power, as `create_loss("taylor", …)` takes them."""
@@ -140,23 +136,12 @@ class TaylorLoss(LearnableLoss):
         return {"theta": self.theta, "log_weight": self.log_weight, "scale": self.scale, **power}
 
 
-class Numbers(NamedTuple):
-    """All that a loss is."""
+Numbers: TypeAlias = tuple[tuple[float, ...], float, float, Scale]
+"""All that a loss is: theta, log_weight, log_power, scale."""
 
-    theta: tuple[float, ...]
-    log_weight: float
-    log_power: float
-    scale: Scale
-
-
-class Constants(NamedTuple):
-    """What a loss multiplies with at a number of classes, scale included.
-
-    hard: the coefficients for class indices. soft: c[i][j] for probabilities, without the zeros of j > β − i.
-    """
-
-    hard: Coefficients
-    soft: tuple[tuple[float, ...], ...]
+Constants: TypeAlias = tuple[Coefficients, tuple[tuple[float, ...], ...]]
+"""What a loss multiplies with at a number of classes, scale included: the coefficients for class indices, and c[i][j]
+for probabilities, without the zeros of j > β − i."""
 
 
 def _constants(numbers: Numbers, num_classes: int) -> Constants:
@@ -171,17 +156,17 @@ _constants._dynamo_marked_constant = True  # type: ignore[attr-defined]
 @lru_cache(maxsize=1024)
 def _cached_constants(numbers: Numbers, num_classes: int) -> Constants:
     """Return the constants, which are a pure function of a few numbers, exact until they are rounded once."""
-    factor = Fraction(scale_factor(numbers.scale, _canonical(numbers), num_classes))
-    rows, log_weight = expand_exactly(numbers.theta), Fraction(numbers.log_weight)
-    exact = ops.coefficients(rows, num_classes, log_weight, factor)
+    theta, log_weight, log_power, scale = numbers
+    factor, rows = Fraction(scale_factor(scale, _canonical(numbers), num_classes)), expand_exactly(theta)
+    exact = ops.coefficients(rows, num_classes, Fraction(log_weight), factor)
     others, label = (tuple(np.trim_zeros([rounded(v) for v in group], "b")) for group in exact[:2])
-    log_power = numbers.log_power if rounded(exact.log_weight) else 0.0
-    hard = Coefficients(others, label, rounded(exact.log_weight), rounded(exact.offset), log_power)
+    log_weight = rounded(exact.log_weight)
+    hard = Coefficients(others, label, log_weight, rounded(exact.offset), log_power if log_weight else 0.0)
     share = factor / num_classes
     soft = tuple(tuple(rounded(v * share) for v in row[: len(rows) - max(i, 1)]) for i, row in enumerate(rows))
-    return Constants(hard, soft)
+    return hard, soft
 
 
 @lru_cache(maxsize=1024)
 def _canonical(numbers: Numbers) -> CanonicalForm:
-    return CanonicalForm.from_theta(numbers.theta, numbers.log_weight, numbers.log_power)
+    return CanonicalForm.from_theta(*numbers[:3])

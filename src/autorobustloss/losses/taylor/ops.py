@@ -16,9 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.errors import LossInputError
-from autorobustloss.losses import kernel
 from autorobustloss.losses.base import kept, mean_of
-from autorobustloss.losses.closed import with_gradient
+from autorobustloss.losses.closed import Plain, with_gradient
 from autorobustloss.losses.kernel import Coefficients
 from autorobustloss.losses.modes import plain, transformed
 from autorobustloss.losses.taylor.form import expand
@@ -80,7 +79,7 @@ def soft_loss(
         for coefficient in row[-2::-1]:
             inner = inner * target + coefficient
         value = value * p + inner
-    if not _is_zero(log_weight):
+    if isinstance(log_weight, Tensor) or log_weight:
         value = value - log_weight * target * _log_q(kept(log_p, target), log_power)
     return value.sum(1)
 
@@ -88,7 +87,7 @@ def soft_loss(
 def hard_loss(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = False) -> Tensor:
     """Return the loss of each row for class indices, or their mean: (M, C), (M,) -> (M,) or ()."""
     constants = not isinstance(c.offset, Tensor) and not isinstance(c.log_weight, Tensor)
-    closed = constants and _asks(input) and not transformed()
+    closed = constants and asks(input) and not transformed()
     if closed and (torch.compiler.is_compiling() or plain(input, target)):
         return closed_loss(input, target, c, mean=mean)
     return reference(input, target, c, mean=mean)
@@ -99,15 +98,18 @@ def reference(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = Fa
     log_p = F.log_softmax(input, dim=1)
     p, log_p_label = log_p.exp(), log_p.gather(1, target.unsqueeze(1))
     value = (_powers(p, c.others) * p).sum(1, keepdim=True) + _powers(log_p_label.exp(), c.label) + c.offset
-    if not _is_zero(c.log_weight):
+    if isinstance(c.log_weight, Tensor) or c.log_weight:
         value = value - c.log_weight * _log_q(log_p_label, c.log_power)
     return mean_of(value.squeeze(1)) if mean else value.squeeze(1)
 
 
-def closed_loss(
-    input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = False, counted: Tensor | None = None
-) -> Tensor:
-    """Return `hard_loss` with its gradient by the closed form; 0 for rows that do not count. The c are numbers.
+def again(target: Tensor, c: Coefficients, mean: bool) -> Plain:
+    """Return `reference` of the logits."""
+    return partial(reference, target=target, c=c, mean=mean)
+
+
+def closed_loss(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = False) -> Tensor:
+    """Return `hard_loss` with its gradient by the closed form. The c are numbers.
 
     On a CPU it takes rows in blocks that fit the cache: large batches take up to a third less time.
     """
@@ -121,21 +123,7 @@ def closed_loss(
         blocks = zip(logits.split(step), target.split(step), gradient.split(step))
         rows = torch.cat([closed_form(z, y, c, share, place)[0] for z, y, place in blocks])
     value = mean_of(rows) if mean else rows
-    return with_gradient(input, value, gradient, partial(reference, target=target, c=c, mean=mean), counted)
-
-
-def swept_loss(
-    input: Tensor, target: Tensor, coefficients: kernel.ForClasses, *, mean: bool, ignored: int
-) -> Tensor | None:
-    """Return `hard_loss` by the kernel, or None where that does not apply (see `kernel.sweep`)."""
-    swept = kernel.sweep(input, target, coefficients, mean=mean, gradient=_asks(input), ignored=ignored)
-    if swept is None:
-        return None
-    value, gradient = swept
-    if gradient is None:
-        return value
-    again = partial(reference, target=target, c=coefficients(input.shape[1]), mean=mean)
-    return with_gradient(input, value, gradient, again)
+    return with_gradient(input, value, gradient, again(target, c, mean))
 
 
 def closed_form(
@@ -181,7 +169,7 @@ def closed_form(
     return value.squeeze(1), gradient.scatter_add_(1, at_label, pull)
 
 
-def _asks(input: Tensor) -> bool:
+def asks(input: Tensor) -> bool:
     """Return whether somebody will ask for the gradient."""
     return torch.is_grad_enabled() and input.requires_grad
 
@@ -208,7 +196,3 @@ def _weighted(powers: Sequence[Tensor], c: Sequence[float]) -> Tensor:
     for n, coefficient in enumerate(c[1:], 3):
         value.addcmul_(powers[n // 2 - 1], powers[n - n // 2 - 1], value=coefficient)
     return value
-
-
-def _is_zero(value: Any) -> bool:
-    return isinstance(value, (int, float)) and value == 0
