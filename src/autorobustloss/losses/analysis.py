@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -192,7 +193,8 @@ def screen(candidate: RobustLoss | CanonicalForm | Iterable[float], class_counts
         certain = f"believes a label that is contradicted {contradicted:.3g} times as much as one that is confirmed"
         return Verdict(False, certain) if contradicted > 1 else Verdict(True)
     try:
-        form = _form(candidate)
+        form: Any = candidate.canonical() if isinstance(candidate, TaylorLoss) else candidate
+        form = form if isinstance(form, CanonicalForm) else CanonicalForm.from_theta(form)
     except ConfigError as error:
         return Verdict(False, str(error))
     if form.log_weight < 0:
@@ -225,16 +227,6 @@ MAE = CanonicalForm(a=(-1.0,), b=(), k=0.0)
 
 def _double(loss: RobustLoss, num_classes: int) -> RobustLoss:
     return copy.deepcopy(loss.at_start(num_classes)).to("cpu", torch.float64)
-
-
-def _form(candidate: RobustLoss | CanonicalForm | Iterable[float]) -> CanonicalForm:
-    if isinstance(candidate, CanonicalForm):
-        return candidate
-    if isinstance(candidate, TaylorLoss):
-        return candidate.canonical()
-    if isinstance(candidate, RobustLoss):
-        raise ConfigError(f"got {type(candidate).__name__}, expected a loss of a family that is searched")
-    return CanonicalForm.from_theta(candidate)
 
 
 def triangle(loss: GatedLoss, num_points: int = 101) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -233,7 +233,7 @@ def value_and_gradient(
     criterion: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return a scalar loss of logits and its gradient in them, without a graph, by the loss's own way if it has one."""
-    own = getattr(criterion, "value_and_gradient", partial(RobustLoss.value_and_gradient, criterion))
+    own = getattr(criterion, "value_and_gradient", partial(RobustLoss.value_and_gradient, cast(RobustLoss, criterion)))
     return own(input, target)
 
 
@@ -284,10 +284,11 @@ def check_shapes(input: Tensor, target: Tensor) -> None:
             "outputs of a model pass their logits, as in lambda outputs, labels, **more: criterion(outputs['logits'], "
             "labels, **more)"
         )
-    if not torch.is_floating_point(input):
-        raise LossInputError(f"got input of {input.dtype}, expected floating-point logits")
-    if input.ndim == 0:
-        raise LossInputError("got a scalar input, expected logits of shape (N, C), (C,) or (N, C, d1, …)")
+    if not torch.is_floating_point(input) or input.ndim == 0:
+        raise LossInputError(
+            f"got input of shape {tuple(input.shape)} and {input.dtype}, expected floating-point logits "
+            "of shape (N, C), (C,) or (N, C, d1, …), not a scalar"
+        )
     classes = input.shape[0] if input.ndim == 1 else input.shape[1]
     if classes < 2:
         raise LossInputError(

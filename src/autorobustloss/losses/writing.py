@@ -52,5 +52,7 @@ def code(template: Path, **values: Any) -> str:
     from jinja2 import StrictUndefined, Template  # here, for few losses are written out
 
     text = template.read_text(encoding="utf-8")
-    options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    return Template(text, undefined=StrictUndefined, **options).render(values)
+    written = Template(
+        text, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    return written.render(values)

@@ -51,22 +51,17 @@ class LossCard:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        for text in ("name", "licence"):
-            value = getattr(self, text)
-            if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
-                raise CardError(f"{text}: got {short(value)}, expected a printable text of 1 to 200 characters")
         kinds = get_type_hints(type(self))
-        for name, value in self.arguments().items():
-            set_(self, name, read_field(name, value, kinds[name]))
+        for f in fields(self):
+            set_(self, f.name, read_field(f.name, getattr(self, f.name), kinds[f.name]))
+        for text, value in (("name", self.name), ("licence", self.licence)):
+            if not 0 < len(value) <= 200 or not value.isprintable():
+                raise CardError(f"{text}: got {short(value)}, expected a printable text of 1 to 200 characters")
         try:
             self.LOSS(**self.arguments())
         except ConfigError as error:
             named = re.match(r"got (?:\d+ )?(\w+)", str(error))
             raise CardError(f"{named[1]}: {error}" if named else str(error)) from None
-        if not isinstance(self.provenance, Mapping):
-            raise CardError(f"provenance: got {type(self.provenance).__name__}, expected an object of plain JSON")
-        if not isinstance(self.measured, (Mapping, list, tuple)):
-            raise CardError(f"measured: got {type(self.measured).__name__}, expected a list or an object of plain JSON")
         set_(self, "provenance", plain_json("provenance", self.provenance))
         set_(self, "measured", plain_json("measured", self.measured))
 
@@ -96,20 +91,15 @@ class LossCard:
         return self.arguments()
 
     @classmethod
-    def from_loss(
-        cls,
-        loss: Any,
-        *,
-        name: str,
-        provenance: Mapping[str, Any] | None = None,
-        measured: Sequence[Any] | Mapping[str, Any] = (),
-        licence: str = "MIT",
-    ) -> LossCard:
-        """Return the card of a loss of a family that has cards; raises CardError for any other loss."""
+    def from_loss(cls, loss: Any, *, name: str, **describing: Any) -> LossCard:
+        """Return the card of a loss of a family that has cards; raises CardError for any other loss.
+
+        describing: provenance, measured and licence, each if there is one.
+        """
         for kind in KINDS.values():
             if isinstance(loss, kind.LOSS):
                 numbers = {f.name: getattr(loss, f.name) for f in fields(kind) if f.name not in DESCRIBING}
-                return kind(name, **numbers, provenance=provenance or {}, measured=measured, licence=licence)
+                return kind(name, **numbers, **describing)
         expected = " or ".join(f"a {kind.LOSS.__name__}" for kind in KINDS.values())
         raise CardError(f"got {type(loss).__name__}, expected {expected}; other losses are code, not numbers")
 

@@ -21,9 +21,7 @@ def log_tempered(log_u: Tensor, t: float) -> Tensor:
 
 
 def log_exp_tempered(a: Tensor, t: float) -> Tensor:
-    """Return log exp_t(a) = log max(1 + (1 − t)·a, 0)/(1 − t), −∞ outside the support (t < 1)."""
-    if t == 1:
-        return a
+    """Return log exp_t(a) = log max(1 + (1 − t)·a, 0)/(1 − t), −∞ outside the support (t < 1); t is not 1."""
     base = (1 - t) * a
     if t > 1:
         return torch.log1p(base) / (1 - t)
@@ -37,8 +35,6 @@ def normaliser(shifted: Tensor, t: float, num_iters: int) -> Tensor:
 
     t > 1: the fixed-point iteration of the paper's appendix; t < 1: bisection, each for `num_iters` steps.
     """
-    if t == 1:
-        return torch.logsumexp(shifted, dim=1, keepdim=True)
     if t > 1:
         scaled = shifted
         for _ in range(num_iters):

@@ -132,13 +132,11 @@ def checked_transition(matrix: Tensor | Sequence[Sequence[float]] | np.ndarray) 
     kind = matrix.dtype if isinstance(matrix, Tensor) else torch.float64
     if t.ndim != 2 or t.shape[0] != t.shape[1] or len(t) < 2 or not kind.is_floating_point:
         raise ConfigError(f"got T of shape {t.shape} and {kind}, expected a square floating-point matrix")
-    sums = t.sum(axis=1)
-    if not ((t >= 0).all() and (abs(sums - 1) < 1e-3).all()):
+    sums, empty = t.sum(axis=1), np.flatnonzero(t.sum(axis=0) == 0).tolist()
+    if empty or not ((t >= 0).all() and (abs(sums - 1) < 1e-3).all()):
         raise ConfigError(
-            f"got T with entries from {t.min():g} to {t.max():g} and row sums from {sums.min():g} to {sums.max():g}, "
-            "expected entries >= 0 and rows that sum to 1: T[true, noisy]"
+            f"got T with entries from {t.min():g} to {t.max():g}, row sums from {sums.min():g} to {sums.max():g} and "
+            f"empty columns {empty[:5]}, expected entries >= 0, rows that sum to 1: T[true, noisy], and no empty column: "
+            "such a label could never be seen, smooth T a little"
         )
-    empty = np.flatnonzero(t.sum(axis=0) == 0).tolist()
-    if empty:
-        raise ConfigError(f"got T with empty columns {empty[:5]}: such a label could never be seen; smooth T a little")
     return matrix.detach().clone() if isinstance(matrix, Tensor) else torch.from_numpy(t)
