@@ -16,6 +16,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+REMEDY = "expected a TOML file of flags"
+
 
 def expand(arguments: Sequence[str]) -> list[str]:
     """Replace `--config FILE` by the flags that FILE stands for, put right after the command's name.
@@ -24,26 +26,22 @@ def expand(arguments: Sequence[str]) -> list[str]:
     """
     rest: list[str] = []
     flags: list[str] = []
-    position = 0
-    while position < len(arguments):
-        word = arguments[position]
-        if word == "--config" or word.startswith("--config="):
-            inline = word.partition("=")[2]
-            if not inline and position + 1 >= len(arguments):
-                raise ConfigError("got --config without a file, expected --config FILE.toml")
-            flags += read_flags(Path(inline or arguments[position + 1]))
-            position += 1 if inline else 2
-        else:
+    words = iter(arguments)
+    for word in words:
+        name, _, file = word.partition("=")
+        if name != "--config":
             rest.append(word)
-            position += 1
+        elif file := file or next(words, ""):
+            flags += read_flags(Path(file))
+        else:
+            raise ConfigError("got --config without a file, expected --config FILE.toml")
     return rest[:1] + flags + rest[1:]
 
 
 def read_flags(file: Path) -> list[str]:
     """Return the flags that a TOML file stands for."""
-    remedy = "expected a TOML file of flags"
-    text = read_text(file, remedy, ConfigError)
-    with reading(file, "is not TOML", remedy, ConfigError):
+    text = read_text(file, REMEDY, ConfigError)
+    with reading(file, "is not TOML", REMEDY, ConfigError):
         table = tomllib.loads(text)
     flags: list[str] = []
     for key, value in table.items():

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from autorobustloss import __version__
-from autorobustloss.cli.streams import stop_if_interrupted, warn
-from autorobustloss.errors import ARLError
+from autorobustloss.cli.streams import Terminated, interrupted, stop_if_interrupted, warn
+from autorobustloss.errors import ARLError, ConfigError
 
 T = TypeVar("T")
 
@@ -19,6 +19,20 @@ SHOW = "ARL_TRACEBACK"
 """The environment variable that has tracebacks printed."""
 
 TRACE = "\nTraceback (most recent call last):\n"
+
+
+def ending(error: Exception | KeyboardInterrupt) -> tuple[int, str]:
+    """Return the exit code of an error and what is said of it."""
+    if isinstance(error, KeyboardInterrupt) or interrupted():  # whatever a library made of Ctrl-C
+        said = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        return (143 if isinstance(error, Terminated) else 130), said or "interrupted"
+    if isinstance(error, ARLError):
+        return (2 if isinstance(error, ConfigError) else 1), without_traceback(str(error))
+    if isinstance(error, MemoryError):
+        return 1, "memory ran out; try fewer --workers, smaller networks, or fewer samples"
+    if isinstance(error, OSError):
+        return 1, f"{error.filename or 'cannot write standard output, or to a disk'}: {error.strerror or error}"
+    return 1, unexpected(error)
 
 
 def unexpected(error: Exception) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,17 +19,20 @@ LINE_EVERY = 10.0
 """Seconds between lines of progress where standard error is not a terminal."""
 
 
-class JobProgress:
+class StandardError(Console):
+    """Standard error; where it is full or gone, the work goes on without."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more, instead of ending the process."""
+        self.quiet = True
+
+
+class JobProgress(Progress):
     """Counts jobs: a bar with the time left on a terminal, a line now and then elsewhere, nothing when quiet."""
 
     def __init__(self, total: int, what: str, quiet: bool = False) -> None:
-        self.total = total
-        self.what = what
-        self.done = 0
-        self.cached = 0
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._live = self._console.is_terminal and not quiet
-        self._bar = Progress(
+        console = StandardError(stderr=True, quiet=quiet, highlight=False)
+        columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -38,52 +40,43 @@ class JobProgress:
             TimeElapsedColumn(),
             TextColumn("· left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            console=self._console,
-            transient=True,
-            disable=not self._live,
         )
-        self._task = self._bar.add_task(what, total=total)
+        super().__init__(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+        self.total = total
+        self.what = what
+        self._jobs = self.add_task(what, total=total)
+        self._trained = 0
         self._start = self._spoke = time.monotonic()
-
-    def __enter__(self) -> JobProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def describe(self, what: str) -> None:
         """Change the text before the bar."""
         self.what = what
-        self._bar.update(self._task, description=what)
+        self.update(self._jobs, description=what)
 
     def expect(self, change: int) -> None:
         """Correct the number of jobs to come by so many."""
         self.total += change
-        self._bar.update(self._task, total=self.total)
+        self.update(self._jobs, total=self.total)
 
     def say(self, line: str) -> None:
-        """Print a line that stays; where standard error is full or gone, the work goes on without."""
+        """Print a line that stays."""
         with suppress(OSError):
-            self._console.print(visible(line), markup=False, soft_wrap=True)
+            self.console.print(visible(line), markup=False, soft_wrap=True)
         self._spoke = time.monotonic()
 
     def on_result(self, job: Job, result: Result, cached: bool) -> None:
         """Count one finished job, which is stored; go no further after a Ctrl-C that something swallowed."""
         stop_if_interrupted()
-        self.done += 1
-        self.cached += cached
-        self._bar.advance(self._task)
-        if not self._live and time.monotonic() - self._spoke > LINE_EVERY:
-            self.say(f"{self.what}: {self.done}/{self.total} trainings, {self._left()} left")
+        self._trained += not cached
+        self.advance(self._jobs)
+        if self.disable and time.monotonic() - self._spoke > LINE_EVERY:
+            done = int(self.tasks[0].completed)
+            self.say(f"{self.what}: {done}/{self.total} trainings, {self._left(self.total - done)} left")
 
-    def _left(self) -> str:
-        trained = self.done - self.cached
-        if not trained:
+    def _left(self, jobs: int) -> str:
+        if not self._trained:
             return "unknown time"
-        seconds = (time.monotonic() - self._start) / trained * (self.total - self.done)
+        seconds = (time.monotonic() - self._start) / self._trained * jobs
         return f"{seconds / 60:.1f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 

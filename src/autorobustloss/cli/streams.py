@@ -11,10 +11,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from types import FrameType
-from typing import TextIO
+from typing import Any
 
 from autorobustloss.errors import DataWarning
 from autorobustloss.escape import message
+
+
+_received: list[int] = []
 
 
 class Terminated(KeyboardInterrupt):
@@ -62,18 +65,11 @@ def plain_warnings() -> Iterator[None]:
     """Print warnings about data as lines of `arl`; those of libraries, for programmers, keep their form."""
     before = warnings.showwarning
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
         if issubclass(category, DataWarning):
             warn(f"warning: {message}")
         else:
-            before(message, category, filename, lineno, file, line)
+            before(message, category, *where)
 
     warnings.showwarning = show
     try:
@@ -94,7 +90,8 @@ def stop_signals() -> Iterator[None]:
         _received.append(number)
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in _stopping(signal.SIGINT, signal.SIGTERM)}
+    stopping = (signal.SIGINT, signal.SIGTERM)  # less those of which to take no notice, as by nohup or `&`
+    before = {n: signal.signal(n, stop) for n in stopping if signal.getsignal(n) not in (signal.SIG_IGN, None)}
     try:
         yield
     finally:
@@ -112,11 +109,3 @@ def stop_if_interrupted() -> None:
     """Stop now, if Ctrl-C or SIGTERM came and whatever it came upon swallowed it or made another error of it."""
     if interrupted():
         raise Terminated if signal.SIGTERM in _received else KeyboardInterrupt
-
-
-_received: list[int] = []
-
-
-def _stopping(*numbers: signal.Signals) -> list[signal.Signals]:
-    """Return the signals of which this process is not told to take no notice, as by nohup or `&`."""
-    return [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]

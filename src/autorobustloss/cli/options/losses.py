@@ -1,0 +1,68 @@
+"""The options of `arl losses`."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+DESCRIPTION = """\
+List, show, plot, export losses.
+
+Losses by name, with hyper-parameters in brackets: gce, gce(q=0.5), sce(alpha=0.1, beta=1),
+a learned loss that ships with the library, or the path of a loss card (runs/NAME/loss.json).
+"""
+
+app = App(name="losses", help=DESCRIPTION)
+
+AsJson = Annotated[bool, Parameter(name="--json", help="print JSON")]
+
+
+@app.command(name="list")
+def list_(*, as_json: AsJson = False) -> int:
+    """Every loss with its hyper-parameters."""
+    from autorobustloss.cli.catalogue import run_list
+
+    return run_list(as_json)
+
+
+@app.command
+def show(
+    losses: Annotated[
+        str,
+        Parameter(help="a name, name(key=value, …), or the path of a loss card; several, joined by commas"),
+    ],
+    /,
+    *,
+    classes: Annotated[int, Parameter(help="number of classes")] = 10,
+    latex: Annotated[bool, Parameter(help="print the formula as LaTeX")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Formula, picture, properties, where it comes from; of several losses a table of properties."""
+    from autorobustloss.cli.losses import run_show
+
+    return run_show(losses, classes, latex, as_json)
+
+
+@app.command
+def plot(
+    losses: Annotated[str, Parameter(help="names or cards, joined by commas")],
+    /,
+    *,
+    out: Annotated[str, Parameter(help=".png, .svg or .pdf")] = "losses.png",
+) -> int:
+    """Draw losses as in the paper's Figure 2."""
+    from autorobustloss.cli.losses import run_plot
+
+    return run_plot(losses, out)
+
+
+@app.command
+def export(
+    loss: Annotated[str, Parameter(help="a learned loss or the path of a card")],
+    /,
+    *,
+    out: Annotated[str, Parameter(help="FILE.json for the card, FILE.py for code")],
+) -> int:
+    """Write a learned loss as a card, or as PyTorch code without dependencies."""
+    from autorobustloss.cli.losses import run_export
+
+    return run_export(loss, out)
