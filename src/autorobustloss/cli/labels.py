@@ -9,11 +9,11 @@ from autorobustloss.cli.streams import warn
 from autorobustloss.data import Dataset, is_own, known_labels, truth_known
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
-from autorobustloss.methods import METHODS
 from autorobustloss.methods.registry import Informed
 from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.noise import NoiseSpec
+from autorobustloss.registry import METHODS
 from autorobustloss.runs.job import Task
 
 

@@ -9,12 +9,11 @@ import torch
 
 from autorobustloss.cli.lists import listed
 from autorobustloss.errors import ARLError, ConfigError, unknown_name
-from autorobustloss.losses import LOSSES
 from autorobustloss.losses.cards import card_names, load_card
-from autorobustloss.methods import METHODS
 from autorobustloss.methods.criterion import card_method, create_criterion
 from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import LOSSES, METHODS
 from autorobustloss.runs.job import Task
 
 

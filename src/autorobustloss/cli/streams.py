@@ -16,7 +16,6 @@ from typing import Any
 from autorobustloss.errors import DataWarning
 from autorobustloss.escape import message
 
-
 _received: list[int] = []
 
 

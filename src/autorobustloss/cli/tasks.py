@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 
 from autorobustloss.cli.lists import listed, split_learning_rates
-from autorobustloss.cli.options.shared import DEFAULT_MODELS, DEFAULT_NOISE, Data, Common, Tasks, Training
+from autorobustloss.cli.options.shared import DEFAULT_MODELS, DEFAULT_NOISE, Common, Data, Tasks, Training
 from autorobustloss.data import Dataset, is_own, load_dataset, make_splits
 from autorobustloss.data.augment import check_augment
 from autorobustloss.data.spec import DataSpec

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.methods.registry import Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import METHODS
 from autorobustloss.training import History, LossObjective
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from autorobustloss.models.registry import MODELS
+from autorobustloss.registry import MODELS
 from autorobustloss.training.protocol import PRESETS
 
 DATA = Parameter(group=Group("data", sort_key=1))
