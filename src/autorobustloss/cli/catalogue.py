@@ -1,33 +1,29 @@
-"""`arl losses list`."""
+"""`arl losses list`: every loss that can be named, from the files that register them; none is imported."""
 
 from __future__ import annotations
 
-import inspect
 import json
 from typing import Any
 
-from autorobustloss.losses import LOSSES, list_losses
+from autorobustloss.registry import LOSSES
+
+OF_EVERY_LOSS = ("weight", "ignore_index", "reduction")
 
 
 def run_list(as_json: bool) -> int:
     """Print every loss, its hyper-parameters and the first sentence about it."""
-    rows: list[dict[str, Any]] = []
-    for name in list_losses():
-        parameters = {
-            key: default
-            for key, default in LOSSES.parameters(name).items()
-            if key not in ("weight", "ignore_index", "reduction")
-        }
-        about = (inspect.getdoc(LOSSES.get(name)) or "").split("\n")[0]
-        shown = {k: None if d is inspect.Parameter.empty else d for k, d in parameters.items()}
-        rows.append({"name": name, "hyperparameters": shown, "about": about})
+    taken = {
+        name: {key: value for key, value in LOSSES.written(name).items() if key not in OF_EVERY_LOSS}
+        for name in LOSSES
+    }
     if as_json:
-        print(json.dumps(rows, indent=2, default=str))
+        rows = [{"name": n, "hyperparameters": values, "about": LOSSES.about(n)} for n, values in taken.items()]
+        print(json.dumps(rows, indent=2))
         return 0
-    calls = [f"{r['name']}({', '.join(_parameter(k, v) for k, v in r['hyperparameters'].items())})" for r in rows]
-    width = min(max(map(len, calls)), 60)
-    for call, row in zip(calls, rows):
-        print(f"{call:<{width}}  {row['about']}")
+    calls = {name: f"{name}({', '.join(map(_parameter, v.keys(), v.values()))})" for name, v in taken.items()}
+    width = min(max(map(len, calls.values())), 60)
+    for name, call in calls.items():
+        print(f"{call:<{width}}  {LOSSES.about(name)}")
     return 0
 
 

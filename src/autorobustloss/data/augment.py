@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING
 
 from autorobustloss.data.names import DataName
 from autorobustloss.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 HANDED = frozenset({"digits", "mnist", "emnist", "kmnist", "qmnist", "usps", "svhn"})
 """Data sets, by name, whose mirror images are no samples: a mirrored digit or letter is another one, or none."""
@@ -40,10 +42,13 @@ def crop(batch: Tensor, generator: torch.Generator, padding: int = 4, flip: bool
     drawn per image, on the generator's own device: with a CPU generator they are the same on every device.
     Source: He et al. 2016, section 4.2 (pad 4, crop 32x32, horizontal flip on CIFAR).
 
+    >>> import torch
     >>> images = torch.ones(2, 3, 8, 8)
     >>> crop(images, torch.Generator().manual_seed(0)).shape
     torch.Size([2, 3, 8, 8])
     """
+    import torch  # here, because protocols and the command line read what is above
+
     if batch.ndim != 4:
         raise ConfigError(
             f"crop augmentation needs images (N, C, H, W), got a batch of shape {tuple(batch.shape)}; "
@@ -58,7 +63,7 @@ def crop(batch: Tensor, generator: torch.Generator, padding: int = 4, flip: bool
     offsets = offsets.to(batch.device)
     rows = offsets[0] + torch.arange(height, device=batch.device)
     columns = offsets[1] + columns
-    padded = functional.pad(batch, (padding,) * 4)
+    padded = torch.nn.functional.pad(batch, (padding,) * 4)
     # One gather over flattened pixels, four times as fast here as indexing rows and columns.
     pixels = rows[:, :, None] * padded.shape[3] + columns[:, None, :]
     return padded.flatten(2).gather(2, pixels.flatten(1)[:, None].expand(-1, channels, -1)).view(batch.shape)

@@ -80,7 +80,7 @@ class GatedLoss(LearnableLoss):
         self,
         q: float = 0.83,
         r: float = 2.1,
-        terms: Iterable[float] = (0.0,) * len(TERMS),
+        terms: Iterable[float] = (0.0, 0.0, 0.0, 0.0, 0.0),
         progress: float | None = 4.35,
         prior: float = 0.0,
         pace: float = 0.0,

@@ -29,7 +29,7 @@ def register_cards(registry: Registry[Any], folder: Path | None = None) -> None:
 
 def _factory(path: Path) -> Callable[..., Any]:
     def learned(*, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
-        """Learned loss: its formula and how it was found are in its card."""
+        """Return the loss of the card."""
         from autorobustloss.losses.cards.card import load_card  # reads losses, which reads the names above
 
         return load_card(path).loss(weight=weight, ignore_index=ignore_index, reduction=reduction)
