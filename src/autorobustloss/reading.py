@@ -8,12 +8,12 @@ import math
 import os
 import re
 from collections.abc import Iterator
-from typing import IO
-
-import numpy as np
-from numpy.lib import format as npy
+from typing import IO, TYPE_CHECKING
 
 from autorobustloss.errors import ARLError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Path = str | os.PathLike[str]
 
@@ -28,7 +28,6 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 @contextlib.contextmanager
@@ -86,10 +85,13 @@ def read_npy(path: Path, file: IO[bytes], size: int) -> np.ndarray:
     The header must agree with the size before any memory is taken for what it claims.
     Raises DataError that names `path` for pickled objects, ValueError and others for a damaged file.
     """
+    from numpy.lib import format as npy  # here, because the command line reads texts with what is above
+
+    headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(file)
-    if version not in _NPY_HEADERS:
+    if version not in headers:
         raise ValueError(f"an array in NumPy's format {version}, which holds no plain numbers")
-    shape, _, dtype = _NPY_HEADERS[version](file)
+    shape, _, dtype = headers[version](file)
     if dtype.hasobject:
         raise DataError(
             f"{path}: holds pickled objects, which are never loaded since that can run code; "

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -32,7 +33,7 @@ TINY = [
 
 @pytest.fixture(autouse=True)
 def _tempdir(tmp_path, monkeypatch):
-    monkeypatch.setattr(faults.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def raising(error, monkeypatch):
@@ -77,7 +78,7 @@ def test_the_traceback_of_a_fault_is_in_a_file_or_shown_on_demand(monkeypatch, c
     main(["losses", "list"])
     assert "in fail" in capsys.readouterr().err
     monkeypatch.delenv(faults.SHOW)
-    monkeypatch.setattr(faults.tempfile, "tempdir", str(tmp_path / "none"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     main(["losses", "list"])
     assert faults.SHOW in capsys.readouterr().err
 

@@ -1,40 +1,66 @@
 """The commands of `arl`, each loaded when it is asked for."""
 
-from __future__ import annotations
+from importlib import import_module
+from typing import Literal
 
 from cyclopts import App, Parameter
 
 from autorobustloss import __version__
 from autorobustloss.cli.usage import check_values
 
-EPILOG = """\
+EXAMPLES = """\
 examples:
-  arl search                                 search a loss on the bundled digits, some two minutes on two cores
-  arl search --dataset mnist --data-dir DIR  the same on MNIST from DIR/mnist.npz
-  arl train --loss gce --noise sym:0.8       train one network with one loss
-  arl bench --methods ce,gce,sce             compare methods: table, ranks, significance
-  arl losses list                            every loss that can be named
-  arl --install-completion                   let the shell complete commands and options (bash, zsh, fish)
+  arl search
+      search a loss on the bundled digits, some two minutes on two cores
+  arl search --dataset mnist --data-dir DIR
+      the same on MNIST from DIR/mnist.npz
+  arl train --loss gce --noise sym:0.8
+      train one network with one loss
+  arl bench --methods ce,gce,sce
+      compare methods: table, ranks, significance
+  arl losses list
+      every loss that can be named
+  arl --install-completion
+      let the shell complete commands and options (bash, zsh, fish)
 
-exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated (the same command of a search or benchmark
-goes on where it stopped)
+exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated
+(the same command of a search or benchmark goes on where it stopped)
 """
+
+OPTIONS = "autorobustloss.cli.options"
 
 app = App(
     name="arl",
     help="Losses for noisy labels: search, train, compare.",
-    help_epilogue=EPILOG,
+    help_epilogue=EXAMPLES,
     help_format="plaintext",
     version=f"arl {__version__}",
-    default_parameter=Parameter(negative=(), allow_repeating=True),  # of a flag given twice, the last counts
+    default_parameter=Parameter(
+        negative=(),
+        allow_repeating=True,  # the last counts
+        show_default=lambda value: None if value is False or value == "" else value,
+    ),
     config=check_values,
 )
-for name, about in {
-    "search": "search for a loss",
-    "train": "train one network with a loss",
-    "bench": "compare methods",
-    "losses": "list, show, plot, export losses",
-    "report": "write the HTML page of a run folder",
-}.items():
-    app.command(f"autorobustloss.cli.options.{name}:app", name=name, help=about)
-app.register_install_completion_command(help="let the shell complete commands and options")
+COMMANDS = {
+    "search": "Search for a loss.",
+    "train": "Train one network with each loss.",
+    "bench": "Compare methods.",
+    "losses": "List, show, plot, export losses.",
+    "report": "Write the HTML page of a run folder.",
+}
+"""The first line about each command; the rest is in the module of its options, imported when it is asked for."""
+
+for number, (name, about) in enumerate(COMMANDS.items()):
+    app.command(f"{OPTIONS}.{name}:app", name=name, help=about, sort_key=number)
+
+
+@app.command(name="--install-completion", help_epilogue="")
+def install_completion(*, shell: Literal["bash", "zsh", "fish", "powershell"] | None = None) -> None:
+    """Let the shell complete commands and options: that of --shell, or the one that runs."""
+    print(app.install_completion(shell=shell))
+
+
+def load(name: str) -> None:
+    """Import a command, whose own page then shows all that its module says of it."""
+    app[name].help = import_module(f"{OPTIONS}.{name}").__doc__

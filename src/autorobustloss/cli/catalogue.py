@@ -13,8 +13,7 @@ OF_EVERY_LOSS = ("weight", "ignore_index", "reduction")
 def run_list(as_json: bool) -> int:
     """Print every loss, its hyper-parameters and the first sentence about it."""
     taken = {
-        name: {key: value for key, value in LOSSES.written(name).items() if key not in OF_EVERY_LOSS}
-        for name in LOSSES
+        name: {key: value for key, value in LOSSES.written(name).items() if key not in OF_EVERY_LOSS} for name in LOSSES
     }
     if as_json:
         rows = [{"name": n, "hyperparameters": values, "about": LOSSES.about(n)} for n, values in taken.items()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable
 from typing import TypeVar
@@ -57,6 +56,8 @@ def without_traceback(text: str) -> str:
 
 def _kept(trace: str) -> str:
     """Write a traceback to a file of the temporary folder; return its path, "" where that cannot be."""
+    import tempfile  # slow, and hardly ever needed
+
     try:
         handle, name = tempfile.mkstemp(prefix="arl-error-", suffix=".txt")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:

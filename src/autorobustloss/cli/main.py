@@ -20,11 +20,13 @@ def parse(words: Sequence[str]) -> partial[Any]:
     """Return the call that a command line means; the flags of a `--config` file come before those given."""
     from cyclopts import CycloptsError
 
-    from autorobustloss.cli.app import app
+    from autorobustloss.cli.app import COMMANDS, app, load
     from autorobustloss.cli.config_file import expand
     from autorobustloss.cli.usage import usage_error
 
     words = expand(words)
+    if words and words[0] in COMMANDS:
+        load(words[0])
     try:
         command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False, verbose=False)
     except CycloptsError as error:

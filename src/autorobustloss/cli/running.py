@@ -98,7 +98,7 @@ def searched(
 
 
 def show_and_draw(show: Callable[[], None], draw: Callable[[], Path], drawn: str, as_json: bool) -> None:
-    """Print an outcome, then draw its pictures and say where: "picture" or "with pictures"; one failing is a warning."""
+    """Print an outcome, then draw its pictures; where they are is said as `drawn`: "picture" or "with pictures"."""
     try:
         show()
     finally:  # whoever reads the output may have gone; pictures are for later

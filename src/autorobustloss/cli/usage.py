@@ -46,8 +46,8 @@ def usage_error(error: CycloptsError) -> ConfigError:
         hint = f"did you mean {near[0]}? " if near else ""
         return ConfigError(f"got {flag:.80}, which is no option of {command}; {hint}See {command} --help")
     if isinstance(error, MissingArgumentError) and error.argument:
-        name = error.keyword or error.argument.name
-        return ConfigError(f"got no value of {name}, expected {error.argument.parameter.help}; see {command} --help")
+        name = f"value for {error.keyword}" if error.keyword else error.argument.name
+        return ConfigError(f"got no {name}, expected {error.argument.parameter.help}; see {command} --help")
     if isinstance(error, CoercionError) and error.token:
         kind = error.target_type
         wanted = f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else "no value"

@@ -15,7 +15,6 @@ from autorobustloss.losses import gated_formula
 from autorobustloss.losses.base import all_count, check_shapes, kept
 from autorobustloss.losses.functional import transformed
 from autorobustloss.losses.gate import (
-    TERMS,
     State,
     check_gate,
     log_belief,

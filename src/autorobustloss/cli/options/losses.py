@@ -1,17 +1,15 @@
-"""The options of `arl losses`."""
+"""List, show, plot, export losses.
+
+Losses by name, with hyper-parameters in brackets: gce, gce(q=0.5),
+sce(alpha=0.1, beta=1), a learned loss that ships with the library, or the path
+of a loss card (runs/NAME/loss.json).
+"""
 
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-DESCRIPTION = """\
-List, show, plot, export losses.
-
-Losses by name, with hyper-parameters in brackets: gce, gce(q=0.5), sce(alpha=0.1, beta=1),
-a learned loss that ships with the library, or the path of a loss card (runs/NAME/loss.json).
-"""
-
-app = App(name="losses", help=DESCRIPTION)
+app = App(name="losses", help=__doc__, help_epilogue="")
 
 AsJson = Annotated[bool, Parameter(name="--json", help="print JSON")]
 

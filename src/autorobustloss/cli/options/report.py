@@ -1,17 +1,15 @@
-"""The options of `arl report`."""
+"""Write the HTML page of a run folder.
+
+One self-contained page of a search's or benchmark's run folder: tables,
+pictures, the learned loss, configuration, provenance. It needs no other file
+and no network.
+"""
 
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-DESCRIPTION = """\
-Write the HTML page of a run folder.
-
-One self-contained page of a search's or benchmark's run folder: tables, pictures, the learned loss, configuration,
-provenance. It needs no other file and no network.
-"""
-
-app = App(name="report", help=DESCRIPTION)
+app = App(name="report", help=__doc__, help_epilogue="")
 
 
 @app.default

@@ -12,9 +12,7 @@ DATA = Parameter(group=Group("data", sort_key=1))
 TASKS = Parameter(
     group=Group("tasks", sort_key=2, help="every combination of data sets, networks, noises and learning rates")
 )
-TRAINING = Parameter(
-    group=Group("training of the networks", sort_key=3, help="a preset, and what is changed of it")
-)
+TRAINING = Parameter(group=Group("training of the networks", sort_key=3, help="a preset, and what is changed of it"))
 RUNNING = Parameter(group=Group("running", sort_key=6))
 
 DEFAULT_MODELS = {"train": "mlp2", "bench": "mlp2", "search": "mlp2,mlp3,cnn4", "search of tables": "mlp2,mlp3"}
@@ -29,7 +27,7 @@ def option(default: Any, text: str) -> Any:
 
 def by_command(defaults: dict[str, str]) -> str:
     """Return defaults that differ between commands, in words."""
-    return ", ".join(f"{value} (arl {command})" for command, value in defaults.items())
+    return "; ".join(f"{value} for arl {command}" for command, value in defaults.items())
 
 
 @dataclass(frozen=True)
