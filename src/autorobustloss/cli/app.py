@@ -1,5 +1,6 @@
 """The commands of `arl`, each loaded when it is asked for."""
 
+import re
 from importlib import import_module
 from typing import Literal
 
@@ -62,5 +63,8 @@ def install_completion(*, shell: Literal["bash", "zsh", "fish", "powershell"] | 
 
 
 def load(name: str) -> None:
-    """Import a command, whose own page then shows all that its module says of it."""
-    app[name].help = import_module(f"{OPTIONS}.{name}").__doc__
+    """Import a command, whose own page then shows all that its module says of it, each option's help in one line."""
+    module = import_module(f"{OPTIONS}.{name}")
+    app[name].help = module.__doc__
+    for group in getattr(module, "GROUPS", ()):
+        group.__doc__ = re.sub(r"\n {12}", " ", group.__doc__ or "")

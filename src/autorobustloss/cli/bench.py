@@ -13,12 +13,14 @@ from autorobustloss.cli.faults import without_traceback
 from autorobustloss.cli.labels import check_labels, check_methods, label_notes, tell_labels
 from autorobustloss.cli.lists import split_learning_rates
 from autorobustloss.cli.methods import read_named_methods
-from autorobustloss.cli.options.bench import METHODS, BenchOptions
+from autorobustloss.cli.options.bench import BenchOptions
 from autorobustloss.cli.progress import JobProgress
 from autorobustloss.cli.running import at_work, show_and_draw
 from autorobustloss.cli.streams import stop_if_interrupted, warn
 from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks
 from autorobustloss.paper.experiments import zoo_losses
+
+METHODS = "ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,fw"
 
 
 def run(options: BenchOptions) -> int:

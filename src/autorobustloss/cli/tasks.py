@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 
 from autorobustloss.cli.lists import listed, split_learning_rates
-from autorobustloss.cli.options.shared import DEFAULT_MODELS, DEFAULT_NOISE, Common, Data, Tasks, Training
+from autorobustloss.cli.options.shared import Common, Data, Tasks, Training
 from autorobustloss.data import Dataset, is_own, load_dataset, make_splits
 from autorobustloss.data.augment import check_augment
 from autorobustloss.data.spec import DataSpec
@@ -17,6 +17,9 @@ from autorobustloss.noise import NoiseSpec
 from autorobustloss.runs.job import Task
 from autorobustloss.training.protocol import TrainingProtocol, create_protocol, suited
 
+DEFAULT_MODELS = {"train": "mlp2", "bench": "mlp2", "search": "mlp2,mlp3,cnn4", "search of tables": "mlp2,mlp3"}
+DEFAULT_NOISE = {"train": "sym:0.4", "bench": "clean,sym:0.4,sym:0.8,pair:0.4", "search": "sym:0.8"}
+"""What a benchmark data set gets without --noise."""
 CHANGES = ("epochs", "batch_size", "weight_decay", "l1", "schedule", "augment", "precision")
 """Options that are fields of a protocol of the same name."""
 

@@ -38,22 +38,20 @@ def usage_error(error: CycloptsError) -> ConfigError:
     """Return what is wrong with a command line, in a sentence."""
     command = " ".join(("arl", *(error.command_chain or ())))
     if isinstance(error, UnknownCommandError) and error.app and error.unused_tokens:
-        names = [name for name in error.app if not name.startswith("-")]
-        return unknown_name("command", error.unused_tokens[0], names)
+        return unknown_name("command", error.unused_tokens[0], [n for n in error.app if not n.startswith("-")])
+    if isinstance(error, CoercionError) and error.token and get_origin(error.target_type) is Literal:
+        return unknown_name(f"{error.token.keyword}", error.token.value, get_args(error.target_type))
+    got, wanted = str(error), "other words"
     if isinstance(error, UnknownOptionError):
-        flag = (error.token.keyword or error.token.value).partition("=")[0]
-        near = difflib.get_close_matches(flag, [name for a in error.argument_collection for name in a.names], n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return ConfigError(f"got {flag:.80}, which is no option of {command}; {hint}See {command} --help")
-    if isinstance(error, MissingArgumentError) and error.argument:
-        name = f"value for {error.keyword}" if error.keyword else error.argument.name
-        return ConfigError(f"got no {name}, expected {error.argument.parameter.help}; see {command} --help")
-    if isinstance(error, CoercionError) and error.token:
-        kind = error.target_type
-        wanted = f"one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else "no value"
-        near = difflib.get_close_matches(error.token.value, get_args(kind), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return ConfigError(f"got {error.token.keyword} {error.token.value!r:.80}, expected {wanted}{hint}")
-    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return ConfigError(f"got {error.unused_tokens[0]!r:.80}, expected options only; see {command} --help")
-    return ConfigError(f"{error}; see {command} --help")
+        got = (error.token.keyword or error.token.value).partition("=")[0][:80]
+        flags = [name for argument in error.argument_collection for name in argument.names]
+        wanted = " or ".join(difflib.get_close_matches(got, flags, n=1)) or f"an option of {command}"
+    elif isinstance(error, CoercionError) and error.token:
+        got, wanted = f"{error.token.keyword} {error.token.value!r:.80}", "no value"
+    elif isinstance(error, MissingArgumentError) and error.keyword:
+        got, wanted = f"{error.keyword} without a value", f"{error.keyword} VALUE"
+    elif isinstance(error, MissingArgumentError) and error.argument:
+        got, wanted = f"no {error.argument.name}", f"{command} {error.argument.name}"
+    elif isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        got, wanted = f"{error.unused_tokens[0]!r:.80}", "options only"
+    return ConfigError(f"got {got}, expected {wanted}; see {command} --help")

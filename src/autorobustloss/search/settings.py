@@ -1,43 +1,32 @@
-"""The settings of a search that are plain values: what they are called, their defaults, and what they mean."""
+"""The settings of a search that are plain values; their documentation is also what `arl search --help` says."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-
-def setting(default: Any, text: str, **metadata: Any) -> Any:
-    """Return the field of a setting: its default, and what `arl search --help` says of it."""
-    return field(default=default, metadata={"help": text, **metadata})
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """How candidates are proposed (CMA-ES) and scored; `SearchConfig` inherits these, `arl search` has a flag of each.
+    """How candidates are proposed and scored: fields of `SearchConfig`, and options of `arl search`.
 
-    population, generations, sigma: see `Strategy`. tasks_per_generation: a seeded sample of so many of the tasks.
-    race: share of the candidates on one task that goes on to the next, in the order of the tasks; 1 for no race. The
-        others are decided: they rank behind. So list cheap tasks first.
-    fitness: "accuracy" (the paper's), "odds" or "rank".
-    fitness_on: the validation labels that score a network, "clean" (the paper's) or "noisy": for data of which nobody
-        knows the right labels. Noise of a kind that a network cannot guess costs all candidates alike.
-    finalists_seeds: fresh noise draws and initial weights on which the distribution's mean and the best candidate
-        are scored again at the end; the better one is the learned loss.
+    Attributes:
+        population: candidates of a generation
+        generations: CMA-ES generations
+        sigma: step size of the first generation
+        fitness: mean over tasks of the accuracy (the paper's), of its log odds, or of the rank
+        fitness_on: the validation labels that score a candidate: clean (the paper's), or noisy where nobody knows the
+            right ones: noise of a kind that a network cannot guess costs all candidates alike
+        tasks_per_generation: train on a seeded sample of so many tasks each generation, 0 for all
+        race: train task after task, in the order given (so the cheap ones first), and let only this share of the
+            candidates, the best so far, go on to the next, the others rank behind; 1 for no race
+        finalists_seeds: fresh noise draws and initial weights on which the distribution's mean and the best candidate
+            are scored again; the better one is the learned loss
     """
 
-    population: int = setting(10, "candidates of a generation")
-    generations: int = setting(6, "CMA-ES generations")
-    sigma: float = setting(0.5, "step size of the first generation")
-    fitness: Literal["accuracy", "odds", "rank"] = setting(
-        "accuracy", "mean over tasks of the accuracy, of its log odds, or of the rank"
-    )
-    fitness_on: Literal["clean", "noisy"] = setting(
-        "clean",
-        "the validation labels that score a candidate: clean, or noisy where nobody knows the right ones",
-        added=True,
-    )
-    tasks_per_generation: int = setting(0, "train on a seeded sample of so many tasks each generation, 0 for all")
-    race: float = setting(
-        1.0,
-        "train task after task, in the order given, and let only this share of the candidates, the best so far, go on "
-        "to the next; 1 for no race",
-    )
-    finalists_seeds: int = setting(2, "fresh noise draws on which the finalists are scored again")
+    population: int = 10
+    generations: int = 6
+    sigma: float = 0.5
+    fitness: Literal["accuracy", "odds", "rank"] = "accuracy"
+    fitness_on: Literal["clean", "noisy"] = field(default="clean", metadata={"added": True})
+    tasks_per_generation: int = 0
+    race: float = 1.0
+    finalists_seeds: int = 2

@@ -29,7 +29,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
-from autorobustloss.cli.options.shared import TRAINING, Common, InFolder, option
+from autorobustloss.cli.options.shared import TRAINING, Common, InFolder
 
 EXAMPLES = """\
 examples:
@@ -44,33 +44,30 @@ examples:
   arl bench fig4 --data-dir DIR --scale small --format markdown
 """
 
-Table = Annotated[str, Parameter(help="a table or figure of the paper: table1 to table5, fig3, fig4, fig5")]
-
-METHODS = "ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,fw"
-
 
 @dataclass(frozen=True)
 class BenchOptions(Common, InFolder):
-    """What to compare, on what, and in which tables."""
+    """What to compare, on what, and in which tables.
 
-    methods: str | None = option(
-        None,
-        "methods, joined by commas: losses, procedures (fw, jocor, tuned-ce, …), learned losses by name or card "
-        f"(default: {METHODS}, and learned losses that ship)",
-    )
-    seeds: int = option(3, "seeds of each cell")
-    match_scale: bool = option(False, "also with cross-entropy's gradient at the start")
-    scale: str = option(
-        "small",
-        "effort of the paper's tables: tiny, small, full, or some of train=N,test=N,epochs=N,seeds=N,width=N,trials=N,"
-        "generations=N,population=N",
-    )
-    format: Literal["csv", "json", "latex", "markdown", "text"] = option("text", "of the tables printed")
-    lr: Annotated[str | None, TRAINING] = option(
-        None,
-        "learning rate; several, joined by commas, are several tasks; factors such as 0.1x,0.3x,1x,3x are a sweep: "
-        "also a table in which each method has the factor that is best on noisy validation data",
-    )
+    Attributes:
+        methods: methods, joined by commas: losses, procedures (fw, jocor, tuned-ce, …), learned losses by name or card
+            (default: ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,fw, and learned losses that
+            ship)
+        seeds: seeds of each cell
+        match_scale: also with cross-entropy's gradient at the start
+        scale: effort of the paper's tables: tiny, small, full, or some of train=N,test=N,epochs=N,seeds=N,width=N,
+            trials=N,generations=N,population=N
+        format: of the tables printed
+        lr: learning rate; several, joined by commas, are several tasks; factors such as 0.1x,0.3x,1x,3x are a sweep:
+            also a table in which each method has the factor that is best on noisy validation data
+    """
+
+    methods: str | None = None
+    seeds: int = 3
+    match_scale: bool = False
+    scale: str = "small"
+    format: Literal["csv", "json", "latex", "markdown", "text"] = "text"
+    lr: Annotated[str | None, TRAINING] = None
 
 
 DEFAULTS = BenchOptions()
@@ -79,8 +76,12 @@ app = App(name="bench", help=__doc__, help_epilogue=EXAMPLES, group_parameters=G
 
 
 @app.default
-def bench(table: Table | None = None, /, *, options: Annotated[BenchOptions, Parameter(name="*")] = DEFAULTS) -> int:
-    """Compare."""
+def bench(table: str | None = None, /, *, options: Annotated[BenchOptions, Parameter(name="*")] = DEFAULTS) -> int:
+    """Compare.
+
+    Args:
+        table: a table or figure of the paper: table1 to table5, fig3, fig4, fig5
+    """
     from autorobustloss.cli import bench, paper
 
     return bench.run(options) if table is None else paper.run(table, options)

@@ -23,44 +23,40 @@ def list_(*, as_json: AsJson = False) -> int:
 
 
 @app.command
-def show(
-    losses: Annotated[
-        str,
-        Parameter(help="a name, name(key=value, …), or the path of a loss card; several, joined by commas"),
-    ],
-    /,
-    *,
-    classes: Annotated[int, Parameter(help="number of classes")] = 10,
-    latex: Annotated[bool, Parameter(help="print the formula as LaTeX")] = False,
-    as_json: AsJson = False,
-) -> int:
-    """Formula, picture, properties, where it comes from; of several losses a table of properties."""
+def show(loss: str, /, *, classes: int = 10, latex: bool = False, as_json: AsJson = False) -> int:
+    """Formula, picture, properties, where it comes from; of several losses a table of properties.
+
+    Args:
+        loss: a name, name(key=value, …), or the path of a loss card; several, joined by commas
+        classes: number of classes
+        latex: print the formula as LaTeX
+    """
     from autorobustloss.cli.losses import run_show
 
-    return run_show(losses, classes, latex, as_json)
+    return run_show(loss, classes, latex, as_json)
 
 
 @app.command
-def plot(
-    losses: Annotated[str, Parameter(help="names or cards, joined by commas")],
-    /,
-    *,
-    out: Annotated[str, Parameter(help=".png, .svg or .pdf")] = "losses.png",
-) -> int:
-    """Draw losses as in the paper's Figure 2."""
+def plot(losses: str, /, *, out: str = "losses.png") -> int:
+    """Draw losses as in the paper's Figure 2.
+
+    Args:
+        losses: names or cards, joined by commas
+        out: file of the picture: .png, .svg or .pdf
+    """
     from autorobustloss.cli.losses import run_plot
 
     return run_plot(losses, out)
 
 
 @app.command
-def export(
-    loss: Annotated[str, Parameter(help="a learned loss or the path of a card")],
-    /,
-    *,
-    out: Annotated[str, Parameter(help="FILE.json for the card, FILE.py for code")],
-) -> int:
-    """Write a learned loss as a card, or as PyTorch code without dependencies."""
+def export(loss: str, /, *, out: str) -> int:
+    """Write a learned loss as a card, or as PyTorch code without dependencies.
+
+    Args:
+        loss: a learned loss or the path of a card
+        out: FILE.json for the card, FILE.py for code
+    """
     from autorobustloss.cli.losses import run_export
 
     return run_export(loss, out)

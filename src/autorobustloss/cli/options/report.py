@@ -5,21 +5,19 @@ pictures, the learned loss, configuration, provenance. It needs no other file
 and no network.
 """
 
-from typing import Annotated
-
-from cyclopts import App, Parameter
+from cyclopts import App
 
 app = App(name="report", help=__doc__, help_epilogue="")
 
 
 @app.default
-def report(
-    folder: Annotated[str, Parameter(help="a run folder, such as runs/NAME")],
-    /,
-    *,
-    out: Annotated[str | None, Parameter(help="where to write the page (default: report.html in the folder)")] = None,
-) -> int:
-    """Write the page."""
+def report(folder: str, /, *, out: str | None = None) -> int:
+    """Write the page.
+
+    Args:
+        folder: a run folder, such as runs/NAME
+        out: where to write the page (default: report.html in the folder)
+    """
     from autorobustloss.cli.report import run
 
     return run(folder, out)

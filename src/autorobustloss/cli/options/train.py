@@ -16,7 +16,7 @@ from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
-from autorobustloss.cli.options.shared import Common, Seeded, option
+from autorobustloss.cli.options.shared import Common, Seeded
 
 EXAMPLES = """\
 examples:
@@ -29,10 +29,15 @@ examples:
 
 @dataclass(frozen=True)
 class TrainOptions(Common, Seeded):
-    """Which losses to train with, on what, and what to print."""
+    """Which losses to train with, on what, and what to print.
 
-    loss: str = option("ce", "losses or methods, joined by commas: names, name(key=value, …), or loss cards")
-    curves: bool = option(False, "print the test accuracy of every evaluated epoch")
+    Attributes:
+        loss: losses or methods, joined by commas: names, name(key=value, …), or loss cards
+        curves: print the test accuracy of every evaluated epoch
+    """
+
+    loss: str = "ce"
+    curves: bool = False
 
 
 DEFAULTS = TrainOptions()
