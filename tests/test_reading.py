@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from autorobustloss.cli.config_file import read_flags
-from autorobustloss.cli.options import split_list
+from autorobustloss.cli.lists import split_list
 from autorobustloss.data import DataName, load_dataset
 from autorobustloss.errors import ARLError, CardError, ConfigError, DataError
 from autorobustloss.losses.cards.card import Card, load_card

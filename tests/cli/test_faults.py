@@ -11,8 +11,7 @@ import time
 
 import pytest
 
-from autorobustloss.cli import faults, streams
-from autorobustloss.cli import losses as command
+from autorobustloss.cli import catalogue, faults, streams
 from autorobustloss.cli.bench import Failures
 from autorobustloss.cli.main import main
 from autorobustloss.errors import ConfigError, StoreError, WorkerError
@@ -40,7 +39,7 @@ def raising(error, monkeypatch):
     def fail(options):
         raise error
 
-    monkeypatch.setattr(command, "run_list", fail)
+    monkeypatch.setattr(catalogue, "run_list", fail)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The commands of `arl`, each loaded when it is asked for."""
 
 import re
+from dataclasses import is_dataclass
 from importlib import import_module
 from typing import Literal
 
@@ -66,5 +67,5 @@ def load(name: str) -> None:
     """Import a command, whose own page then shows all that its module says of it, each option's help in one line."""
     module = import_module(f"{OPTIONS}.{name}")
     app[name].help = module.__doc__
-    for group in getattr(module, "GROUPS", ()):
+    for group in filter(is_dataclass, type(getattr(module, "DEFAULTS", None)).__mro__):
         group.__doc__ = re.sub(r"\n {12}", " ", group.__doc__ or "")

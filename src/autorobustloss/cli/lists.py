@@ -11,14 +11,13 @@ def split_list(text: str) -> list[str]:
     >>> split_list("ce, sce(alpha=0.1, beta=1)")
     ['ce', 'sce(alpha=0.1, beta=1)']
     """
-    parts, depth = [""], 0
-    for character in text:
+    cuts, depth = [-1], 0
+    for position, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")
         if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts if part.strip()]
+            cuts.append(position)
+    parts = [text[start + 1 : end].strip() for start, end in zip(cuts, [*cuts[1:], len(text)])]
+    return [part for part in parts if part]
 
 
 def listed(text: str, flag: str) -> list[str]:
