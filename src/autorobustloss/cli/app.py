@@ -1,16 +1,5 @@
-"""The commands of `arl`, each loaded when it is asked for."""
+"""Losses for noisy labels: search, train, compare.
 
-import re
-from dataclasses import is_dataclass
-from importlib import import_module
-from typing import Literal
-
-from cyclopts import App, Parameter
-
-from autorobustloss import __version__
-from autorobustloss.cli.usage import check_values
-
-EXAMPLES = """\
 examples:
   arl search
       search a loss on the bundled digits, some two minutes on two cores
@@ -29,11 +18,22 @@ exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated
 (the same command of a search or benchmark goes on where it stopped)
 """
 
+import re
+from dataclasses import is_dataclass
+from importlib import import_module
+from typing import Literal
+
+from cyclopts import App, Parameter
+
+from autorobustloss import __version__
+from autorobustloss.cli.usage import check_values
+
+ABOUT, _, EXAMPLES = str(__doc__).partition("\n\n")
 OPTIONS = "autorobustloss.cli.options"
 
 app = App(
     name="arl",
-    help="Losses for noisy labels: search, train, compare.",
+    help=ABOUT,
     help_epilogue=EXAMPLES,
     help_format="plaintext",
     version=f"arl {__version__}",
@@ -64,8 +64,9 @@ def install_completion(*, shell: Literal["bash", "zsh", "fish", "powershell"] | 
 
 
 def load(name: str) -> None:
-    """Import a command, whose own page then shows all that its module says of it, each option's help in one line."""
+    """Import a command: its page is what its module says, up to the examples, and of each option in one line."""
     module = import_module(f"{OPTIONS}.{name}")
-    app[name].help = module.__doc__
+    about, heading, examples = str(module.__doc__).partition("examples:\n")
+    app[name].help, app[name].help_epilogue = about, heading + examples
     for group in filter(is_dataclass, type(getattr(module, "DEFAULTS", None)).__mro__):
-        group.__doc__ = re.sub(r"\n {12}", " ", group.__doc__ or "")
+        group.__doc__ = re.sub(r"\n {12}", " ", str(group.__doc__))

@@ -9,15 +9,13 @@ from autorobustloss.benchmark.bench import SWEEP, BenchConfig, run_bench
 from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.render import distinct_tables, render
 from autorobustloss.benchmark.table import Table
-from autorobustloss.cli.faults import without_traceback
-from autorobustloss.cli.labels import check_labels, check_methods, label_notes, tell_labels
 from autorobustloss.cli.lists import split_learning_rates
-from autorobustloss.cli.methods import read_named_methods
+from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.bench import BenchOptions
 from autorobustloss.cli.progress import JobProgress
 from autorobustloss.cli.running import at_work, show_and_draw
-from autorobustloss.cli.streams import stop_if_interrupted, warn
-from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks
+from autorobustloss.cli.tasks import check_labels, class_counts, read_datasets, read_tasks, tell_labels
+from autorobustloss.cli.terminal import stop_if_interrupted, warn, without_traceback
 from autorobustloss.paper.experiments import zoo_losses
 
 METHODS = "ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,fw"
@@ -32,7 +30,6 @@ def run(options: BenchOptions) -> int:
     check_methods(named.values(), tasks, datasets)
     if factors:
         check_labels(tasks, datasets, "valid_noisy", "to choose learning rates on", "leave the factors of --lr out")
-    labels = label_notes(tasks, datasets)
     config = BenchConfig(
         methods=tuple(named.values()),
         tasks=tasks,
@@ -41,7 +38,7 @@ def run(options: BenchOptions) -> int:
         learning_rates=factors or SWEEP,
         classes=class_counts(datasets),
     )
-    tell_labels(labels, options)
+    labels = tell_labels(options, tasks, datasets)
     settings = {"command": "bench", **config.to_dict()}
     failures = Failures()
     jobs = len(config.jobs())

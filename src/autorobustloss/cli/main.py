@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from autorobustloss.cli.faults import ending
-from autorobustloss.cli.streams import plain_warnings, stop_signals, text_streams, warn
+from autorobustloss.cli.terminal import ending, plain_warnings, stop_signals, text_streams, warn
 from autorobustloss.errors import ConfigError
 
 

@@ -1,4 +1,4 @@
-"""From the options to methods."""
+"""From the options to methods, and whether they can be trained on what there is."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from autorobustloss.cli.lists import listed
+from autorobustloss.cli.tasks import label_sets
+from autorobustloss.data import Dataset, known_labels, truth_known
 from autorobustloss.errors import ARLError, ConfigError, unknown_name
 from autorobustloss.losses.cards import card_names, load_card
-from autorobustloss.methods.criterion import card_method, create_criterion
-from autorobustloss.methods.run import create_procedure
-from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.methods import MethodSpec, card_method, create_criterion, create_procedure
+from autorobustloss.methods.registry import Informed
 from autorobustloss.registry import LOSSES, METHODS
-from autorobustloss.runs.job import Task
+from autorobustloss.runs import Task
 
 
 def read_named_methods(text: str, flag: str = "--methods") -> dict[str, MethodSpec]:
@@ -23,9 +24,9 @@ def read_named_methods(text: str, flag: str = "--methods") -> dict[str, MethodSp
     for part in listed(text, flag):
         method = read_method(part)
         name = Path(part).parent.name or Path(part).stem if part.endswith(".json") else MethodSpec.parse(part).label
+        if name in named:
+            raise ConfigError(f"got {name!r} twice among the methods")
         for other, known in named.items():
-            if name == other:
-                raise ConfigError(f"got {name!r} twice among the methods")
             if method == known:
                 raise ConfigError(f"got {other!r} and {name!r}, which are the same method; leave one out")
         named[name] = method
@@ -48,6 +49,20 @@ def read_method(text: str) -> MethodSpec:
         learned = card_method(load_card(spec.name))
         return MethodSpec.of(learned.name, **learned.options, **spec.options)
     return spec
+
+
+def check_methods(methods: Iterable[MethodSpec], tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> None:
+    """Raise the ConfigError of a method that needs to know more of the labels than anybody does."""
+    informed = [p for m in methods if m.name in METHODS and isinstance(p := create_procedure(m), Informed)]
+    for name, noise in label_sets(tasks):
+        known = set(known_labels(datasets[name], noise))
+        if truth_known(datasets[name], noise):
+            known |= {"noise_rate", "noise_matrix"}
+        for procedure in informed:
+            try:
+                procedure.check(known)
+            except ConfigError as error:
+                raise ConfigError(f"data set {name!r}: {error}") from None
 
 
 def check_losses(methods: Iterable[tuple[Task, MethodSpec]], classes: Mapping[str, int]) -> None:

@@ -22,7 +22,7 @@ from autorobustloss.cli.running import at_work, searched, show_and_draw
 from autorobustloss.cli.tasks import check_tasks
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError, unknown_name
-from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.methods import MethodSpec
 from autorobustloss.paper.effort import SCALES, Scale
 from autorobustloss.paper.experiments import (
     EXPERIMENTS,
@@ -34,8 +34,7 @@ from autorobustloss.paper.experiments import (
     zoo_losses,
 )
 from autorobustloss.paper.features import penultimate
-from autorobustloss.search.config import SearchConfig
-from autorobustloss.search.space import Space
+from autorobustloss.search import SearchConfig, Space
 
 SCALE_KEYS = {field.name.removesuffix("_size"): field.name for field in fields(Scale)}
 GRID = [f.name for group in (Data, Tasks, Training) for f in fields(group) if f.name not in ("data_dir", "download")]

@@ -8,12 +8,10 @@ from contextlib import suppress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from autorobustloss.cli.streams import stop_if_interrupted
+from autorobustloss.cli.terminal import stop_if_interrupted
 from autorobustloss.escape import visible
-from autorobustloss.runs.job import Job
-from autorobustloss.runs.result import Result
-from autorobustloss.search.config import SearchConfig
-from autorobustloss.search.search import Generation, Reporter
+from autorobustloss.runs import Job, Result
+from autorobustloss.search import Generation, Reporter, SearchConfig
 
 LINE_EVERY = 10.0
 """Seconds between lines of progress where standard error is not a terminal."""

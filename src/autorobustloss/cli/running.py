@@ -12,18 +12,18 @@ from typing import Any
 
 import torch
 
-from autorobustloss.cli.faults import warned_only
 from autorobustloss.cli.options.shared import Common
 from autorobustloss.cli.progress import JobProgress, SearchProgress
 from autorobustloss.cli.tasks import class_counts
+from autorobustloss.cli.terminal import warned_only
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
-from autorobustloss.runs.executors import Executor, executor_for, usable_cores
+from autorobustloss.runs import Executor, executor_for
+from autorobustloss.runs.executors import usable_cores
 from autorobustloss.runs.run_folder import RunFolder
+from autorobustloss.search import SearchConfig, SearchOutcome, run_search
 from autorobustloss.search.card import card_name, make_card
-from autorobustloss.search.config import SearchConfig
-from autorobustloss.search.search import SearchOutcome, run_search
 
 
 def make_executor(

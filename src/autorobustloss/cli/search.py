@@ -8,31 +8,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from textwrap import indent
-from typing import cast
+from typing import Any, cast
 
 from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.render import to_json, to_text
 from autorobustloss.benchmark.table import Table, compare
-from autorobustloss.cli.labels import check_labels, check_methods, label_notes, tell, tell_labels
-from autorobustloss.cli.methods import read_named_methods
+from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.search import SearchOptions
 from autorobustloss.cli.progress import JobProgress
 from autorobustloss.cli.running import at_work, searched, show_and_draw
-from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks
+from autorobustloss.cli.tasks import check_labels, class_counts, read_datasets, read_tasks, tell_labels
+from autorobustloss.cli.terminal import warn
 from autorobustloss.data import Dataset, known_labels
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
 from autorobustloss.losses import LearnableLoss
+from autorobustloss.methods import MethodSpec
 from autorobustloss.methods.criterion import bare_loss
-from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import METHODS
-from autorobustloss.runs.job import Task
+from autorobustloss.runs import Task
 from autorobustloss.runs.run_folder import RunFolder
-from autorobustloss.search.config import FITNESS_ON, SearchConfig
-from autorobustloss.search.gated_space import GatedSpace
-from autorobustloss.search.search import SearchOutcome
+from autorobustloss.search import GatedSpace, SearchConfig, SearchOutcome, SearchSpace, Space
+from autorobustloss.search.config import FITNESS_ON
 from autorobustloss.search.settings import SearchSettings
-from autorobustloss.search.space import SearchSpace, Space
 
 FINALISTS = {"mean": "the distribution's mean", "best": "the best candidate"}
 
@@ -43,10 +41,9 @@ def run(options: SearchOptions) -> int:
     config = read_config(options, datasets)
     competitors = read_named_methods(options.compare, "--compare") if options.compare_seeds else {}
     check_methods(competitors.values(), config.tasks, datasets)
-    labels = label_notes(config.tasks, datasets)
-    tell_labels(labels, options)
+    labels = tell_labels(options, config.tasks, datasets)
     if config.fitness_on == "noisy":
-        tell(["candidates are scored on noisy validation labels (--fitness-on noisy)"])
+        warn("candidates are scored on noisy validation labels (--fitness-on noisy)")
     settings = {
         "command": "search",
         **config.to_dict(),
@@ -107,7 +104,7 @@ def read_config(options: SearchOptions, datasets: Mapping[str, Dataset]) -> Sear
 
 def read_space(options: SearchOptions) -> SearchSpace:
     """Return the space that the options mean, at its own defaults where an option is not given."""
-    asked = {"order": options.order, "scale": options.scale, "log_unit": options.log_unit}
+    asked: dict[str, Any] = {"order": options.order, "scale": options.scale, "log_unit": options.log_unit}
     given = {name: value for name, value in asked.items() if value is not None}
     if options.space != GatedSpace.name:
         return Space(options.space, **given | ({"scale": None} if options.scale == "none" else {}))

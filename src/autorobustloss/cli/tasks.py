@@ -1,21 +1,23 @@
-"""From the options to data sets and tasks."""
+"""From the options to data sets and tasks, and what is known of their labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
 
 from autorobustloss.cli.lists import listed, split_learning_rates
 from autorobustloss.cli.options.shared import Common, Data, Tasks, Training
-from autorobustloss.data import Dataset, is_own, load_dataset, make_splits
+from autorobustloss.cli.terminal import warn
+from autorobustloss.data import Dataset, DataSpec, is_own, known_labels, load_dataset, make_splits, truth_known
 from autorobustloss.data.augment import check_augment
-from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
+from autorobustloss.escape import visible
 from autorobustloss.models import build_model
 from autorobustloss.noise import NoiseSpec
-from autorobustloss.runs.job import Task
-from autorobustloss.training.protocol import TrainingProtocol, create_protocol, suited
+from autorobustloss.runs import Task
+from autorobustloss.training import TrainingProtocol, create_protocol
+from autorobustloss.training.protocol import suited
 
 DEFAULT_MODELS = {"train": "mlp2", "bench": "mlp2", "search": "mlp2,mlp3,cnn4", "search of tables": "mlp2,mlp3"}
 DEFAULT_NOISE = {"train": "sym:0.4", "bench": "clean,sym:0.4,sym:0.8,pair:0.4", "search": "sym:0.8"}
@@ -32,25 +34,17 @@ def read_datasets(options: Data) -> dict[str, Dataset]:
 
 def read_tasks(options: Common, datasets: Mapping[str, Dataset], command: str) -> tuple[Task, ...]:
     """Return the tasks: data sets × models × noises × learning rates, in that order."""
-    tasks = tuple(
-        Task(read_data_spec(options, name, dataset), noise, model, protocol)
-        for name, dataset in datasets.items()
-        for model, noise, protocol in product(
-            read_models(options, dataset, command),
-            read_noises(options, name, dataset, command),
-            read_protocols(options, dataset, sweep=command == "bench"),
-        )
-    )
+    tasks: list[Task] = []
+    for name, dataset in datasets.items():
+        valid = min(len(dataset.x_train) // 5, 2000) if options.valid_size is None else options.valid_size
+        spec = DataSpec(name, options.train_size, valid, options.test_size, dataset.fingerprint)
+        models, noises = read_models(options, dataset, command), read_noises(options, name, dataset, command)
+        protocols = read_protocols(options, dataset, sweep=command == "bench")
+        tasks += (Task(spec, noise, model, how) for model, noise, how in product(models, noises, protocols))
     if options.only is not None:
         tasks = matching(tasks, listed(options.only, "--only"))
     check_tasks(tasks, datasets, options.allow_hopeless)
-    return tasks
-
-
-def read_data_spec(options: Data, name: str, dataset: Dataset) -> DataSpec:
-    """Return which part of a data set the options ask for, tied to its content."""
-    valid = min(len(dataset.x_train) // 5, 2000) if options.valid_size is None else options.valid_size
-    return DataSpec(name, options.train_size, valid, options.test_size, dataset.fingerprint)
+    return tuple(tasks)
 
 
 def read_models(options: Tasks, dataset: Dataset, command: str) -> list[str]:
@@ -81,7 +75,7 @@ def read_protocols(options: Training, dataset: Dataset, sweep: bool) -> list[Tra
     return protocols
 
 
-def matching(tasks: Sequence[Task], patterns: Sequence[str]) -> tuple[Task, ...]:
+def matching(tasks: Sequence[Task], patterns: Sequence[str]) -> list[Task]:
     """Return the tasks whose label matches a pattern; a pattern that matches none is an error.
 
     `*` and `?` are wild; brackets stand for themselves, for they are part of the names of data sets.
@@ -93,7 +87,7 @@ def matching(tasks: Sequence[Task], patterns: Sequence[str]) -> tuple[Task, ...]
             labels = ", ".join(dict.fromkeys(task.label for task in tasks))
             raise ConfigError(f"got --only {pattern!r}, which matches none of {labels}")
         chosen |= matched
-    return tuple(task for task in tasks if task in chosen)
+    return [task for task in tasks if task in chosen]
 
 
 def check_tasks(tasks: Sequence[Task], datasets: Mapping[str, Dataset], allow_hopeless: bool) -> None:
@@ -108,3 +102,45 @@ def check_tasks(tasks: Sequence[Task], datasets: Mapping[str, Dataset], allow_ho
 def class_counts(datasets: Mapping[str, Dataset]) -> dict[str, int]:
     """Return the number of classes of each data set, by name."""
     return {name: dataset.num_classes for name, dataset in datasets.items()}
+
+
+def label_sets(tasks: Iterable[Task]) -> Iterable[tuple[str, str]]:
+    """Return the data set and noise of each task, each pair once."""
+    return dict.fromkeys((task.dataset.name, task.noise) for task in tasks)
+
+
+def check_labels(tasks: Iterable[Task], datasets: Mapping[str, Dataset], split: str, purpose: str, remedy: str) -> None:
+    """Raise ConfigError for a task whose validation labels, "valid_clean" or "valid_noisy", nobody knows."""
+    for name, noise in label_sets(tasks):
+        if split not in known_labels(datasets[name], noise):
+            kind = split.removeprefix("valid_")
+            raise ConfigError(
+                f"data set {name!r}: under noise {noise!r} it has no {kind} validation labels {purpose}; {remedy}"
+            )
+
+
+def tell_labels(options: Common, tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> list[str]:
+    """Say and return, in a sentence each, what the labels are that data of the user's own are learnt from."""
+    notes = [
+        f"{name}: {_in_words(datasets[name], NoiseSpec.parse(noise))}"
+        for name, noise in label_sets(tasks)
+        if is_own(name, datasets[name])
+    ]
+    if not (options.quiet and options.noise == "clean"):  # who wants quiet and said that all are right knows
+        for note in notes:
+            warn(visible(note))
+    return notes
+
+
+def _in_words(dataset: Dataset, noise: NoiseSpec) -> str:
+    if noise.kind == "given":
+        what = "labels as they come, no noise added (noise 'given'): "
+        if truth_known(dataset, noise):
+            return what + "its noisy ones, beside which the right ones are known"
+        others = "test" if dataset.y_valid is None else "validation and test"
+        return what + f"which of them are wrong is not known, its {others} labels count as right"
+    if noise.kind == "human":
+        return f"{noise.words}, no noise added"
+    told_apart = "given" in dataset.label_sets
+    start = "its right labels, not its noisy ones" if told_apart else "its labels as they come, which count as right"
+    return f"no noise added to {start} (noise 'clean')" if noise.kind == "clean" else f"adds {noise.words} to {start}"

@@ -8,17 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autorobustloss.benchmark.grid import at_authors_values
-from autorobustloss.cli.labels import check_methods, label_notes, tell_labels
-from autorobustloss.cli.methods import check_losses, read_named_methods
+from autorobustloss.cli.methods import check_losses, check_methods, read_named_methods
 from autorobustloss.cli.options.train import TrainOptions
 from autorobustloss.cli.progress import JobProgress
 from autorobustloss.cli.running import make_executor
-from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks
+from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks, tell_labels
 from autorobustloss.escape import visible
-from autorobustloss.runs.batch import run_jobs
-from autorobustloss.runs.job import Job
-from autorobustloss.runs.result import Result
-from autorobustloss.runs.store import Store
+from autorobustloss.runs import Job, Result, Store, run_jobs
 
 
 def run(options: TrainOptions) -> int:
@@ -33,7 +29,7 @@ def run(options: TrainOptions) -> int:
     seed = options.seed
     jobs = [Job(task, method, split_seed=0, noise_seed=seed, seed=seed) for task, _, method in places]
     names = [name if method == methods[name] else method.label for _, name, method in places]
-    tell_labels(label_notes(tasks, datasets), options)
+    tell_labels(options, tasks, datasets)
     with (
         Store(Path(options.store) if options.store else ":memory:") as store,
         make_executor(options, datasets, len(jobs)) as executor,

@@ -1,4 +1,4 @@
-"""Compare methods.
+r"""Compare methods.
 
 Over data sets, networks, noises and seeds: mean accuracy with its standard
 error, average ranks, Friedman, Nemenyi and Wilcoxon-Holm tests, a
@@ -22,6 +22,17 @@ Killed or interrupted, the same command goes on; one more seed or method trains
 only what is new (give --store the store.sqlite of the earlier run). A training
 that fails leaves its cell empty, with the reason below the table; the others
 are finished, the exit code is 1, and the same command tries it again.
+
+examples:
+  arl bench --methods ce,gce,sce,nce+mae --noise clean,sym:0.4,sym:0.8
+  arl bench --dataset own --data-dir DIR --models mlp2
+      your own DIR/own.npz, images or table
+  arl bench --methods ce,mae,runs/NAME/loss.json \
+      --match-scale --lr 0.1x,0.3x,1x,3x
+      as published, at equal scale, and at each method's own learning rate:
+      three tables
+  arl bench table1 --data-dir DIR --scale train=2000,epochs=10,seeds=1
+  arl bench fig4 --data-dir DIR --scale small --format markdown
 """
 
 from dataclasses import dataclass
@@ -30,19 +41,6 @@ from typing import Annotated, Literal
 from cyclopts import App, Group, Parameter
 
 from autorobustloss.cli.options.shared import TRAINING, Common, InFolder
-
-EXAMPLES = """\
-examples:
-  arl bench --methods ce,gce,sce,nce+mae --noise clean,sym:0.4,sym:0.8
-  arl bench --dataset own --data-dir DIR --models mlp2
-      your own DIR/own.npz, images or table
-  arl bench --methods ce,mae,runs/NAME/loss.json \\
-      --match-scale --lr 0.1x,0.3x,1x,3x
-      as published, at equal scale, and at each method's own learning rate:
-      three tables
-  arl bench table1 --data-dir DIR --scale train=2000,epochs=10,seeds=1
-  arl bench fig4 --data-dir DIR --scale small --format markdown
-"""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class BenchOptions(Common, InFolder):
 
 DEFAULTS = BenchOptions()
 
-app = App(name="bench", help=__doc__, help_epilogue=EXAMPLES, group_parameters=Group("benchmark", sort_key=0))
+app = App(name="bench", group_parameters=Group("benchmark", sort_key=0))
 
 
 @app.default

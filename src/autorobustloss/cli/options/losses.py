@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-app = App(name="losses", help=__doc__, help_epilogue="")
+app = App(name="losses")
 
 AsJson = Annotated[bool, Parameter(name="--json", help="print JSON")]
 

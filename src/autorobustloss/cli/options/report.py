@@ -7,7 +7,7 @@ and no network.
 
 from cyclopts import App
 
-app = App(name="report", help=__doc__, help_epilogue="")
+app = App(name="report")
 
 
 @app.default

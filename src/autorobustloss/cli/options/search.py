@@ -1,4 +1,4 @@
-"""Search for a loss.
+r"""Search for a loss.
 
 A classification loss that survives noisy labels is searched for (Algorithm 1 of
 Gao, Gouk & Hospedales, ICCV 2021).
@@ -15,21 +15,11 @@ losses on the test split, which the search never touches.
 Everything goes to the run folder: loss.json (the loss, ready for create_loss
 and arl), store.sqlite (every training run), picture.png and .svg, table.txt and
 .json. Interrupted or killed? The same command goes on.
-"""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
-
-from cyclopts import App, Group, Parameter
-
-from autorobustloss.cli.options.shared import Common, InFolder, Seeded
-from autorobustloss.search.settings import SearchSettings
-
-EXAMPLES = """\
 examples:
   arl search
       the default: digits, three networks, 80 % symmetric noise
-  arl search --dataset mnist --data-dir DIR --train-size 5000 --epochs 30 \\
+  arl search --dataset mnist --data-dir DIR --train-size 5000 --epochs 30 \
       --generations 20 --population 12
       a search on MNIST from DIR/mnist.npz
   arl search --dataset mnist,cifar10 --data-dir DIR --models cnn4
@@ -47,6 +37,14 @@ examples:
   arl search --dataset ./own.npz --fitness-on noisy
       your own data, whose labels are taken as they come
 """
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from cyclopts import App, Group, Parameter
+
+from autorobustloss.cli.options.shared import Common, InFolder, Seeded
+from autorobustloss.search.settings import SearchSettings
 
 COMPARISON = Parameter(group=Group("comparison at the end, on the test split", sort_key=5))
 
@@ -89,7 +87,7 @@ class SearchOptions(SearchSettings, Common, Seeded, InFolder):
 
 DEFAULTS = SearchOptions()
 
-app = App(name="search", help=__doc__, help_epilogue=EXAMPLES, group_parameters=Group("search", sort_key=4))
+app = App(name="search", group_parameters=Group("search", sort_key=4))
 
 
 @app.default

@@ -1,4 +1,4 @@
-"""Standard output and error as the user's system has them: closed, full, in another encoding; and its signals."""
+"""Standard streams, signals and errors as a user of `arl` meets them: one line and a code, whatever happens."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
-from autorobustloss.errors import DataWarning
+from autorobustloss import __version__
+from autorobustloss.errors import ARLError, ConfigError, DataWarning
 from autorobustloss.escape import message
+
+T = TypeVar("T")
+
+SHOW = "ARL_TRACEBACK"
+"""The environment variable that has tracebacks printed."""
+
+TRACE = "\nTraceback (most recent call last):\n"
 
 _received: list[int] = []
 
@@ -64,17 +73,15 @@ def plain_warnings() -> Iterator[None]:
     """Print warnings about data as lines of `arl`; those of libraries, for programmers, keep their form."""
     before = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, DataWarning):
             warn(f"warning: {message}")
         else:
-            before(message, category, *where)
+            before(message, category, *where, **more)
 
-    warnings.showwarning = show
-    try:
+    with warnings.catch_warnings():
+        warnings.showwarning = show
         yield
-    finally:
-        warnings.showwarning = before
 
 
 @contextlib.contextmanager
@@ -108,3 +115,61 @@ def stop_if_interrupted() -> None:
     """Stop now, if Ctrl-C or SIGTERM came and whatever it came upon swallowed it or made another error of it."""
     if interrupted():
         raise Terminated if signal.SIGTERM in _received else KeyboardInterrupt
+
+
+def ending(error: Exception | KeyboardInterrupt) -> tuple[int, str]:
+    """Return the exit code of an error and what is said of it."""
+    if isinstance(error, KeyboardInterrupt) or interrupted():  # whatever a library made of Ctrl-C
+        said = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        return (143 if isinstance(error, Terminated) else 130), said or "interrupted"
+    if isinstance(error, ARLError):
+        return (2 if isinstance(error, ConfigError) else 1), without_traceback(str(error))
+    if isinstance(error, MemoryError):
+        return 1, "memory ran out; try fewer --workers, smaller networks, or fewer samples"
+    if isinstance(error, OSError):
+        return 1, f"{error.filename or 'cannot write standard output, or to a disk'}: {error.strerror or error}"
+    return 1, unexpected(error)
+
+
+def unexpected(error: Exception) -> str:
+    """Say what happened, that it is no fault of the user's, and where the traceback is."""
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return without_traceback(what[:500] + "\n" + "".join(traceback.format_exception(error)))
+
+
+def without_traceback(text: str) -> str:
+    """Return the text of an error with a traceback in it, such as that of a job that failed, as one without.
+
+    >>> without_traceback("cannot read x.npz")
+    'cannot read x.npz'
+    """
+    said, found, trace = text.partition(TRACE)
+    if not found or os.environ.get(SHOW):
+        return text
+    where = _kept(trace)
+    how = f"the traceback, which is in {where}" if where else f"the traceback that {SHOW}=1 shows"
+    return f"{said} (a fault of arl: please report it with the command and {how})"
+
+
+def _kept(trace: str) -> str:
+    """Write a traceback to a file of the temporary folder; return its path, "" where that cannot be."""
+    import tempfile  # slow, and hardly ever needed
+
+    try:
+        handle, name = tempfile.mkstemp(prefix="arl-error-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"arl {__version__}, Python {sys.version}\n{' '.join(sys.argv)[:10000]}{TRACE}{trace}")
+    except OSError:
+        return ""
+    return name
+
+
+def warned_only(what: str, do: Callable[[], T]) -> T | None:
+    """Return what `do` does; where it fails, warn on standard error and return None: it is not worth a result."""
+    try:
+        return do()
+    except Exception as error:
+        stop_if_interrupted()
+        reason = str(error) if isinstance(error, ARLError) else unexpected(error)
+        warn(f"warning: {what}: {reason}")
+        return None
