@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from autorobustloss.errors import ARLError, ConfigError, unknown_name
+from autorobustloss.signatures import definitions, parameters
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,12 +25,12 @@ ABOUT_CARDS = "Learned loss: its formula and how it was found are in its card."
 
 
 class Place(NamedTuple):
-    """Where a name is registered: its module, other names for the same, its docstring's first line, its parameters."""
+    """Where a name is registered: its module, other names for the same, the first line of its docstring, what it is."""
 
     module: str
     aliases: tuple[str, ...] = ()
     about: str = ""
-    parameters: Mapping[str, Any] = {}
+    defined: str = ""
 
 
 class Registry(Generic[T]):
@@ -103,12 +104,13 @@ class Registry(Generic[T]):
         place = self._places.get(name)
         return place.about if place else (inspect.getdoc(self._factories[name]) or "").split("\n")[0]
 
-    def written(self, name: str) -> Mapping[str, Any]:
-        """Return the parameters of `name` and their defaults, None for none, as the file has them: nothing is imported.
+    def written(self) -> dict[str, dict[str, Any]]:
+        """Return the parameters of every name and their defaults as the files have them: nothing is imported.
 
-        A default that is no literal is its text.
+        A default is None where there is none, and its text where it is no literal.
         """
-        return self._places[self.resolve(name)].parameters
+        known = definitions(PACKAGE / self._folder)
+        return {n: parameters(known[p.defined], known) if p.defined else {} for n, p in sorted(self._places.items())}
 
     def create(self, name: str, /, *args: Any, **kwargs: Any) -> T:
         """Call the factory of `name`; a keyword or value that it does not take is a ConfigError."""
@@ -151,39 +153,13 @@ def places(file: Path, variable: str) -> dict[str, Place]:
     module = ".".join((PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
     found: dict[str, Place] = {}
     text = file.read_text(encoding="utf-8")
-    body = ast.parse(text).body if f"@{variable}.register(" in text else []  # parsing takes a millisecond
-    named = {node.name: node for node in body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
-    for node in named.values():
+    for node in ast.parse(text).body if f"@{variable}.register(" in text else ():  # parsing takes a millisecond
         for call in getattr(node, "decorator_list", ()):
             if isinstance(call, ast.Call) and ast.unparse(call.func) == f"{variable}.register":
                 name, *aliases = (ast.literal_eval(argument) for argument in call.args)
-                about = (ast.get_docstring(node) or "").split("\n")[0]
-                found[name] = Place(module, tuple(aliases), about, written_parameters(node, named))
+                about = (ast.get_docstring(node) or "").split("\n")[0]  # type: ignore[arg-type]  # it has decorators
+                found[name] = Place(module, tuple(aliases), about, node.name)  # type: ignore[attr-defined]
     return found
-
-
-def written_parameters(
-    node: ast.ClassDef | ast.FunctionDef, named: Mapping[str, ast.ClassDef | ast.FunctionDef]
-) -> dict[str, Any]:
-    """Return the parameters of a class or function with their defaults as they are written, None for none.
-
-    named: what else is in the file, from which a class may inherit its `__init__`.
-    """
-    if isinstance(node, ast.ClassDef):
-        made = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
-        bases = [named[base.id] for base in node.bases if isinstance(base, ast.Name) and base.id in named]
-        return written_parameters((made or bases)[0], named) if made or bases else {}
-    positional = [*node.args.posonlyargs, *node.args.args]
-    defaults = [None] * (len(positional) - len(node.args.defaults)) + node.args.defaults + node.args.kw_defaults
-    names = [argument.arg for argument in (*positional, *node.args.kwonlyargs)]
-    return {name: default and _literal(default) for name, default in zip(names, defaults) if name != "self"}
-
-
-def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except ValueError:  # the name of a constant
-        return ast.unparse(node)
 
 
 def parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:

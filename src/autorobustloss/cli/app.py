@@ -26,7 +26,7 @@ from typing import Literal
 from cyclopts import App, Parameter
 
 from autorobustloss import __version__
-from autorobustloss.cli.usage import check_values
+from autorobustloss.cli.usage import check_values, take_file
 
 ABOUT, _, EXAMPLES = str(__doc__).partition("\n\n")
 OPTIONS = "autorobustloss.cli.options"
@@ -42,7 +42,7 @@ app = App(
         allow_repeating=True,  # the last counts
         show_default=lambda value: None if value is False or value == "" else value,
     ),
-    config=check_values,
+    config=(take_file, check_values),
 )
 COMMANDS = {
     "search": "Search for a loss.",

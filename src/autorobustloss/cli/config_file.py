@@ -1,10 +1,9 @@
-"""`--config FILE.toml`: what the flags say, in a file; flags on the command line come after and win."""
+"""`--config FILE.toml`: what the flags say, in a file; flags on the command line win."""
 
 from __future__ import annotations
 
 import reprlib
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +18,17 @@ else:
 REMEDY = "expected a TOML file of flags"
 
 
-def expand(arguments: Sequence[str]) -> list[str]:
-    """Replace `--config FILE` by the flags that FILE stands for, put right after the command's name.
-
-    A key is a flag without its dashes; true is a flag without a value, a list is joined by commas.
-    """
-    rest: list[str] = []
-    flags: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        name, _, file = word.partition("=")
-        if name != "--config":
-            rest.append(word)
-        elif file := file or next(words, ""):
-            flags += read_flags(Path(file))
-        else:
-            raise ConfigError("got --config without a file, expected --config FILE.toml")
-    return rest[:1] + flags + rest[1:]
-
-
-def read_flags(file: Path) -> list[str]:
-    """Return the flags that a TOML file stands for."""
+def read_flags(file: Path) -> dict[str, str | bool]:
+    """Return what a TOML file says of flags: a key is a flag without its dashes, a list is joined by commas."""
     text = read_text(file, REMEDY, ConfigError)
     with reading(file, "is not TOML", REMEDY, ConfigError):
         table = tomllib.loads(text)
-    flags: list[str] = []
-    for key, value in table.items():
-        flag = "--" + key.replace("_", "-")
-        if flag == "--config":
-            raise ConfigError(f"{file}: got config = {value!r}, expected flags; a file of flags names no other")
-        if value is True:
-            flags.append(flag)
-        elif value is not False:
-            flags.append(f"{flag}={_text(file, key, value)}")
-    return flags
+    if "config" in table:
+        raise ConfigError(f"{file}: got config = {table['config']!r}, expected flags; a file of flags names no other")
+    return {
+        "--" + key.replace("_", "-"): value if isinstance(value, bool) else _text(file, key, value)
+        for key, value in table.items()
+    }
 
 
 def _text(file: Path, key: str, value: Any) -> str:

@@ -15,13 +15,13 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.escape import markdown, message
 from autorobustloss.losses import GatedLoss, LearnableLoss, analysis, create_loss
 from autorobustloss.losses.base import RobustLoss
-from autorobustloss.losses.cards import Learned, LossCard
+from autorobustloss.losses.cards import Learned
 
 MOST_CLASSES = 1000
 """For so many classes the properties of a loss are still computed in seconds."""
 
 
-def run_show(text: str, classes: int, latex: bool, as_json: bool) -> int:
+def run_show(text: str, classes: int, latex: bool, as_json: bool) -> None:
     """Print what a loss is, or how several differ."""
     if not 2 <= classes <= MOST_CLASSES:
         raise ConfigError(f"got --classes {classes}, expected 2 to {MOST_CLASSES}")
@@ -30,22 +30,14 @@ def run_show(text: str, classes: int, latex: bool, as_json: bool) -> int:
         raise ConfigError("got no loss, expected at least one name; `arl losses list` prints them")
     properties = {name: analysis.properties(loss, classes) for name, loss in found.items()}
     if as_json:
-        shown = [
-            {"loss": name, "properties": properties[name], "card": card.to_dict() if (card := card_of(loss)) else None}
-            for name, loss in found.items()
-        ]
+        cards = {name: loss.card.to_dict() for name, loss in found.items() if isinstance(loss, Learned)}
+        shown = [{"loss": name, "properties": properties[name], "card": cards.get(name)} for name in found]
         print(json.dumps(shown[0] if len(shown) == 1 else shown))
     elif len(found) > 1:
         print(_properties_table(properties, classes))
     else:
         ((name, loss),) = found.items()
         print_loss(loss, properties[name], classes, latex)
-    return 0
-
-
-def card_of(loss: RobustLoss) -> LossCard | None:
-    """Return the card of a learned loss, None for another."""
-    return loss.card if isinstance(loss, Learned) else None
 
 
 def print_loss(loss: RobustLoss, properties: Mapping[str, float], classes: int, latex: bool) -> None:
@@ -60,8 +52,8 @@ def print_loss(loss: RobustLoss, properties: Mapping[str, float], classes: int, 
     print(_sketch(loss, classes))
     for name, value in properties.items():
         print(f"  {name.replace('_', ' '):<24} {value:.4g}")
-    if card := card_of(loss):
-        print("\n" + message(card.summary()))
+    if isinstance(loss, Learned):
+        print("\n" + message(loss.card.summary()))
 
 
 def _properties_table(properties: Mapping[str, Mapping[str, float]], classes: int) -> str:
@@ -104,24 +96,22 @@ def _triangle(loss: GatedLoss, lines: int = 9) -> str:
     return "\n".join([about, *drawn, axis, f"  {'':>5}  ░ up to ¼, ▒ ½, ▓ ¾, █ 1"])
 
 
-def run_plot(text: str, out: str) -> int:
+def run_plot(text: str, out: str) -> None:
     """Draw losses side by side."""
     from autorobustloss.report.figures import figure2
     from autorobustloss.report.style import save
 
     save(figure2({name: create_loss(name) for name in split_list(text)}), Path(out))
     print(out)
-    return 0
 
 
-def run_export(text: str, out: str) -> int:
+def run_export(text: str, out: str) -> None:
     """Write a learned loss to a file."""
     loss, path = create_loss(text), Path(out)
-    card = card_of(loss)
-    if card is None or not isinstance(loss, LearnableLoss):
+    if not isinstance(loss, Learned):
         raise ConfigError(f"got {text!r}, expected a learned loss or a card; {text!r} is code already")
     if path.suffix == ".json":
-        card.save(path)
+        loss.card.save(path)
     elif path.suffix == ".py":
         try:
             path.write_text(loss.code(), encoding="utf-8")
@@ -130,4 +120,3 @@ def run_export(text: str, out: str) -> int:
     else:
         raise ConfigError(f"got --out {path}, expected a name that ends in .json or .py")
     print(path)
-    return 0

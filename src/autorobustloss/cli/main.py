@@ -16,18 +16,16 @@ from autorobustloss.errors import ConfigError
 
 
 def parse(words: Sequence[str]) -> partial[Any]:
-    """Return the call that a command line means; the flags of a `--config` file come before those given."""
+    """Return the call that a command line means."""
     from cyclopts import CycloptsError
 
     from autorobustloss.cli.app import COMMANDS, app, load
-    from autorobustloss.cli.config_file import expand
     from autorobustloss.cli.usage import usage_error
 
-    words = expand(words)
     if words and words[0] in COMMANDS:
         load(words[0])
     try:
-        command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False, verbose=False)
+        command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False, verbose=False)
     except CycloptsError as error:
         raise usage_error(error) from None
     if command == app.help_print and not {"--help", "-h"} & set(words):

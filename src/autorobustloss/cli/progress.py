@@ -40,21 +40,13 @@ class JobProgress(Progress):
             TimeRemainingColumn(elapsed_when_finished=False),
         )
         super().__init__(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
-        self.total = total
-        self.what = what
-        self._jobs = self.add_task(what, total=total)
+        self._bar = self.add_task(what, total=total)
         self._trained = 0
         self._start = self._spoke = time.monotonic()
 
-    def describe(self, what: str) -> None:
-        """Change the text before the bar."""
-        self.what = what
-        self.update(self._jobs, description=what)
-
-    def expect(self, change: int) -> None:
-        """Correct the number of jobs to come by so many."""
-        self.total += change
-        self.update(self._jobs, total=self.total)
+    def describe(self, what: str, more: int = 0) -> None:
+        """Change the text before the bar; more: jobs to come than were expected before."""
+        self.update(self._bar, description=what, total=(self.tasks[0].total or 0) + more)
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
@@ -66,13 +58,15 @@ class JobProgress(Progress):
         """Count one finished job, which is stored; go no further after a Ctrl-C that something swallowed."""
         stop_if_interrupted()
         self._trained += not cached
-        self.advance(self._jobs)
+        self.advance(self._bar)
         if self.disable and time.monotonic() - self._spoke > LINE_EVERY:
-            done = int(self.tasks[0].completed)
-            self.say(f"{self.what}: {done}/{self.total} trainings, {self._left(self.total - done)} left")
+            (bar,) = self.tasks
+            self.say(
+                f"{bar.description}: {bar.completed:.0f}/{bar.total:.0f} trainings, {self._left(bar.remaining)} left"
+            )
 
-    def _left(self, jobs: int) -> str:
-        if not self._trained:
+    def _left(self, jobs: float | None) -> str:
+        if not self._trained or jobs is None:
             return "unknown time"
         seconds = (time.monotonic() - self._start) / self._trained * jobs
         return f"{seconds / 60:.1f} min" if seconds > 90 else f"{seconds:.0f} s"
@@ -91,8 +85,7 @@ class SearchProgress(Reporter):
     def on_generation_start(self, number: int, jobs: int, rejected: int) -> None:
         """Show the generation; jobs of rejected candidates are not coming."""
         self._rejected += rejected
-        self.progress.expect(jobs - self.planned)
-        self.progress.describe(self._text(number))
+        self.progress.describe(self._text(number), more=jobs - self.planned)
 
     def on_result(self, job: Job, result: Result, cached: bool) -> None:
         """Advance the bar."""
@@ -111,8 +104,7 @@ class SearchProgress(Reporter):
 
     def on_finalists(self, jobs: int) -> None:
         """Show that the finalists are being scored again."""
-        self.progress.expect(jobs)
-        self.progress.describe("finalists on fresh noise")
+        self.progress.describe("finalists on fresh noise", more=jobs)
 
     def _text(self, number: int) -> str:
         return (

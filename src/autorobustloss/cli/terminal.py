@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -133,6 +132,8 @@ def ending(error: Exception | KeyboardInterrupt) -> tuple[int, str]:
 
 def unexpected(error: Exception) -> str:
     """Say what happened, that it is no fault of the user's, and where the traceback is."""
+    import traceback  # slow, and hardly ever needed
+
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return without_traceback(what[:500] + "\n" + "".join(traceback.format_exception(error)))
 

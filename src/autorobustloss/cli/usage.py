@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from cyclopts import App, ArgumentCollection, CycloptsError, UnknownCommandError, UnknownOptionError
+from cyclopts import App, ArgumentCollection, CycloptsError, Token, UnknownCommandError, UnknownOptionError
 from cyclopts.exceptions import CoercionError, MissingArgumentError, UnusedCliTokensError
 
 from autorobustloss.errors import ConfigError, unknown_name
 
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
+
+
+def take_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Take what the command line leaves open from the file that --config names, if it does."""
+    by_flag = {flag: argument for argument in arguments for flag in argument.names}
+    given = {flag for flag, argument in by_flag.items() if argument.tokens}
+    for file in [token.value for token in by_flag["--config"].tokens] if "--config" in given else ():
+        from autorobustloss.cli.config_file import read_flags  # here, for it is slow
+
+        for flag, value in read_flags(Path(file)).items():
+            if flag not in by_flag:
+                raise ConfigError(f"{file}: got {flag[2:]}, expected {nearest(flag, by_flag)[2:]}")
+            if isinstance(value, bool) != (by_flag[flag].hint is bool):
+                wanted = "a value" if isinstance(value, bool) else "true or false"
+                raise ConfigError(f"{file}: got {flag[2:]} = {value!r}, expected {wanted}")
+            if flag not in given and value is not False:
+                by_flag[flag].append(Token(keyword=flag, value=str(value), source=file))
 
 
 def check_values(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -34,6 +53,11 @@ def check_text(word: str) -> None:
         raise ConfigError(f"got {word[:80]!r}, expected text without NUL characters or lone surrogates") from None
 
 
+def nearest(flag: str, known: Iterable[str]) -> str:
+    """Return the known flag that is most like one that is not known."""
+    return next(iter(difflib.get_close_matches(flag, known, n=1)), "--one of those that --help lists")
+
+
 def usage_error(error: CycloptsError) -> ConfigError:
     """Return what is wrong with a command line, in a sentence."""
     command = " ".join(("arl", *(error.command_chain or ())))
@@ -44,8 +68,7 @@ def usage_error(error: CycloptsError) -> ConfigError:
     got, wanted = str(error), "other words"
     if isinstance(error, UnknownOptionError):
         got = (error.token.keyword or error.token.value).partition("=")[0][:80]
-        flags = [name for argument in error.argument_collection for name in argument.names]
-        wanted = " or ".join(difflib.get_close_matches(got, flags, n=1)) or f"an option of {command}"
+        wanted = nearest(got, [name for argument in error.argument_collection for name in argument.names])
     elif isinstance(error, CoercionError) and error.token:
         got, wanted = f"{error.token.keyword} {error.token.value!r:.80}", "no value"
     elif isinstance(error, MissingArgumentError) and error.keyword:
