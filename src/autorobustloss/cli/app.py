@@ -27,6 +27,7 @@ from cyclopts import App, Parameter
 
 from autorobustloss import __version__
 from autorobustloss.cli.usage import check_values, take_file
+from autorobustloss.errors import ConfigError
 
 ABOUT, _, EXAMPLES = str(__doc__).partition("\n\n")
 OPTIONS = "autorobustloss.cli.options"
@@ -60,7 +61,12 @@ for number, (name, about) in enumerate(COMMANDS.items()):
 @app.command(name="--install-completion", help_epilogue="")
 def install_completion(*, shell: Literal["bash", "zsh", "fish", "powershell"] | None = None) -> None:
     """Let the shell complete commands and options: that of --shell, or the one that runs."""
-    print(app.install_completion(shell=shell))
+    from cyclopts.completion.detect import ShellDetectionError
+
+    try:
+        print(app.install_completion(shell=shell))
+    except ShellDetectionError:
+        raise ConfigError("got no shell to ask, expected --shell bash, zsh or fish") from None
 
 
 def load(name: str) -> None:
