@@ -98,10 +98,10 @@ def _triangle(loss: GatedLoss, lines: int = 9) -> str:
 
 def run_plot(text: str, out: str) -> None:
     """Draw losses side by side."""
-    from autorobustloss.report.figures import figure2
+    from autorobustloss.report.loss_pictures import losses_picture
     from autorobustloss.report.style import save
 
-    save(figure2({name: create_loss(name) for name in split_list(text)}), Path(out))
+    save(losses_picture({name: create_loss(name) for name in split_list(text)}), Path(out))
     print(out)
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.report.folder import PAGE, folder_page
+from autorobustloss.report.page import PAGE, folder_page
 from autorobustloss.runs.run_folder import CONFIG, replace_file
 
 
