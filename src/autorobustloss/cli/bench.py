@@ -42,7 +42,7 @@ def run(options: BenchOptions) -> int:
     settings = {"command": "bench", **config.to_dict()}
     failures = Failures()
     jobs = len(config.jobs())
-    with at_work(options, options.out, datasets, settings, "bench", jobs=jobs) as (folder, executor):
+    with at_work(options, datasets, settings, "bench", jobs=jobs) as (folder, executor):
         with JobProgress(jobs, "bench", options.quiet) as progress:
             outcome = run_bench(
                 config,

@@ -23,16 +23,8 @@ from autorobustloss.cli.tasks import check_tasks
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.methods import MethodSpec
+from autorobustloss.paper import experiments as paper
 from autorobustloss.paper.effort import SCALES, Scale
-from autorobustloss.paper.experiments import (
-    EXPERIMENTS,
-    Experiment,
-    Target,
-    experiments,
-    run_experiment,
-    targets,
-    zoo_losses,
-)
 from autorobustloss.paper.features import penultimate
 from autorobustloss.search import SearchConfig, Space
 
@@ -43,25 +35,25 @@ GRID = [f.name for group in (Data, Tasks, Training) for f in fields(group) if f.
 
 def run(name: str, options: BenchOptions) -> int:
     """Run a table or figure of the paper."""
-    if name not in EXPERIMENTS:
-        raise unknown_name("table or figure of the paper", name, EXPERIMENTS)
+    if name not in paper.EXPERIMENTS:
+        raise unknown_name("table or figure of the paper", name, paper.EXPERIMENTS)
     for option in ("seeds", "match_scale", *GRID):
         if getattr(options, option) != getattr(DEFAULTS, option):
             flag = "--" + option.replace("_", "-")
             raise ConfigError(f"got {flag} with {name}, whose grid is the paper's; leave it out, see --scale")
     scale = read_scale(options.scale)
-    learned = zoo_losses() if options.methods is None else read_named_methods(options.methods)
-    for target in targets(name, scale):
+    learned = paper.zoo_losses() if options.methods is None else read_named_methods(options.methods)
+    for target in paper.targets(name, scale):
         if (method := learn(target, scale, options)) is not None:
             learned[target.name] = method
     failures = Failures()
-    for experiment in experiments(name, scale, learned):
+    for experiment in paper.experiments(name, scale, learned):
         datasets, missing = load_datasets(experiment.datasets, options.data_dir, options.download)
         run_one(experiment.pinned(datasets), scale, datasets, missing, options, failures)
     return tell_failures(failures)
 
 
-def learn(target: Target, scale: Scale, options: BenchOptions) -> MethodSpec | None:
+def learn(target: paper.Target, scale: Scale, options: BenchOptions) -> MethodSpec | None:
     """Search the loss that an experiment wants, as `arl search` does; None where its data sets are all absent."""
     datasets, _ = load_datasets((task.dataset.name for task in target.tasks), options.data_dir, options.download)
     if not datasets:
@@ -77,14 +69,14 @@ def learn(target: Target, scale: Scale, options: BenchOptions) -> MethodSpec | N
     settings = {"command": "search", **config.to_dict()}
     stem = re.sub(r"\W+", "-", target.name)
     with (
-        at_work(options, options.out, datasets, settings, f"search-{stem}", within=stem) as (folder, executor),
+        at_work(options, datasets, settings, f"search-{stem}", within=stem) as (folder, executor),
         JobProgress(config.generations * config.jobs_per_generation, target.name, options.quiet) as progress,
     ):
         return searched(config, datasets, folder, executor, progress).winner.method
 
 
 def run_one(
-    experiment: Experiment,
+    experiment: paper.Experiment,
     scale: Scale,
     datasets: Mapping[str, Dataset],
     missing: Mapping[str, str],
@@ -96,10 +88,10 @@ def run_one(
     check_tasks(present, datasets, allow_hopeless=True)
     name, jobs = experiment.name, [job.key for job in experiment.jobs(missing)]
     settings = {"command": "bench", "preset": name, "scale": asdict(scale), "jobs": jobs}
-    with at_work(options, options.out, datasets, settings, name, within=name, jobs=len(jobs)) as (folder, executor):
+    with at_work(options, datasets, settings, name, within=name, jobs=len(jobs)) as (folder, executor):
         with JobProgress(len(jobs), name, options.quiet) as progress:
             chance = chance_levels(experiment.tasks, datasets)
-            table, results = run_experiment(
+            table, results = paper.run_experiment(
                 experiment, folder.store, executor, progress.on_result, missing, failures, chance
             )
         from autorobustloss.report.bench import draw_experiment, write_experiment_table

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from autorobustloss.cli.options.shared import Common
+from autorobustloss.cli.options.shared import Common, InFolder
 from autorobustloss.cli.progress import JobProgress, SearchProgress
 from autorobustloss.cli.tasks import class_counts
 from autorobustloss.cli.terminal import warned_only
@@ -53,8 +53,7 @@ def choose_device(name: str) -> str:
 
 @contextmanager
 def at_work(
-    options: Common,
-    out: str | None,
+    options: InFolder,
     datasets: Mapping[str, Dataset],
     settings: Mapping[str, Any],
     name: str,
@@ -63,7 +62,7 @@ def at_work(
     cohort: str = "off",
 ) -> Iterator[tuple[RunFolder, Executor]]:
     """Open the run folder of these settings, in the folder `within` of --out where that is given, and who trains."""
-    path = Path(out) / within if out else default_folder(settings, name)
+    path = Path(options.out) / within if options.out else default_folder(settings, name)
     with (
         make_executor(options, datasets, jobs, cohort) as executor,
         RunFolder(path, settings, options.store) as folder,

@@ -52,7 +52,7 @@ def run(options: SearchOptions) -> int:
     }
     ending = (len(competitors) + 1) * len(config.tasks) * options.compare_seeds
     total = config.generations * config.jobs_per_generation + ending
-    with at_work(options, options.out, datasets, settings, "search", cohort=options.cohort) as (folder, executor):
+    with at_work(options, datasets, settings, "search", cohort=options.cohort) as (folder, executor):
         with JobProgress(total, "search", options.quiet) as progress:
             outcome = searched(config, datasets, folder, executor, progress)
             methods = {"learned": outcome.winner.method, **competitors}

@@ -40,11 +40,11 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
-from autorobustloss.cli.options.shared import TRAINING, Common, InFolder
+from autorobustloss.cli.options.shared import TRAINING, InFolder
 
 
 @dataclass(frozen=True)
-class BenchOptions(Common, InFolder):
+class BenchOptions(InFolder):
     """What to compare, on what, and in which tables.
 
     Attributes:

@@ -43,14 +43,14 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
-from autorobustloss.cli.options.shared import Common, InFolder, Seeded
+from autorobustloss.cli.options.shared import InFolder, Seeded
 from autorobustloss.search.settings import SearchSettings
 
 COMPARISON = Parameter(group=Group("comparison at the end, on the test split", sort_key=5))
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(SearchSettings, Common, Seeded, InFolder):
+class SearchOptions(SearchSettings, InFolder, Seeded):
     """What to search, how, and what to compare it with; an option of a space that is not given has its default.
 
     Attributes:

@@ -131,8 +131,8 @@ class Seeded:
 
 
 @dataclass(frozen=True)
-class InFolder:
-    """Where the outcome is kept.
+class InFolder(Common):
+    """What leaves its outcome in a run folder.
 
     Attributes:
         out: run folder (default: runs/NAME, NAME made of the settings)
