@@ -175,7 +175,9 @@ def shell(script, **variables):
     [
         pytest.param('"$@" losses list', 0, marks=pytest.mark.slow),
         ('"$@" losses list | head -1; exit ${PIPESTATUS[0]}', 0),
+        ('"$@" search --help | head -1; exit ${PIPESTATUS[0]}', 0),
         ('"$@" losses list > /dev/full', 1),
+        ('"$@" search --help > /dev/full', 1),
         ('"$@" losses list >&-', 0),
         ('"$@" losses show gec 2>&-', 2),
     ],

@@ -28,8 +28,12 @@ def parse(words: Sequence[str]) -> partial[Any]:
         command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False, verbose=False)
     except CycloptsError as error:
         raise usage_error(error) from None
-    if command == app.help_print and not {"--help", "-h"} & set(words):
-        raise ConfigError(f"got no command after {' '.join(('arl', *words))!r}; `arl --help` lists them")
+    if command == app.help_print:
+        from autorobustloss.cli.console import LastingConsole
+
+        if not {"--help", "-h"} & set(words):
+            raise ConfigError(f"got no command after {' '.join(('arl', *words))!r}; `arl --help` lists them")
+        return partial(command, *bound.args, console=LastingConsole())
     return partial(command, *bound.args, **bound.kwargs)
 
 

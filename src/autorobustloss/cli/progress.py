@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from autorobustloss.cli.console import LastingConsole
 from autorobustloss.cli.terminal import stop_if_interrupted
 from autorobustloss.escape import visible
 from autorobustloss.runs import Job, Result
@@ -17,19 +17,11 @@ LINE_EVERY = 10.0
 """Seconds between lines of progress where standard error is not a terminal."""
 
 
-class StandardError(Console):
-    """Standard error; where it is full or gone, the work goes on without."""
-
-    def on_broken_pipe(self) -> None:
-        """Say nothing more, instead of ending the process."""
-        self.quiet = True
-
-
 class JobProgress(Progress):
     """Counts jobs: a bar with the time left on a terminal, a line now and then elsewhere, nothing when quiet."""
 
     def __init__(self, total: int, what: str, quiet: bool = False) -> None:
-        console = StandardError(stderr=True, quiet=quiet, highlight=False)
+        console = LastingConsole(stderr=True, quiet=quiet, highlight=False)
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),

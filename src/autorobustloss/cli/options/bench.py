@@ -31,7 +31,8 @@ examples:
       --match-scale --lr 0.1x,0.3x,1x,3x
       as published, at equal scale, and at each method's own learning rate:
       three tables
-  arl bench table1 --data-dir DIR --scale train=2000,epochs=10,seeds=1
+  arl bench table1 --data-dir DIR \
+      --scale train=2000,epochs=10,seeds=1,width=0.25
   arl bench fig4 --data-dir DIR --scale small --format markdown
 """
 

@@ -22,7 +22,7 @@ examples:
   arl search --dataset mnist --data-dir DIR --train-size 5000 --epochs 30 \
       --generations 20 --population 12
       a search on MNIST from DIR/mnist.npz
-  arl search --dataset mnist,cifar10 --data-dir DIR --models cnn4
+  arl search --dataset mnist,cifar10 --data-dir DIR --models cnn4 --noise sym:0.8
       data-set randomisation
   arl search --noise clean,sym:0.4,sym:0.8,pair:0.4 --tasks-per-generation 4
       noise randomisation, four tasks drawn for each generation
