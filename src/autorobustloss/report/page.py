@@ -15,9 +15,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from autorobustloss.benchmark import render
 from autorobustloss.benchmark.bench import VIEWS
 from autorobustloss.benchmark.render import distinct_tables
-from autorobustloss.benchmark.render import 
 from autorobustloss.benchmark.table import Table
 from autorobustloss.errors import ConfigError, RunFolderError
 from autorobustloss.escape import visible
@@ -26,7 +26,6 @@ from autorobustloss.reading import read_text, reading
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.run_folder import CONFIG, STORE
 from autorobustloss.runs.store import Store
-
 
 PAGE = "report.html"
 CARD = "loss.json"
@@ -68,7 +67,7 @@ def page(title: str, sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
     )
     templates.filters["json"] = json.dumps
-    return templates.get_template("page.html.j2").render(title=title, sections=sections, tables=TABLES)
+    return templates.get_template("page.html.j2").render(title=title, sections=sections, tables=render)
 
 
 def provenance_of(results: Iterable[Result]) -> dict[str, Any]:
