@@ -9,8 +9,8 @@ from itertools import product
 from autorobustloss.cli.lists import listed, split_learning_rates
 from autorobustloss.cli.options.shared import Common, Data, Tasks, Training
 from autorobustloss.cli.terminal import warn
-from autorobustloss.data import Dataset, DataSpec, is_own, known_labels, load_dataset, make_splits, truth_known
-from autorobustloss.data.augment import check_augment
+from autorobustloss.data import Dataset, DataSpec, check_augment, is_own, load_dataset
+from autorobustloss.data.splits import known_labels, make_splits, truth_known
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
 from autorobustloss.models import build_model

@@ -24,7 +24,7 @@ def take_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection
 
         for flag, value in read_flags(Path(file)).items():
             if flag not in by_flag:
-                raise ConfigError(f"{file}: got {flag[2:]}, expected {nearest(flag, by_flag)[2:]}")
+                raise ConfigError(f"{file}: got {flag[2:]}, expected {nearest(flag, by_flag).removeprefix('--')}")
             if isinstance(value, bool) != (by_flag[flag].hint is bool):
                 wanted = "a value" if isinstance(value, bool) else "true or false"
                 raise ConfigError(f"{file}: got {flag[2:]} = {value!r}, expected {wanted}")
@@ -55,7 +55,9 @@ def check_text(word: str) -> None:
 
 def nearest(flag: str, known: Iterable[str]) -> str:
     """Return the known flag that is most like one that is not known."""
-    return next(iter(difflib.get_close_matches(flag, known, n=1)), "--one of those that --help lists")
+    names = {name.lstrip("-"): name for name in known}  # all flags are alike in their dashes
+    near = difflib.get_close_matches(flag.lstrip("-"), names, n=1)
+    return names[near[0]] if near else "an option that it has"
 
 
 def usage_error(error: CycloptsError) -> ConfigError:

@@ -1,38 +1,12 @@
-"""Augmentation of a whole batch at once, on the device it lives on, and of which data sets it makes sense."""
+"""Augmentation of a whole batch at once, on the device it lives on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
+from torch.nn import functional
 
-from autorobustloss.data.names import DataName
 from autorobustloss.errors import ConfigError
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-HANDED = frozenset({"digits", "mnist", "emnist", "kmnist", "qmnist", "usps", "svhn"})
-"""Data sets, by name, whose mirror images are no samples: a mirrored digit or letter is another one, or none."""
-
-
-def handed(dataset: str) -> bool:
-    """Return whether mirror images are no samples of a data set, as far as its name or path tells.
-
-    >>> handed("mnist[split=26]"), handed("data/usps.npz"), handed("fashion_mnist"), handed("own")
-    (True, True, False, False)
-    """
-    base = DataName.parse(dataset).base.replace("\\", "/").rstrip("/")
-    return base.rpartition("/")[2].removesuffix(".npz").lower() in HANDED
-
-
-def check_augment(augment: str, dataset: str, image: bool = True) -> None:
-    """Raise ConfigError where an augmentation makes no sense: on tables, and mirror images of digits."""
-    if augment != "none" and not image:
-        raise ConfigError(f"data set {dataset!r}: got augment={augment!r} for a table; use augment='none'")
-    if "flip" in augment and handed(dataset):
-        raise ConfigError(
-            f"data set {dataset!r}: got augment={augment!r}, but a mirrored digit is another one; use augment='crop'"
-        )
 
 
 def crop(batch: Tensor, generator: torch.Generator, padding: int = 4, flip: bool = False) -> Tensor:
@@ -42,13 +16,10 @@ def crop(batch: Tensor, generator: torch.Generator, padding: int = 4, flip: bool
     drawn per image, on the generator's own device: with a CPU generator they are the same on every device.
     Source: He et al. 2016, section 4.2 (pad 4, crop 32x32, horizontal flip on CIFAR).
 
-    >>> import torch
     >>> images = torch.ones(2, 3, 8, 8)
     >>> crop(images, torch.Generator().manual_seed(0)).shape
     torch.Size([2, 3, 8, 8])
     """
-    import torch  # here, because protocols and the command line read what is above
-
     if batch.ndim != 4:
         raise ConfigError(
             f"crop augmentation needs images (N, C, H, W), got a batch of shape {tuple(batch.shape)}; "
@@ -63,7 +34,7 @@ def crop(batch: Tensor, generator: torch.Generator, padding: int = 4, flip: bool
     offsets = offsets.to(batch.device)
     rows = offsets[0] + torch.arange(height, device=batch.device)
     columns = offsets[1] + columns
-    padded = torch.nn.functional.pad(batch, (padding,) * 4)
+    padded = functional.pad(batch, (padding,) * 4)
     # One gather over flattened pixels, four times as fast here as indexing rows and columns.
     pixels = rows[:, :, None] * padded.shape[3] + columns[:, None, :]
     return padded.flatten(2).gather(2, pixels.flatten(1)[:, None].expand(-1, channels, -1)).view(batch.shape)
