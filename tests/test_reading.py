@@ -217,7 +217,7 @@ class TestSettingsFiles:
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
     def test_of_any_editor(self, tmp_path: Path, encoding: str) -> None:
         (tmp_path / "run.toml").write_bytes('epochs = 3\r\nloss = "gce"\r\n'.encode(encoding))
-        assert read_flags(tmp_path / "run.toml") == ["--epochs=3", "--loss=gce"]
+        assert read_flags(tmp_path / "run.toml") == {"--epochs": "3", "--loss": "gce"}
 
     @pytest.mark.parametrize(
         "content",

@@ -11,10 +11,11 @@ import time
 
 import pytest
 
-from autorobustloss.cli import catalogue, terminal
+from autorobustloss.cli import terminal
 from autorobustloss.cli.bench import Failures
 from autorobustloss.cli.main import main
 from autorobustloss.errors import ConfigError, StoreError, WorkerError
+from autorobustloss.registry import LOSSES
 from autorobustloss.runs import trainer as running
 from autorobustloss.runs.store import Store
 
@@ -36,10 +37,10 @@ def _tempdir(tmp_path, monkeypatch):
 
 
 def raising(error, monkeypatch):
-    def fail(options):
+    def fail():
         raise error
 
-    monkeypatch.setattr(catalogue, "run_list", fail)
+    monkeypatch.setattr(LOSSES, "written", fail)
 
 
 @pytest.mark.parametrize(
