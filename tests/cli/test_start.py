@@ -72,7 +72,7 @@ def test_options_of_a_search_are_settings_of_its_configuration():
 
 def test_commands_are_listed_by_the_first_line_of_their_page():
     for name, about in COMMANDS.items():
-        assert import_module(f"autorobustloss.cli.options.{name}").__doc__.splitlines()[0] == about
+        assert import_module(f"autorobustloss.cli.commands.{name}").__doc__.splitlines()[0] == about
 
 
 def test_completion_is_installed_for_a_shell(tmp_path, monkeypatch, capsys):

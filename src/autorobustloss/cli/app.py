@@ -30,7 +30,7 @@ from autorobustloss.cli.usage import check_values, take_file
 from autorobustloss.errors import ConfigError
 
 ABOUT, _, EXAMPLES = str(__doc__).partition("\n\n")
-OPTIONS = "autorobustloss.cli.options"
+MODULES = "autorobustloss.cli.commands"
 
 app = App(
     name="arl",
@@ -52,10 +52,10 @@ COMMANDS = {
     "losses": "List, show, plot, export losses.",
     "report": "Write the HTML page of a run folder.",
 }
-"""The first line about each command; the rest is in the module of its options, imported when it is asked for."""
+"""The first line about each command; the rest is in its module, imported when it is asked for."""
 
 for number, (name, about) in enumerate(COMMANDS.items()):
-    app.command(f"{OPTIONS}.{name}:app", name=name, help=about, sort_key=number)
+    app.command(f"{MODULES}.{name}:app", name=name, help=about, sort_key=number)
 
 
 @app.command(name="--install-completion", help_epilogue="")
@@ -71,7 +71,7 @@ def install_completion(*, shell: Literal["bash", "zsh", "fish", "powershell"] | 
 
 def load(name: str) -> None:
     """Import a command: its page is what its module says, up to the examples, and of each option in one line."""
-    module = import_module(f"{OPTIONS}.{name}")
+    module = import_module(f"{MODULES}.{name}")
     about, heading, examples = str(module.__doc__).partition("examples:\n")
     app[name].help, app[name].help_epilogue = about, heading + examples
     for group in filter(is_dataclass, type(getattr(module, "DEFAULTS", None)).__mro__):

@@ -1,1 +1,1 @@
-"""What can be asked of each command: names, types, defaults and help of its options; nothing slow is imported here."""
+"""What can be asked of the commands: names, types, defaults and help of options; nothing slow is imported."""
