@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from autorobustloss.errors import ConfigError
-from autorobustloss.methods.registry import Procedure, Setting
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import METHODS
-from autorobustloss.training import History, LossObjective
+from autorobustloss.training import LossObjective
 
 
 @METHODS.register("tuned-ce")
@@ -20,9 +18,9 @@ def tuned_cross_entropy(smoothing: float = 0.1, average: float = 0.999) -> Proce
     if not 0 <= smoothing < 1:
         raise ConfigError(f"method 'tuned-ce': got smoothing={smoothing!r}, expected a number in [0, 1)")
 
-    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+    def run(setting: Setting) -> Trained:
         protocol = setting.protocol.but(schedule="cosine", average=average)
         spec = MethodSpec.of("label_smoothing", epsilon=smoothing) if smoothing else MethodSpec("ce")
         return setting.fit(LossObjective(setting.network(), setting.criterion(spec)), protocol)
 
-    return run
+    return Procedure(run)
