@@ -21,8 +21,8 @@ import numpy as np
 
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.analysis import soft_targets
-from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.losses.cards import Card, load_card
+from autorobustloss.losses.taylor.form import CanonicalForm
 
 SCALES = ("0.2max", "0.4max", "0.6max", "0.8max", "0.35geometric", "0.5geometric", "geometric", "init")
 CLASSES = 10
@@ -66,7 +66,8 @@ def main() -> None:
     cards |= {f"scale-{scale}": (form, scale) for scale in SCALES}
     for variant, (part, scale) in cards.items():
         name = f"{whole.name}-{variant}"
-        card = Card(name, part.theta(), part.log_weight, scale, {"variant_of": whole.name}, log_power=part.log_power)
+        numbers = part.theta(), part.log_weight, part.log_power, scale
+        card = Card(name, *numbers, provenance={"variant_of": whole.name})
         folder = options.out / name
         folder.mkdir(parents=True, exist_ok=True)
         card.save(folder / "loss.json")

@@ -21,8 +21,9 @@ from autorobustloss.errors import WorkerError
 from autorobustloss.losses.cards import Card, load_card
 from autorobustloss.methods import MethodSpec
 from autorobustloss.runs import Executor, Job, Store
-from autorobustloss.search import SearchConfig, SearchOutcome, Space, run_search
+from autorobustloss.search import SearchConfig, SearchOutcome, run_search
 from autorobustloss.search.card import make_card
+from autorobustloss.search.config import create_space
 
 STORES = Path(__file__).parent / "stores"
 NAMES = tuple(sorted(path.name.split(".")[0] for path in STORES.glob("*.sqlite.xz")))
@@ -45,7 +46,7 @@ def config_of(card: Card) -> SearchConfig:
     found = dict(card.provenance["search"])
     tasks = [Job.from_dict({"task": task, "method": {"name": "ce"}}).task for task in found.pop("tasks")]
     rivals = [MethodSpec.parse(rival) for rival in found.pop("rivals")]
-    return SearchConfig(tasks=tuple(tasks), space=Space(**found.pop("space")), rivals=tuple(rivals), **found)
+    return SearchConfig(tasks=tuple(tasks), space=create_space(**found.pop("space")), rivals=tuple(rivals), **found)
 
 
 def replay(name: str) -> tuple[SearchOutcome, Card]:

@@ -17,7 +17,7 @@ from pool import Task, arrays, draw
 from torch import Tensor
 
 from autorobustloss import create_loss, published_values
-from autorobustloss.losses.authors import published_penalty
+from autorobustloss.losses.literature.values import published_penalty
 from autorobustloss.seeding import derive_seed
 
 RATES = (1 / 3, 1.0, 3.0)

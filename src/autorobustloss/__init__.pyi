@@ -1,3 +1,4 @@
+from .benchmark.api import bench as bench
 from .data import Dataset as Dataset
 from .data import DataSpec as DataSpec
 from .data import list_datasets as list_datasets
@@ -24,8 +25,11 @@ from .runs import Result as Result
 from .runs import Store as Store
 from .runs import Task as Task
 from .runs import run_jobs as run_jobs
+from .runs.tasks import TaskSet as TaskSet
+from .runs.tasks import make_tasks as make_tasks
 from .search import SearchConfig as SearchConfig
 from .search import run_search as run_search
+from .search.api import search as search
 from .training import TrainingProtocol as TrainingProtocol
 from .training import create_protocol as create_protocol
 

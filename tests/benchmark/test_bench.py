@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from autorobustloss.benchmark.bench import SWEEP, BenchConfig, load_datasets, pin, run_bench
+from autorobustloss.benchmark.bench import load_datasets, pin, run_bench
+from autorobustloss.benchmark.grid import SWEEP, BenchConfig
 from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError, UnknownNameError
 from autorobustloss.methods.spec import MethodSpec

@@ -10,11 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autorobustloss.benchmark.cells import tabulate
 from autorobustloss.benchmark.chance import chance_levels, guessing
-from autorobustloss.benchmark.grid import Grid
+from autorobustloss.benchmark.grid import BenchConfig
 from autorobustloss.benchmark.ranking import friedman
 from autorobustloss.benchmark.render import best_rows, distinct_tables, footer, render
-from autorobustloss.benchmark.table import SELECTIONS, Table, tabulate
+from autorobustloss.benchmark.table import SELECTIONS, Table
 from autorobustloss.cli.main import main
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.methods.spec import MethodSpec
@@ -30,7 +31,7 @@ TASKS = tuple(Task(DataSpec(name), "clean", "mlp2") for name in ("digits", "wine
 
 def table(means, seeds=1, chance=None, seconds=None):
     """Return the table of accuracies (methods × tasks), the same at every seed."""
-    grid = Grid(METHODS[: len(means)], TASKS[: len(means[0])], seeds=seeds)
+    grid = BenchConfig(METHODS[: len(means)], TASKS[: len(means[0])], seeds=seeds)
     results = {}
     for e in grid.entries():
         value = means[METHODS.index(e.method)][TASKS.index(e.task)]

@@ -100,13 +100,13 @@ def test_ranks_sum_to_the_triangle_and_follow_the_scores(scores):
 
 def test_f_statistic_is_infinite_when_every_task_agrees():
     test = friedman([[3.0, 2.0, 1.0]] * 5)
-    assert test.f == float("inf")
+    assert test.f is None
     assert test.p_f == pytest.approx(1 / 6**4)  # exact: each of the other tasks has one of 3! orders
 
 
 @pytest.mark.parametrize("table", ["table1", "table2", "table3-sym", "table3-asym", "table5"])
 def test_the_papers_average_ranks_follow_from_its_accuracies(table):
-    text = (resources.files("autorobustloss.benchmark") / "paper_numbers.json").read_text(encoding="utf-8")
+    text = (resources.files("autorobustloss.paper") / "numbers.json").read_text(encoding="utf-8")
     data = json.loads(text)["tables"][table]
     rows = [row for row in data["rows"] if None not in row["accuracy"]]
     mean_ranks = average_ranks(np.array([row["accuracy"] for row in rows]).T)

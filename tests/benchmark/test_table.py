@@ -10,10 +10,12 @@ import statistics
 
 import pytest
 
-from autorobustloss.benchmark.grid import Grid
+from autorobustloss.benchmark.bench import run_bench
+from autorobustloss.benchmark.cells import accuracy, method_names, tabulate
+from autorobustloss.benchmark.grid import BenchConfig
 from autorobustloss.benchmark.ranking import average_ranks, critical_difference
 from autorobustloss.benchmark.render import RENDERERS, render
-from autorobustloss.benchmark.table import SELECTIONS, Table, accuracy, compare, method_names, tabulate
+from autorobustloss.benchmark.table import SELECTIONS, Table
 from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.spec import MethodSpec
@@ -46,7 +48,7 @@ def filled(grid, **changes):
 
 
 def test_a_cell_is_the_mean_and_standard_error_over_seeds():
-    grid = Grid((CE, GCE), TASKS, seeds=3)
+    grid = BenchConfig((CE, GCE), TASKS, seeds=3)
     table = tabulate(grid.entries(), filled(grid))
     values = [curve(e)[-1] for e in grid.entries() if e.method == GCE and e.task == TASKS[1]]
     cell = table.block("last").cells[1][1]
@@ -54,13 +56,16 @@ def test_a_cell_is_the_mean_and_standard_error_over_seeds():
     assert cell.error == pytest.approx(statistics.stdev(values) / math.sqrt(3))
     assert cell.n == 3
     assert (
-        tabulate(Grid((CE,), TASKS, seeds=1).entries(), filled(Grid((CE,), TASKS, seeds=1))).block().cells[0][0].error
+        tabulate(BenchConfig((CE,), TASKS, seeds=1).entries(), filled(BenchConfig((CE,), TASKS, seeds=1)))
+        .block()
+        .cells[0][0]
+        .error
         is None
     )
 
 
 def test_selection_protocols_pick_their_epoch():
-    job = Grid((CE,), TASKS[:1], seeds=1).jobs()[0]
+    job = BenchConfig((CE,), TASKS[:1], seeds=1).jobs()[0]
     found = result(job, test=[0.9, 0.7, 0.6], noisy=[0.1, 0.5, 0.4])
     assert {s: accuracy(found, s) for s in SELECTIONS} == {"last": 0.6, "best-noisy-validation": 0.7, "best-test": 0.9}
     with pytest.raises(ConfigError, match="selection"):
@@ -68,7 +73,7 @@ def test_selection_protocols_pick_their_epoch():
 
 
 def test_a_diverged_run_counts_as_zero_at_the_last_epoch_and_by_its_checkpoints_otherwise():
-    grid = Grid((CE,), TASKS[:1], seeds=2)
+    grid = BenchConfig((CE,), TASKS[:1], seeds=2)
     good, bad = grid.jobs()
     results = {good.key: result(good, [0.6, 0.8, 0.8]), bad.key: result(bad, [0.4, 0.5], stopped="diverged")}
     table = tabulate(grid.entries(), results)
@@ -81,7 +86,7 @@ def test_a_diverged_run_counts_as_zero_at_the_last_epoch_and_by_its_checkpoints_
 
 
 def test_the_learning_rate_is_chosen_on_noisy_validation_and_never_on_test():
-    grid = Grid((CE,), TASKS[:1], seeds=2, learning_rates=(0.1, 1.0, 3.0))
+    grid = BenchConfig((CE,), TASKS[:1], seeds=2, views=("tuned",), learning_rates=(0.1, 1.0, 3.0))
     noisy = {"lr×0.1": [0.2, 0.6, 0.1], "lr×1": [0.2, 0.3, 0.5], "lr×3": [0.1, 0.1, 0.1]}
     test = {"lr×0.1": [0.1, 0.4, 0.2], "lr×1": [0.3, 0.3, 0.3], "lr×3": [0.9, 0.9, 0.9]}
     results = {e.job.key: result(e.job, test[e.variant], noisy[e.variant]) for e in grid.entries()}
@@ -93,13 +98,13 @@ def test_the_learning_rate_is_chosen_on_noisy_validation_and_never_on_test():
 
 
 def test_of_two_learning_rates_the_better_is_chosen():
-    grid = Grid((CE,), TASKS[:1], seeds=1, learning_rates=(1.0, 3.0))
+    grid = BenchConfig((CE,), TASKS[:1], seeds=1, views=("tuned",), learning_rates=(1.0, 3.0))
     results = {e.job.key: result(e.job, [0.5], [0.9 if e.variant == "lr×3" else 0.1]) for e in grid.entries()}
     assert tabulate(grid.entries(), results).block().cells[0][0].choice == "lr×3"
 
 
 def test_average_ranks_and_tests_are_those_of_the_ranking_module():
-    grid = Grid((CE, GCE, MAE), TASKS, seeds=2)
+    grid = BenchConfig((CE, GCE, MAE), TASKS, seeds=2)
     block = tabulate(grid.entries(), filled(grid)).block()
     scores = [[block.cells[m][t].mean for m in range(3)] for t in range(3)]
     assert block.average_ranks == pytest.approx(average_ranks(scores).tolist())
@@ -110,7 +115,7 @@ def test_average_ranks_and_tests_are_those_of_the_ranking_module():
 @pytest.mark.parametrize(("ahead", "tied"), [(4e-6, True), (-4e-6, True), (2e-5, False)])
 def test_means_that_print_alike_share_their_rank(ahead, tied):
     """To a thousandth of a percent: a float's last bits decide nothing, a sample in 50,000 does."""
-    grid = Grid((CE, GCE, MAE), TASKS, seeds=1)
+    grid = BenchConfig((CE, GCE, MAE), TASKS, seeds=1)
     level = {CE: [0.5, 0.3, 0.5], GCE: [0.5 + ahead, 0.4, 0.6], MAE: [0.1, 0.2, 0.3]}
     results = {e.job.key: result(e.job, [level[e.method][TASKS.index(e.task)]]) for e in grid.entries()}
     block = tabulate(grid.entries(), results).block()
@@ -120,7 +125,7 @@ def test_means_that_print_alike_share_their_rank(ahead, tied):
 
 @pytest.mark.parametrize("tasks", [1, 2, 3])
 def test_methods_are_tested_against_the_best_from_two_tasks_on(tasks):
-    grid = Grid((CE, GCE, MAE), TASKS[:tasks], seeds=2)
+    grid = BenchConfig((CE, GCE, MAE), TASKS[:tasks], seeds=2)
     block = tabulate(grid.entries(), filled(grid)).block()
     assert [p is None for p in block.p_values] == [tasks < 2, True, tasks < 2]
     assert (block.friedman is None) == (tasks < 2)
@@ -130,7 +135,7 @@ def test_a_tie_for_the_best_rank_goes_to_the_first_named():
     """The one that the others are tested against, and that has no p-value itself."""
     level = {CE: [0.1, 0.2, 0.3], GCE: [0.5, 0.6, 0.6], MAE: [0.6, 0.5, 0.6]}
     for methods in ((CE, GCE, MAE), (MAE, CE, GCE)):
-        grid = Grid(methods, TASKS, seeds=1)
+        grid = BenchConfig(methods, TASKS, seeds=1)
         results = {e.job.key: result(e.job, [level[e.method][TASKS.index(e.task)]]) for e in grid.entries()}
         block = tabulate(grid.entries(), results).block()
         best = [m for m, p in zip(methods, block.p_values) if p is None]
@@ -138,7 +143,7 @@ def test_a_tie_for_the_best_rank_goes_to_the_first_named():
 
 
 def test_absent_cells_say_why_and_do_not_spoil_the_ranks():
-    grid = Grid((CE, GCE, MAE), TASKS, seeds=1)
+    grid = BenchConfig((CE, GCE, MAE), TASKS, seeds=1)
     results = {e.job.key: result(e.job, curve(e)) for e in grid.entries() if e.task != TASKS[0] and e.method != MAE}
     table = tabulate(grid.entries(), results, missing={TASKS[0]: "data set 'digits' is not there"})
     block = table.block()
@@ -157,7 +162,7 @@ def test_absent_cells_say_why_and_do_not_spoil_the_ranks():
 
 @pytest.mark.parametrize(("kept", "said"), [(0, False), (1, True), (2, True), (3, False)])
 def test_it_is_said_how_many_tasks_the_ranks_are_over(kept, said):
-    grid = Grid((CE, GCE), TASKS, seeds=1)
+    grid = BenchConfig((CE, GCE), TASKS, seeds=1)
     results = {
         e.job.key: result(e.job, curve(e)) for e in grid.entries() if e.method == CE or e.task in TASKS[:kept]
     } if kept else {}  # fmt: skip
@@ -166,7 +171,7 @@ def test_it_is_said_how_many_tasks_the_ranks_are_over(kept, said):
 
 
 def test_cells_with_seeds_to_come_are_marked():
-    grid = Grid((CE, GCE), TASKS, seeds=2)
+    grid = BenchConfig((CE, GCE), TASKS, seeds=2)
     results = dict(list(filled(grid).items())[:-1])
     table = tabulate(grid.entries(), results)
     assert [c.incomplete for row in table.block().cells for c in row] == [False] * 5 + [True]
@@ -174,13 +179,13 @@ def test_cells_with_seeds_to_come_are_marked():
 
 
 def test_a_table_of_nothing_still_renders():
-    table = tabulate(Grid((CE, GCE), TASKS).entries(), {})
+    table = tabulate(BenchConfig((CE, GCE), TASKS).entries(), {})
     assert table.block().average_ranks == (None, None)
     assert all(render(table, form) for form in RENDERERS)
 
 
 def test_cost_is_relative_to_cross_entropy_on_the_same_machine():
-    grid = Grid((CE, GCE, MAE), TASKS[:1], seeds=1)
+    grid = BenchConfig((CE, GCE, MAE), TASKS[:1], seeds=1)
     ce, gce, mae = grid.jobs()
     results = {
         ce.key: result(ce, [0.5], seconds=2.0),
@@ -188,7 +193,7 @@ def test_cost_is_relative_to_cross_entropy_on_the_same_machine():
         mae.key: result(mae, [0.5], seconds=9.0, host="elsewhere"),
     }
     assert tabulate(grid.entries(), results).cost == (1.0, 1.5, None)
-    assert tabulate(Grid((GCE, MAE), TASKS[:1], seeds=1).entries(), results).cost == (None, None)
+    assert tabulate(BenchConfig((GCE, MAE), TASKS[:1], seeds=1).entries(), results).cost == (None, None)
 
 
 def test_what_has_the_same_name_is_numbered():
@@ -199,12 +204,12 @@ def test_what_has_the_same_name_is_numbered():
 
 def test_tasks_that_differ_in_the_protocol_alone_have_names_of_their_own():
     tasks = (TASKS[0], Task(DataSpec("digits"), "sym:0.4", "mlp2", TrainingProtocol(lr=0.3)))
-    table = tabulate(Grid((CE,), tasks).entries(), {})
+    table = tabulate(BenchConfig((CE,), tasks).entries(), {})
     assert table.tasks == ("digits/mlp2/sym:0.4 lr=0.01", "digits/mlp2/sym:0.4 lr=0.3")
 
 
 def test_text_is_aligned_and_plain():
-    grid = Grid((CE, GCE), TASKS, seeds=2)
+    grid = BenchConfig((CE, GCE), TASKS, seeds=2)
     text = render(tabulate(grid.entries(), filled(grid), names={GCE: "a name"}))
     rows = [line for line in text.splitlines() if line.startswith(("ce ", "a name"))]
     assert len(rows) == 2 * (len(SELECTIONS) - 1)  # two of them agree, and are one
@@ -215,7 +220,7 @@ def test_text_is_aligned_and_plain():
 
 
 def test_csv_and_json_hold_the_numbers():
-    grid = Grid((CE, GCE), TASKS, seeds=2)
+    grid = BenchConfig((CE, GCE), TASKS, seeds=2)
     table = tabulate(grid.entries(), filled(grid))
     rows = list(csv.DictReader(io.StringIO(render(table, "csv"))))
     assert len(rows) == 2 * 3 * len(SELECTIONS)
@@ -226,18 +231,20 @@ def test_csv_and_json_hold_the_numbers():
 
 
 def test_a_table_comes_back_from_json():
-    grid = Grid((CE, GCE, MAE), TASKS, seeds=2)
+    grid = BenchConfig((CE, GCE, MAE), TASKS, seeds=2)
     table = tabulate(grid.entries(), filled(grid))
-    assert table.block().friedman.f == math.inf
+    assert table.block().friedman.f is None
     assert Table.from_dict(json.loads(render(table, "json"))) == table
     broken = json.loads(render(table, "json"))
-    for damage in ({"blocks": [{}]}, {"methods": ["ce"]}, {"blocks": 3}):
+    nan = json.loads(render(table, "json"))
+    nan["blocks"][0]["friedman"]["f"] = math.nan
+    for damage in ({"blocks": [{}]}, {"methods": ["ce"]}, {"blocks": 3}, nan):
         with pytest.raises(ConfigError, match="got a table"):
             Table.from_dict({**broken, **damage})
 
 
 def test_best_cells_are_bold_and_special_characters_are_escaped():
-    grid = Grid((CE, MethodSpec.of("gce", match_scale=True)), TASKS[:1], seeds=1)
+    grid = BenchConfig((CE, MethodSpec.of("gce", match_scale=True)), TASKS[:1], seeds=1)
     results = {e.job.key: result(e.job, [0.2 + 0.1 * (e.method != CE)]) for e in grid.entries()}
     table = tabulate(grid.entries(), results)
     assert "**30.00**" in render(table, "markdown")
@@ -248,10 +255,10 @@ def test_best_cells_are_bold_and_special_characters_are_escaped():
 
 def test_unknown_formats_are_named():
     with pytest.raises(ConfigError, match="did you mean 'markdown'"):
-        render(tabulate(Grid((CE,), TASKS).entries(), {}), "markdwn")
+        render(tabulate(BenchConfig((CE,), TASKS).entries(), {}), "markdwn")
 
 
-def test_compare_trains_what_the_store_lacks(tmp_path):
+def test_a_benchmark_trains_what_the_store_lacks(tmp_path):
     class Trainer:
         trained = 0
 
@@ -265,17 +272,17 @@ def test_compare_trains_what_the_store_lacks(tmp_path):
 
     executor = Trainer()
     store = Store(tmp_path / "store.sqlite")
-    first = compare((CE, GCE), TASKS, 2, store, executor)
+    first = run_bench(BenchConfig((CE, GCE), TASKS, 2), store, executor)
     assert executor.trained == 12
-    assert compare((CE, GCE), TASKS, 2, store, executor) == first
+    assert run_bench(BenchConfig((CE, GCE), TASKS, 2), store, executor) == first
     assert executor.trained == 12
-    compare((CE, GCE), TASKS, 3, store, executor)
+    run_bench(BenchConfig((CE, GCE), TASKS, 3), store, executor)
     assert executor.trained == 18
 
 
 def test_p_values_are_holms_over_all_pairs_against_the_best_rank():
     tasks = tuple(Task(DataSpec("digits"), f"sym:0.{i}", "mlp2", TrainingProtocol()) for i in range(1, 9))
-    grid = Grid((CE, GCE, MAE), tasks, seeds=1)
+    grid = BenchConfig((CE, GCE, MAE), tasks, seeds=1)
     height = {"ce": 0.3, "gce": 0.5, "mae": 0.4}
     made = {
         e.job.key: result(e.job, [height[e.method.name] + 0.01 * (1 + len(e.method.name)) * tasks.index(e.task)])
@@ -290,13 +297,13 @@ def test_p_values_are_holms_over_all_pairs_against_the_best_rank():
         assert "Wilcoxon" in render(table, form)
     assert {row["p_value"] for row in csv.DictReader(io.StringIO(render(table, "csv")))} == {"", "0.0234375"}
     assert Table.from_dict(json.loads(render(table, "json"))) == table
-    one = tabulate(Grid((CE, GCE), tasks[:1], seeds=1).entries(), made)
+    one = tabulate(BenchConfig((CE, GCE), tasks[:1], seeds=1).entries(), made)
     assert one.block().p_values == (None, None)
     assert "Wilcoxon" not in render(one)
 
 
 def test_a_failed_job_leaves_its_reason_and_the_rest():
-    grid = Grid((CE, GCE), TASKS, seeds=2)
+    grid = BenchConfig((CE, GCE), TASKS, seeds=2)
     results = filled(grid)
     whole, partly = ([e.job for e in grid.entries() if e.method == GCE and e.task == t] for t in TASKS[:2])
     failures = {job.key: f"job {job.label} failed: ConfigError: no\nTraceback" for job in (*whole, partly[1])}

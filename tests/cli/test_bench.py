@@ -6,14 +6,15 @@ import sqlite3
 import numpy as np
 import pytest
 
-from autorobustloss.benchmark.grid import Grid, counted_once
+from autorobustloss.benchmark.grid import BenchConfig
+from autorobustloss.benchmark.notes import twins
 from autorobustloss.cli import bench
 from autorobustloss.cli.main import main
 from autorobustloss.cli.methods import read_named_methods
 from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import TaylorLoss
-from autorobustloss.losses.cards import Card, load_card, save_card, shelf
+from autorobustloss.losses.cards import Card, load_card, shelf
 from autorobustloss.paper.experiments import zoo_losses
 from autorobustloss.registry import LOSSES
 from autorobustloss.runs import trainer as running
@@ -43,11 +44,11 @@ def test_help_teaches_the_three_views(capsys):
     assert "three tables" in text
 
 
-@pytest.mark.parametrize("match_scale", [False, True])
-def test_methods_that_are_compared_by_default_are_all_different(match_scale):
+@pytest.mark.parametrize("view", ["published", "matched"])
+def test_methods_that_are_compared_by_default_are_all_different(view):
     methods = tuple(read_named_methods(",".join([bench.METHODS, *zoo_losses()])).values())
     task = Task(DataSpec("digits"), "clean", "mlp2")
-    assert counted_once(Grid(methods, (task,), match_scale=match_scale, classes={"digits": 10}).entries()) == {}
+    assert twins(BenchConfig(methods, (task,), views=(view,), classes={"digits": 10}).entries()) == {}
 
 
 def test_one_run_prints_the_three_views(tmp_path, capsys):
@@ -145,15 +146,15 @@ def test_seed_is_not_taken_for_seeds(capsys):
 
 
 def test_a_failing_method_costs_its_cells_and_the_exit_code(tmp_path, monkeypatch, capsys):
-    train = running.run_job
+    real = running.run_method
 
-    def fragile(job, *rest):
-        if job.method.name == "mae":
+    def fragile(method, setting):
+        if method.name == "mae":
             raise ConfigError("no memory for mae")
-        return train(job, *rest)
+        return real(method, setting)
 
     command = [*BENCH, "--methods=mae,ce,gce", "--out", tmp_path / "run"]
-    monkeypatch.setattr(running, "run_job", fragile)
+    monkeypatch.setattr(running, "run_method", fragile)
     code, out, err = run(*command, capsys=capsys)
     assert code == 1
     assert "2 trainings failed" in err
@@ -162,7 +163,7 @@ def test_a_failing_method_costs_its_cells_and_the_exit_code(tmp_path, monkeypatc
     assert {job.method.name for job in jobs(tmp_path / "run")} == {"ce", "gce"}
     assert "no memory for mae" in (tmp_path / "run" / "report.html").read_text()
     retried = []
-    monkeypatch.setattr(running, "run_job", lambda job, *rest: retried.append(job.method.name) or train(job, *rest))
+    monkeypatch.setattr(running, "run_method", lambda m, setting: retried.append(m.name) or real(m, setting))
     code, out, err = run(*command, capsys=capsys)
     assert (code, err) == (0, "")
     assert retried == ["mae", "mae"]
@@ -173,7 +174,7 @@ def test_a_learned_loss_is_its_numbers_in_the_jobs_and_its_name_in_the_table(tmp
     folder = tmp_path / "cards"
     folder.mkdir()
     card = Card.from_loss(TaylorLoss(THETA, scale="max"), name="arl-trial")
-    save_card(card, folder / "arl-trial.json")
+    card.save(folder / "arl-trial.json")
     monkeypatch.setattr(shelf, "CARDS", folder)
     monkeypatch.setitem(LOSSES._factories, "arl-trial", shelf._factory(folder / "arl-trial.json"))
     command = [*BENCH, "--match-scale", "--out", tmp_path / "run"]
@@ -185,9 +186,7 @@ def test_a_learned_loss_is_its_numbers_in_the_jobs_and_its_name_in_the_table(tmp
     assert {(o["theta"], o["scale"]) for o in learned} == {(tuple(THETA), "max")}
     assert {o.get("match_scale", False) for o in learned} == {False, True}
     # The same name with other numbers is another method: nothing of the old one is taken for it.
-    save_card(
-        Card.from_loss(TaylorLoss([2 * t for t in THETA], scale="max"), name="arl-trial"), folder / "arl-trial.json"
-    )
+    Card.from_loss(TaylorLoss([2 * t for t in THETA], scale="max"), name="arl-trial").save(folder / "arl-trial.json")
     code, _, err = run(*command, "--methods=ce,arl-trial", capsys=capsys)
     assert code == 1
     assert "another configuration" in err

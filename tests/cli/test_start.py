@@ -13,7 +13,7 @@ from autorobustloss.benchmark.render import RENDERERS
 from autorobustloss.cli.app import COMMANDS
 from autorobustloss.cli.main import main
 from autorobustloss.cli.options.search import SearchOptions
-from autorobustloss.paper.effort import SCALES
+from autorobustloss.paper.effort import EFFORTS
 from autorobustloss.paper.experiments import EXPERIMENTS
 from autorobustloss.registry import LOSSES, MODELS
 from autorobustloss.search import GatedSpace, SearchConfig, Space
@@ -60,7 +60,7 @@ def test_help_names_what_there_is(capsys):
     for default in (Space.log_unit, Space.scale, f"{Space.order}, gated {GatedSpace.order}", GatedSpace.default_start):
         assert f"{default})" in spaces
     assert f"[choices: {', '.join(sorted(RENDERERS))}]" in bench
-    for name in (*SCALES, *(name for name in EXPERIMENTS if name not in ("table2", "table3", "table4"))):
+    for name in (*EFFORTS, *(name for name in EXPERIMENTS if name not in ("table2", "table3", "table4"))):
         assert name in bench
 
 

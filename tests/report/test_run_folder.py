@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autorobustloss.benchmark.bench import BenchConfig, load_datasets, pin, run_bench
-from autorobustloss.benchmark.grid import Grid
+from autorobustloss.benchmark.bench import load_datasets, pin, run_bench
+from autorobustloss.benchmark.grid import BenchConfig
 from autorobustloss.benchmark.table import Table
 from autorobustloss.data import DataSpec
 from autorobustloss.errors import RunFolderError
 from autorobustloss.escape import visible
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.paper.effort import SCALES
+from autorobustloss.paper.effort import EFFORTS
 from autorobustloss.paper.experiments import experiments, run_experiment
 from autorobustloss.paper.features import penultimate
 from autorobustloss.report.bench import (
@@ -128,7 +128,7 @@ def test_the_page_follows_from_the_folder_alone(run):
 
 def test_pictures_show_what_was_trained(run):
     _, outcome = run
-    found = scored(outcome.config.grids()["tuned"].entries(), outcome.results, {})
+    found = scored(outcome.config.entries("tuned"), outcome.results, {})
     assert {entry.variant for entry, *_ in found} == {"lr×1"}
     curves = curve_panels(found)["digits/linear/sym:0.4"]["gce"]
     assert {epoch: len(values) for epoch, values in curves.items()} == {1: 2, 2: 2, 3: 2}
@@ -138,7 +138,7 @@ def test_pictures_show_what_was_trained(run):
 
 
 def test_a_run_that_ended_early_leaves_a_gap_not_a_zero():
-    grid = Grid((METHODS[0],), (Task(DataSpec("digits"), "clean", "linear"),), seeds=2)
+    grid = BenchConfig((METHODS[0],), (Task(DataSpec("digits"), "clean", "linear"),), seeds=2)
     results = {}
     for job, length in zip(grid.jobs(), (3, 1)):
         history = History(list(range(1, length + 1)), test=[0.5] * length, valid_noisy=[0.5] * length)
@@ -170,11 +170,11 @@ def test_any_text_is_shown_on_a_page_and_is_no_markup(text):
 
 def test_an_experiment_of_the_paper_is_written_too(tmp_path):
     datasets, _ = load_datasets(["digits"])
-    (experiment,) = experiments("fig5", SCALES["small"], {})
+    (experiment,) = experiments("fig5", EFFORTS["small"], {})
     small = Task(
         DataSpec("digits", train_size=200, test_size=100), "sym:0.4", "mlp2", TrainingProtocol(lr=0.1, epochs=2)
     )
-    grid = Grid(tuple(experiment.rows.values()), (small,), seeds=1)
+    grid = BenchConfig(tuple(experiment.rows.values()), (small,), seeds=1)
     experiment = type(experiment)(**{**vars(experiment), "entries": grid.entries()}).pinned(datasets)
     folder = RunFolder(tmp_path, {"command": "bench", "paper": experiment.name})
     table, results = run_experiment(experiment, folder.store, SerialExecutor(datasets))

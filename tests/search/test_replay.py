@@ -1,4 +1,4 @@
-"""A search replays from its store, whatever the last bits of what CMA-ES computes (see `search.replay`)."""
+"""A search replays from its store, whatever the last bits of what CMA-ES computes (see `search.strategy`)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cmaes import CMA
 
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError, StoreError
 from autorobustloss.losses import create_loss
 from autorobustloss.losses.cards import load_card
-from autorobustloss.runs import Result, SerialExecutor, Store, Task
+from autorobustloss.runs import Result, Runtime, SerialExecutor, Store, Task
 from autorobustloss.search import SearchConfig, Space, run_search
 from autorobustloss.search import config as config_module
 from autorobustloss.search.card import make_card
-from autorobustloss.search.replay import Remembered
 from autorobustloss.search.strategy import Strategy
 from autorobustloss.training import History, TrainingProtocol
 
@@ -65,7 +65,7 @@ class Nobody:
 def disturb(monkeypatch, size, turned=False):
     """Change the last bits of what CMA-ES proposes and of where it stands; and turn its eigenvectors round."""
     generator = np.random.default_rng(0)
-    ask, mean, eigh = Strategy.ask, Strategy.mean.fget, np.linalg.eigh
+    ask, mean, eigh = CMA.ask, CMA.mean.fget, np.linalg.eigh
 
     def other(point):
         return point * (1 + size * generator.uniform(-1, 1, len(point)))
@@ -74,8 +74,8 @@ def disturb(monkeypatch, size, turned=False):
         values, vectors = eigh(matrix)
         return values, vectors * generator.choice([-1.0, 1.0], size=len(values))
 
-    monkeypatch.setattr(Strategy, "ask", lambda self: [other(point) for point in ask(self)])
-    monkeypatch.setattr(Strategy, "mean", property(lambda self: other(mean(self))))
+    monkeypatch.setattr(CMA, "ask", lambda self: other(ask(self)))
+    monkeypatch.setattr(CMA, "mean", property(lambda self: other(mean(self))))
     if turned:
         monkeypatch.setattr(np.linalg, "eigh", turn)
 
@@ -147,7 +147,7 @@ def test_without_its_store_it_would_not(monkeypatch):
 def test_real_trainings_replay_with_other_last_bits(monkeypatch, tmp_path):
     config = SearchConfig(TASKS, population=4, generations=3, finalists_seeds=1)
     with Store(tmp_path / "store.sqlite") as store:
-        one = search(config, store, SerialExecutor({"digits": DIGITS}, exact=True))
+        one = search(config, store, SerialExecutor({"digits": DIGITS}, Runtime(exact=True)))
         disturb(monkeypatch, 1e-13)
         two = search(config, store, Nobody())
     assert two == one
@@ -187,7 +187,7 @@ def test_candidates_follow_from_the_history_alone():
     config = SearchConfig(TASKS, population=4, generations=1)
     points = Strategy(config.space.start("mae"), 0.5, 4, seed=0).ask()
     with Store(":memory:") as store:
-        one, other, same = (Remembered(config, store) for _ in range(3))
+        one, other, same = (config.strategy(store) for _ in range(3))
         assert np.array_equal(one.ask(), points)
         assert np.array_equal(one.ask(), other.ask())
         for strategy, fitness in ((one, [1, 2, 3, 4]), (other, [1, 2, 3, 5]), (same, [1, 2, 3, 4])):
@@ -197,9 +197,9 @@ def test_candidates_follow_from_the_history_alone():
         assert np.array_equal(one.mean, other.mean), "the same order"
         assert len(_kept(store)) == 3, "another history all the same"
         for changes in ({"seed": 1}, {"sigma": 0.4}, {"start": "zero"}, {"population": 5}):
-            assert not np.array_equal(Remembered(replace(config, **changes), store).ask(), points)
+            assert not np.array_equal(replace(config, **changes).strategy(store).ask(), points)
         assert len(_kept(store)) == 7
-        Remembered(replace(config, finalists_seeds=1, generations=9, fitness="rank"), store)
+        replace(config, finalists_seeds=1, generations=9, fitness="rank").strategy(store)
         assert len(_kept(store)) == 7, "how long, and how candidates are scored, changes none of them"
 
 
@@ -207,11 +207,11 @@ def test_answers_go_on_from_what_was_kept(monkeypatch):
     """CMA-ES is told the points that the store has, so what it adds to them elsewhere differs by rounding alone."""
     config = SearchConfig(TASKS, population=12, generations=1)
     with Store(":memory:") as store:
-        here = Remembered(config, store)
+        here = config.strategy(store)
         points = here.ask()
         with monkeypatch.context() as patch:
             disturb(patch, 1e-2)
-            there = Remembered(config, store)
+            there = config.strategy(store)
         assert np.array_equal(there.ask(), points)
         there.tell(points, range(12))
     strategy = config.strategy()
@@ -240,18 +240,19 @@ def test_answers_go_on_from_what_was_kept(monkeypatch):
 def test_kept_candidates_that_do_not_read_are_refused(kept):
     config = SearchConfig(TASKS, population=4, generations=1)
     with Store(":memory:") as store:
-        Remembered(config, store)
+        config.strategy(store)
         (name,) = _kept(store)
-        store.set_meta(name, kept)
+        store._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, kept))
         with pytest.raises(StoreError, match=r"do not read[\s\S]*DELETE FROM meta WHERE name = 'cma-es"):
-            Remembered(config, store)
+            config.strategy(store)
 
 
 def test_beyond_the_range_of_numbers(monkeypatch):
-    monkeypatch.setattr(Strategy, "ask", lambda self: [np.array([np.inf])] * 4)
+    config = SearchConfig(TASKS)
+    monkeypatch.setattr(CMA, "ask", lambda self: np.array([np.inf]))
     with Store(":memory:") as store:
         with pytest.raises(ConfigError, match="beyond the range of numbers"):
-            Remembered(SearchConfig(TASKS), store)
+            config.strategy(store)
         assert _kept(store) == []
 
 

@@ -8,14 +8,14 @@ import pytest
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import create_loss
-from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.losses.cards import LossCard
+from autorobustloss.losses.taylor.form import CanonicalForm
 from autorobustloss.methods import MethodSpec, card_method
 from autorobustloss.runs import Job, Result, SerialExecutor, Store, Task
-from autorobustloss.runs.cohort import by_cohort, one_by_one
-from autorobustloss.search import GatedSpace, Reporter, SearchConfig, Space, rescore, run_search
+from autorobustloss.runs.cohort import by_cohort
+from autorobustloss.search import GatedSpace, Reporter, SearchConfig, Space, run_search
 from autorobustloss.search.card import make_card
-from autorobustloss.search.search import generation_seeds, race_sizes, tasks_of
+from autorobustloss.search.search import _Trial, generation_seeds, race_sizes, tasks_of
 from autorobustloss.search.strategy import Strategy
 from autorobustloss.training import History, TrainingProtocol
 
@@ -137,14 +137,14 @@ def test_a_reporter_hears_of_everything():
     assert heard == [*expected, ("finalists", rescored), *[("result", False)] * rescored]
 
 
-def test_losses_are_scored_again_as_the_finalists_are():
-    with Store(":memory:") as store:
-        outcome = run_search(CONFIG, {"digits": 10}, store, FakeExecutor())
-        candidates = {finalist.origin: finalist.method for finalist in outcome.finalists}
-        assert rescore(CONFIG, candidates, {"digits": 10}, store, FakeExecutor()) == outcome.finalists
-        hopeless = MethodSpec.of("taylor", theta=(0, 0, 0, 0, 1), log_weight=0.0, scale=None)
-        (finalist,) = rescore(CONFIG, {"other": hopeless}, {"digits": 10}, store, FakeExecutor())
-        assert (finalist.origin, finalist.accuracy, finalist.per_task) == ("other", None, ())
+def test_a_finalist_that_the_screen_rejects_is_scored_as_none(monkeypatch):
+    """The mean of a distribution may be rejected where none of its candidates was."""
+    accepts = iter([True] * CONFIG.population + [False, True])
+    monkeypatch.setattr(_Trial, "accepts", lambda *_: next(accepts))
+    outcome = search(dataclasses.replace(CONFIG, generations=1), FakeExecutor())
+    mean, best = outcome.finalists
+    assert (mean.origin, mean.accuracy, mean.per_task) == ("mean", None, ())
+    assert outcome.winner == best
 
 
 def test_candidates_of_a_generation_share_their_random_numbers():
@@ -222,20 +222,16 @@ def test_a_race_goes_on_with_the_share_rounded_up(race):
     assert first.trained == sum(counts)
 
 
-def test_a_race_keeps_the_best_and_they_outrank_the_rest():
+def test_a_race_keeps_the_best_and_they_outrank_the_rest(monkeypatch):
     """Each candidate's score is its loss's alone here, so the fitness must have the order of a search with no race."""
     tasks = tuple(Task(SPEC, f"sym:0.{i}", "linear", PROTOCOL) for i in (2, 4, 6))
     told = []
-
-    class Watched(SearchConfig):
-        def strategy(self):
-            strategy = super().strategy()
-            tell = strategy.tell
-            strategy.tell = lambda points, fitness: (told.append(fitness), tell(points, fitness))
-            return strategy
-
+    tell = Strategy.tell
+    monkeypatch.setattr(
+        Strategy, "tell", lambda self, points, fitness: (told.append(fitness), tell(self, points, fitness))
+    )
     for race in (1.0, 0.4):
-        search(Watched(tasks, population=9, generations=1, race=race), FakeExecutor())
+        search(SearchConfig(tasks, population=9, generations=1, race=race), FakeExecutor())
     assert np.array_equal(np.argsort(told[0], kind="stable"), np.argsort(told[1], kind="stable"))
 
 
@@ -373,26 +369,14 @@ def test_who_leaves_a_race_early_is_not_the_best():
     assert means[best] == pytest.approx(max(means.values()))
 
 
-def test_rivals_are_ranked_with_but_never_win():
+def test_rivals_are_ranked_with_but_never_win(monkeypatch):
     """A rival that beats all candidates costs each of them a rank and changes nothing else."""
     told = {}
-
-    class Watched(SearchConfig):
-        def strategy(self):
-            inner = super().strategy()
-
-            class Strategy:
-                ask, mean, converged = inner.ask, inner.mean, inner.converged
-
-                def tell(self, points, fitness):
-                    told[len(rivals)] = fitness
-
-            return Strategy()
-
+    monkeypatch.setattr(Strategy, "tell", lambda self, points, fitness: told.update({len(rivals): fitness}))
     best = MethodSpec.of("taylor", theta=CanonicalForm((0.0,) * 3, (0.0,) * 2, 1.0).theta())
     for rivals in ((), (best,)):
         executor = FakeExecutor()
-        config = Watched(TASKS, population=6, generations=1, fitness="rank", rivals=rivals)
+        config = SearchConfig(TASKS, population=6, generations=1, fitness="rank", rivals=rivals)
         outcome = search(config, executor)
         trained = [job for job in executor.jobs if job.method == best]
         assert {job.task for job in trained} == (set(TASKS) if rivals else set())
@@ -490,4 +474,4 @@ def test_a_gated_job_is_a_function_of_its_spec():
     jobs = [Job(TASKS[0], method, evaluate=("test",)), Job(TASKS[1], method, evaluate=("test",))]
     runs = [[r.history for _, r in SerialExecutor({"digits": DIGITS}).map(order)] for order in (jobs, jobs[::-1])]
     assert runs[0] == runs[1][::-1]
-    assert by_cohort(jobs) == one_by_one(jobs)  # what remembers batches is not stacked
+    assert by_cohort(jobs) == [(job,) for job in jobs]  # what remembers batches is not stacked

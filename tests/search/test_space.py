@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from autorobustloss.errors import ConfigError, UnknownNameError
 from autorobustloss.losses import create_loss
-from autorobustloss.search.gated_space import RANGES, GatedSpace
+from autorobustloss.search.gated_space import COORDINATES, GatedSpace
 from autorobustloss.search.space import Space
 
 SPACES = ["paper", "canonical", "canonical+log", "canonical+power"]
@@ -47,9 +47,10 @@ def test_negative_log_coordinate_means_none():
     assert Space("canonical+log").method([-1.0, 0, 0, 0, 0, 0, -5.0]).options["log_weight"] == 0.0
 
 
+@pytest.mark.parametrize("order", [2, 3, 4, 5])
 @pytest.mark.parametrize("name", SPACES)
-def test_start_at_mae_has_the_gradient_of_mae(name):
-    space = Space(name, scale=None)
+def test_start_at_mae_has_the_gradient_of_mae(name, order):
+    space = Space(name, order, scale=None)
     method = space.method(space.start("mae"))
     logits = torch.randn(6, 10, dtype=torch.float64, requires_grad=True)
     labels = torch.randint(10, (6,))
@@ -108,7 +109,7 @@ class TestGatedSpace:
         loss = create_loss(method.name, **method.options)
         assert loss.hyperparameters() == method.options
         assert torch.isfinite(loss(torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])))
-        assert RANGES["q"][1] >= method.options["q"] >= 0.0
+        assert COORDINATES["q"].high >= method.options["q"] >= 0.0
         assert space.numbers(method) == method.options
 
     def test_starts(self):

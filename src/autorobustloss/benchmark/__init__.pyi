@@ -1,11 +1,11 @@
-from .bench import BenchConfig as BenchConfig
 from .bench import BenchOutcome as BenchOutcome
 from .bench import load_datasets as load_datasets
 from .bench import pin as pin
 from .bench import run_bench as run_bench
+from .cells import tabulate as tabulate
+from .grid import BenchConfig as BenchConfig
 from .grid import Entry as Entry
-from .grid import Grid as Grid
-from .grid import matched as matched
+from .grid import at_start_scale as at_start_scale
 from .ranking import average_ranks as average_ranks
 from .ranking import cliques as cliques
 from .ranking import critical_difference as critical_difference
@@ -14,5 +14,3 @@ from .ranking import wilcoxon_holm as wilcoxon_holm
 from .table import Block as Block
 from .table import Cell as Cell
 from .table import Table as Table
-from .table import compare as compare
-from .table import tabulate as tabulate

@@ -1,98 +1,32 @@
-"""`arl bench`: from a frozen configuration to jobs, and from results to tables, in three views."""
+"""`arl bench`: from a frozen configuration to results, and from results to tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from autorobustloss.benchmark.grid import Grid, at_authors_values
-from autorobustloss.benchmark.table import Table, tabulate
+from autorobustloss.benchmark.cells import tabulate
+from autorobustloss.benchmark.grid import VIEWS, BenchConfig
+from autorobustloss.benchmark.render import distinct_tables, render
+from autorobustloss.benchmark.table import Table
 from autorobustloss.data import Dataset, load_dataset
-from autorobustloss.errors import ConfigError, DataError, unknown_name
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs.batch import run_jobs
-from autorobustloss.runs.job import Job, Task
-from autorobustloss.runs.result import Result
-from autorobustloss.runs.store import Store
-from autorobustloss.runs.strict import plain
-
-if TYPE_CHECKING:
-    from autorobustloss.runs.executors import Executor
-
-VIEWS: Mapping[str, str] = {
-    "published": "each method as published",
-    "matched": "each loss with cross-entropy's gradient at the start of training",
-    "tuned": "each method with the learning rate it likes best, chosen on noisy validation data",
-}
-SWEEP = (0.1, 0.3, 1.0, 3.0)
-
-
-@dataclass(frozen=True)
-class BenchConfig:
-    """What `arl bench` compares.
-
-    views: some of VIEWS. At a fixed number of epochs a smaller gradient is early stopping in disguise, so a loss is
-        robust if it wins in all three.
-    learning_rates: multiples of each task's learning rate, for the view "tuned".
-    classes: number of classes by data set, for authors' values (see `Grid`).
-    """
-
-    methods: tuple[MethodSpec, ...]
-    tasks: tuple[Task, ...]
-    seeds: int = 3
-    views: tuple[str, ...] = ("published",)
-    learning_rates: tuple[float, ...] = SWEEP
-    classes: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.views:
-            raise ConfigError(f"got no view, expected some of {', '.join(VIEWS)}")
-        for view in self.views:
-            if view not in VIEWS:
-                raise unknown_name("view", view, VIEWS)
-        self.grids()
-
-    def grids(self, leave_out: Iterable[Task] = ()) -> dict[str, Grid]:
-        """Return the grid of each view, less the tasks to leave out; empty when none is left."""
-        tasks = tuple(task for task in self.tasks if task not in set(leave_out))
-        if not tasks and self.tasks:
-            return {}
-        variants: dict[str, dict[str, Any]] = {
-            "published": {},
-            "matched": {"match_scale": True},
-            "tuned": {"learning_rates": self.learning_rates},
-        }
-        return {
-            view: Grid(self.methods, tasks, self.seeds, classes=self.classes, **variants[view]) for view in self.views
-        }
-
-    def jobs(self, leave_out: Iterable[Task] = ()) -> list[Job]:
-        """Return the jobs of all views, each once."""
-        jobs = (job for grid in self.grids(leave_out).values() for job in grid.jobs())
-        return list({job.key: job for job in jobs}.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as plain JSON types, and authors' values other than the defaults, by data set."""
-        settings: dict[str, Any] = plain(self)
-        del settings["classes"]
-        values: dict[str, dict[str, str]] = {}
-        for task in self.tasks:
-            for method in self.methods:
-                if (chosen := at_authors_values(method, task, self.classes)) != method:
-                    values.setdefault(task.dataset.name, {})[method.label] = chosen.label
-        return {**settings, "values": values} if values else settings
+from autorobustloss.errors import DataError
+from autorobustloss.methods import MethodSpec
+from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
 
 
 @dataclass(frozen=True)
 class BenchOutcome:
-    """What a benchmark gave: a table for each view, and the results by job key for pictures."""
+    """What a benchmark gave: a table for each view, and the results by job key for pictures; it prints as tables."""
 
     config: BenchConfig
     tables: dict[str, Table]
     results: dict[str, Result]
     names: Mapping[MethodSpec, str]
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(render, distinct_tables(self.tables.values())))
 
 
 def run_bench(
@@ -110,22 +44,20 @@ def run_bench(
 
     missing: why a data set, by name, is absent (see `load_datasets`): its columns say so and the rest runs.
     names: what tables call a method, such as a learned loss.
-    failures: where given, jobs that fail are noted here and in the tables, and the others go on (see `evaluate`).
+    failures: where given, jobs that fail are noted here and in the tables, and the others go on (see `run_jobs`).
     notes: lines below every table, such as what the labels are.
     chance: the accuracy that guessing does not exceed on each task (see `chance.chance_levels`).
 
-    Raises WorkerError or StoreError as `evaluate` does.
+    Raises WorkerError or StoreError as `run_jobs` does.
     """
-    reasons = missing or {}
-    absent = {task: reasons[task.dataset.name] for task in config.tasks if task.dataset.name in reasons}
+    missing = missing or {}
+    absent = {task: missing[task.dataset.name] for task in config.tasks if task.dataset.name in missing}
     results = {r.key: r for r in run_jobs(config.jobs(absent), store, executor, on_result, failures)}
-    tables = {
-        view: tabulate(
-            *(grid.entries(), results, f"Test accuracy, {VIEWS[view]}", absent, names), failures=failures, chance=chance
-        )
-        for view, grid in config.grids().items()
-    }
-    tables = {view: replace(table, notes=(*notes, *table.notes)) for view, table in tables.items()}
+    tables = {}
+    for view in config.views:
+        title = f"Test accuracy, {VIEWS[view]}"
+        table = tabulate(config.entries(view), results, title, absent, names, failures, chance)
+        tables[view] = replace(table, notes=(*notes, *table.notes))
     return BenchOutcome(config, tables, results, dict(names or {}))
 
 

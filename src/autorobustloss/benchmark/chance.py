@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from autorobustloss.runs.job import Task
+from autorobustloss.data import Dataset
+from autorobustloss.runs import Task
 from autorobustloss.training.loop import chance_level
-
-if TYPE_CHECKING:
-    from autorobustloss.data import Dataset
 
 
 def chance_levels(tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> dict[Task, float]:

@@ -1,16 +1,24 @@
-"""A grid of methods × tasks × learning rates × seeds, and the jobs it stands for."""
+"""What a benchmark compares, and the jobs it stands for: methods × tasks × learning rates × seeds, in three views."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from autorobustloss.errors import ConfigError
-from autorobustloss.methods.duplicates import firsts_alike
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.methods.values import values_used, with_published_values
+from autorobustloss.errors import ConfigError, unknown_name
+from autorobustloss.methods import MethodSpec, with_published_values
 from autorobustloss.registry import METHODS
-from autorobustloss.runs.job import EVALUATIONS, Job, Task
+from autorobustloss.runs import Job, Task
+from autorobustloss.runs.job import EVALUATIONS
+from autorobustloss.runs.strict import plain
+
+VIEWS: Mapping[str, str] = {
+    "published": "each method as published",
+    "matched": "each loss with cross-entropy's gradient at the start of training",
+    "tuned": "each method with the learning rate it likes best, chosen on noisy validation data",
+}
+SWEEP = (0.1, 0.3, 1.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -29,32 +37,31 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """What a table compares.
+class BenchConfig:
+    """What a benchmark compares; each view is a table.
 
     seeds: how often each cell is trained. Seed i draws the split, the noise, the initial weights and the batch order
         (`split_seed = noise_seed = seed = i`), the same for every method, so the standard error of a cell covers all
         of them and the methods of a column meet equal conditions.
-    evaluate: the splits that are scored.
-    match_scale: give every loss cross-entropy's gradient at the start of training (see `like_cross_entropy`).
-    learning_rates: multiples of the task's learning rate; of several, a table takes for each cell the one that is
-        best on noisy validation data.
+    views: some of VIEWS. At a fixed number of epochs a smaller gradient is early stopping in disguise, so a loss is
+        robust if it wins in all three.
+    learning_rates: multiples of each task's learning rate, for the view "tuned"; a table takes for each cell the one
+        that is best on noisy validation data.
     classes: number of classes by the name of a data set; there methods have their authors' values for so many (see
         `with_published_values`), elsewhere their defaults.
 
-    The jobs of a grid are a set: one more seed, method, task or learning rate leaves all others as they are.
+    The jobs are a set: one more seed, method, task, view or learning rate leaves all others as they are.
     """
 
     methods: tuple[MethodSpec, ...]
     tasks: tuple[Task, ...]
     seeds: int = 3
-    evaluate: tuple[str, ...] = EVALUATIONS
-    match_scale: bool = False
-    learning_rates: tuple[float, ...] = (1.0,)
+    views: tuple[str, ...] = ("published",)
+    learning_rates: tuple[float, ...] = SWEEP
     classes: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for name in ("methods", "tasks", "learning_rates"):
+        for name in ("methods", "tasks", "views", "learning_rates"):
             values = tuple(getattr(self, name))
             if not values:
                 raise ConfigError(f"got no {name.replace('_', ' ')} to compare, expected at least one")
@@ -62,33 +69,49 @@ class Grid:
                 twice = next(v for v in values if values.count(v) > 1)
                 raise ConfigError(f"got {getattr(twice, 'label', twice)} twice among the {name.replace('_', ' ')}")
             object.__setattr__(self, name, values)
+        for view in self.views:
+            if view not in VIEWS:
+                raise unknown_name("view", view, VIEWS)
         if not 1 <= self.seeds <= 10_000:
             raise ConfigError(f"got seeds={self.seeds!r}, expected 1 to 10000")
         if not all(0 < rate < float("inf") for rate in self.learning_rates):
             raise ConfigError(f"got learning rates {self.learning_rates!r}, expected positive multiples")
-        if len(self.learning_rates) > 1 and "valid_noisy" not in self.evaluate:
-            raise ConfigError(f"got evaluate={self.evaluate!r}, but learning rates are chosen on valid_noisy; add it")
 
-    def entries(self) -> tuple[Entry, ...]:
-        """Return the jobs with their places, seed by seed: a grid that is cut short has whole columns."""
-        several = len(self.learning_rates) > 1
+    def entries(self, view: str = "") -> tuple[Entry, ...]:
+        """Return the jobs of a view, the first if none is named, with their places.
+
+        Seed by seed, so that what is cut short has whole columns.
+        """
+        view = view or self.views[0]
+        rates = self.learning_rates if view == "tuned" else (1.0,)
         return tuple(
-            Entry(method, task, seed, self._job(method, task, rate, seed), f"lr×{rate:g}" if several else "")
+            Entry(method, task, seed, self._job(method, task, rate, seed, view), f"lr×{rate:g}" if rates[1:] else "")
             for seed in range(self.seeds)
             for task in self.tasks
-            for rate in self.learning_rates
+            for rate in rates
             for method in self.methods
         )
 
-    def jobs(self) -> list[Job]:
-        """Return the jobs, in the order of `entries`."""
-        return [entry.job for entry in self.entries()]
+    def jobs(self, absent: Container[Task] = ()) -> list[Job]:
+        """Return the jobs of all views, each once, less those of absent tasks."""
+        entries = (entry for view in self.views for entry in self.entries(view))
+        return list({e.job.key: e.job for e in entries if e.task not in absent}.values())
 
-    def _job(self, method: MethodSpec, task: Task, rate: float, seed: int) -> Job:
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain JSON types, and authors' values other than the defaults, by data set."""
+        settings: dict[str, Any] = plain(self)
+        del settings["classes"]
+        values: dict[str, dict[str, str]] = {}
+        for task in self.tasks:
+            for method in self.methods:
+                if (chosen := at_authors_values(method, task, self.classes)) != method:
+                    values.setdefault(task.dataset.name, {})[method.label] = chosen.label
+        return {**settings, "values": values} if values else settings
+
+    def _job(self, method: MethodSpec, task: Task, rate: float, seed: int, view: str) -> Job:
         method = at_authors_values(method, task, self.classes)
-        return seeded_job(
-            matched(method) if self.match_scale else method, with_learning_rate(task, rate), seed, self.evaluate
-        )
+        method = at_start_scale(method) if view == "matched" else method
+        return seeded_job(method, with_learning_rate(task, rate), seed)
 
 
 def at_authors_values(method: MethodSpec, task: Task, classes: Mapping[str, int]) -> MethodSpec:
@@ -97,47 +120,15 @@ def at_authors_values(method: MethodSpec, task: Task, classes: Mapping[str, int]
     return with_published_values(method, classes[name], name) if name in classes else method
 
 
-def values_note(entries: Iterable[Entry], names: Mapping[MethodSpec, str]) -> str:
-    """Return which hyper-parameters the methods of a table have, and where they differ on which data; "" for none.
+def at_start_scale(method: MethodSpec) -> MethodSpec:
+    """Return the variant of a method whose loss starts training with the gradient of cross-entropy.
 
-    Of learned losses, whose numbers are many, and of cells with values of their own nothing is said.
+    Cross-entropy, losses that are matched already, and procedures (which are more than a loss) come back unchanged.
     """
-    used: dict[MethodSpec, dict[str, dict[str, None]]] = {}
-    for entry in entries:
-        if entry.job.method.name != "taylor":
-            shown = values_used(entry.job.method)
-            shown.pop("match_scale", None)  # titles and labels tell
-            text = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
-            used.setdefault(entry.method, {}).setdefault(entry.task.dataset.name, {})[text] = None
-    parts = []
-    for method, by_dataset in used.items():
-        where: dict[str, list[str]] = {}
-        for dataset, (text, *others) in by_dataset.items():
-            if text and not others:
-                where.setdefault(text, []).append(dataset)
-        several = len(where) > 1
-        texts = [f"{text} ({', '.join(datasets)})" if several else text for text, datasets in where.items()]
-        if texts:
-            parts.append(f"{names[method]} {', '.join(texts)}")
-    return f"values: {'; '.join(parts)}" if parts else ""
-
-
-def counted_once(entries: Iterable[Entry]) -> dict[MethodSpec, MethodSpec]:
-    """Return the methods of a table that train as an earlier one does everywhere, and that one."""
-    entries = list(entries)
-    alike = firsts_alike(entry.job.method for entry in entries)
-    trained: dict[MethodSpec, dict[tuple[Task, int, str], MethodSpec]] = {}
-    for entry in entries:
-        trained.setdefault(entry.method, {})[entry.task, entry.seed, entry.variant] = alike[entry.job.method]
-    firsts: list[MethodSpec] = []
-    found = {}
-    for method, jobs in trained.items():
-        first = next((f for f in firsts if trained[f] == jobs), None)
-        if first is None:
-            firsts.append(method)
-        else:
-            found[method] = first
-    return found
+    options = method.options
+    if method.name in METHODS or method.name == "ce" or options.get("scale") == "init" or "match_scale" in options:
+        return method
+    return MethodSpec.of(method.name, **options, match_scale=True)
 
 
 def seeded_job(method: MethodSpec, task: Task, seed: int, evaluate: tuple[str, ...] = EVALUATIONS) -> Job:
@@ -148,14 +139,3 @@ def seeded_job(method: MethodSpec, task: Task, seed: int, evaluate: tuple[str, .
 def with_learning_rate(task: Task, factor: float) -> Task:
     """Return the task with its learning rate multiplied; factor 1 is the very same task."""
     return replace(task, protocol=task.protocol.but(lr=task.protocol.lr * factor)) if factor != 1 else task
-
-
-def matched(method: MethodSpec) -> MethodSpec:
-    """Return the variant of a method whose loss starts training with the gradient of cross-entropy.
-
-    Cross-entropy, losses that are matched already, and procedures (which are more than a loss) come back unchanged.
-    """
-    options = method.options
-    if method.name in METHODS or method.name == "ce" or options.get("scale") == "init" or "match_scale" in options:
-        return method
-    return MethodSpec.of(method.name, **options, match_scale=True)

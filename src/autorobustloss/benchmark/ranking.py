@@ -12,7 +12,9 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import scipy  # loads `scipy.stats`, which takes a second, where that is first used
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 from autorobustloss.errors import ConfigError
 
 Floats = NDArray[np.float64]
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Number = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
+"""No table that is read holds a larger one."""
 
 EXACT_UP_TO = 13
 """Up to so many tasks the signed-rank test goes through all assignments of signs, with ties and zeros too."""
@@ -29,15 +35,15 @@ EXACT_UP_TO = 13
 class Friedman:
     """The Friedman test of "all methods are equally good", and the less conservative F of Iman and Davenport.
 
-    f is infinite where every task ranks the methods alike; its distribution then says nothing, and p_f is exact.
+    f is None where every task ranks the methods alike: it is infinite, its distribution says nothing, and p_f is exact.
     """
 
-    chi2: float
-    p_chi2: float
-    f: float
-    p_f: float
-    tasks: int
-    methods: int
+    chi2: Number
+    p_chi2: Number
+    f: Number | None
+    p_f: Number
+    tasks: Count
+    methods: Count
 
 
 def ranks(scores: ArrayLike) -> Floats:
@@ -70,15 +76,17 @@ def friedman(scores: ArrayLike, correct_ties: bool = True) -> Friedman:
         raise ConfigError(f"Friedman test: got {n} tasks and {k} methods, expected at least 2 of each")
     mean_ranks = average_ranks(table)
     chi2 = 12 * n / (k * (k + 1)) * (float(np.sum(mean_ranks**2)) - k * (k + 1) ** 2 / 4)
-    untied = 1 - _tied(table) / (n * (k**3 - k)) if correct_ties else 1.0
-    chi2 = max(0.0, chi2 / untied) if untied > 0 else 0.0  # every score tied everywhere: nothing to tell apart
+    untied = np.mean([scipy.stats.tiecorrect(row) for row in ranks(table)]) if correct_ties else 1.0
+    chi2 = (
+        float(max(0.0, chi2 / untied)) if untied > 1e-12 else 0.0
+    )  # every score tied everywhere: nothing to tell apart
     rest = n * (k - 1) - chi2
-    f = (n - 1) * chi2 / rest if rest > 1e-9 else math.inf
+    f = (n - 1) * chi2 / rest if rest > 1e-9 else None
     return Friedman(
         chi2=chi2,
         p_chi2=float(scipy.stats.chi2.sf(chi2, k - 1)),
         f=f,
-        p_f=_orders(table[0]) ** (1.0 - n) if math.isinf(f) else float(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
+        p_f=_orders(table[0]) ** (1.0 - n) if f is None else float(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
         tasks=n,
         methods=k,
     )
@@ -108,16 +116,12 @@ def wilcoxon_holm(scores: ArrayLike) -> Floats:
     """
     table = _matrix(scores)
     k = table.shape[1]
-    pairs = [(i, j) for i in range(k) for j in range(i + 1, k)]
-    p = np.array([_wilcoxon(table[:, i] - table[:, j]) for i, j in pairs])
-    order = np.argsort(p, kind="stable")
-    factors = len(pairs) - np.arange(len(pairs))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors)) if len(pairs) else p
-    result = np.ones((k, k))
-    for (i, j), value in zip(pairs, adjusted, strict=True):
-        result[i, j] = result[j, i] = value
-    return result
+    p = {(i, j): _wilcoxon(table[:, i] - table[:, j]) for i, j in itertools.combinations(range(k), 2)}
+    adjusted, largest = np.ones((k, k)), 0.0
+    for done, ((i, j), value) in enumerate(sorted(p.items(), key=lambda pair: pair[1])):
+        largest = max(largest, min(1.0, value * (len(p) - done)))
+        adjusted[i, j] = adjusted[j, i] = largest
+    return adjusted
 
 
 def cliques(mean_ranks: Sequence[float] | Floats, difference: float) -> list[tuple[int, ...]]:
@@ -153,12 +157,6 @@ def _orders(scores: Floats) -> float:
     """Return how many different rankings the scores of one task can be put into: k!/Πt! over groups of t ties."""
     counts = np.unique(scores, return_counts=True)[1]
     return float(math.factorial(len(scores)) // math.prod(math.factorial(int(c)) for c in counts))
-
-
-def _tied(table: Floats) -> float:
-    """Return Σ(t³−t) over the groups of t equal scores within a task."""
-    counts = (np.unique(row, return_counts=True)[1] for row in table)
-    return float(sum(np.sum(c**3 - c) for c in counts))
 
 
 def _wilcoxon(differences: Floats) -> float:

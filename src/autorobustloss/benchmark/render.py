@@ -8,9 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from autorobustloss.benchmark.ranking import Friedman
 from autorobustloss.benchmark.table import SELECTIONS, Block, Cell, Table
@@ -31,25 +30,39 @@ def render(table: Table, form: str = "text") -> str:
     return RENDERERS[form](table)
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """A block as the texts of a format: what heads it, a row of heads, a row for each method, what is below."""
+
+    heading: str
+    heads: list[str]
+    rows: list[list[str]]
+    footer: str
+
+
+def sheets(table: Table, escape: Callable[[str], str], best: str = "{}") -> list[Sheet]:
+    """Return the blocks of a table as texts, escaped; best: what the best cell of a column is put into."""
+    found = []
+    for heading, block in distinct_blocks(table):
+        columns, *tails = summary(table, block)
+        top = best_rows(block)
+        rows = []
+        for row, (method, cells, tail) in enumerate(zip(table.methods, block.cells, tails)):
+            shown = [escape(cell_text(cell)) for cell in cells]
+            marked = [best.format(text) if row in top[column] else text for column, text in enumerate(shown)]
+            rows.append([escape(method), *marked, *map(escape, tail)])
+        found.append(Sheet(heading, ["method", *map(escape, [*table.tasks, *columns])], rows, footer(block)))
+    return found
+
+
 def to_text(table: Table) -> str:
     """Return aligned plain text: one block of rows per selection protocol, column heads of several lines."""
     parts = [visible(f"{table.title} ({UNIT})")]
-    heads = [visible(label).rsplit("/", 2) for label in table.tasks]
-    depth = max((len(h) for h in heads), default=1)
-    for heading, block in distinct_blocks(table):
-        lines = [["" if line < depth - 1 else "method"] for line in range(depth)]
-        for head in heads:
-            padded = [""] * (depth - len(head)) + head
-            for line, part in zip(lines, padded):
-                line.append(part)
-        head, *tails = summary(table, block)
-        for line in lines:
-            line.extend(head if line is lines[-1] else [""] * len(head))
-        rows = lines + [
-            [visible(method), *(visible(cell_text(c)) for c in cells), *tail]
-            for method, cells, tail in zip(table.methods, block.cells, tails)
-        ]
-        parts.append(f"{heading}:\n{_aligned(rows)}\n{footer(block)}".rstrip())
+    for sheet in sheets(table, visible):
+        heads = [head.rsplit("/", 2) for head in sheet.heads]
+        depth = max(map(len, heads))
+        lines = zip(*([""] * (depth - len(head)) + head for head in heads))
+        parts.append(f"{sheet.heading}:\n{_aligned([*lines, *sheet.rows])}\n{sheet.footer}".rstrip())
     explained = "\n".join(map(visible, explanations(table)))
     return "\n\n".join([*parts, explained] if explained else parts) + "\n"
 
@@ -57,45 +70,31 @@ def to_text(table: Table) -> str:
 def to_markdown(table: Table) -> str:
     """Return a Markdown table per selection protocol, the best cell of each column in bold."""
     parts = [f"**{markdown(table.title)}** ({UNIT})"]
-    for heading, block in distinct_blocks(table):
-        best = best_rows(block)
-        columns, *tails = summary(table, block)
-        head = ["method", *map(markdown, table.tasks), *columns]
-        lines = [f"| {' | '.join(head)} |", f"|{' --- |' + ' ---: |' * (len(head) - 1)}"]
-        for row, method in enumerate(table.methods):
-            shown = [markdown(cell_text(c)) for c in block.cells[row]]
-            cells = [f"**{text}**" if row in best[column] else text for column, text in enumerate(shown)]
-            lines.append(f"| {' | '.join([markdown(method), *cells, *map(markdown, tails[row])])} |")
-        parts.append(f"*{heading}*\n\n" + "\n".join(lines))
-        if footer(block):
-            parts.append(markdown(footer(block)))
-    parts.extend(map(markdown, explanations(table)))
-    return "\n\n".join(parts) + "\n"
+    for sheet in sheets(table, markdown, "**{}**"):
+        rule = ["---", *["---:"] * (len(sheet.heads) - 1)]
+        lines = [f"| {' | '.join(row)} |" for row in (sheet.heads, rule, *sheet.rows)]
+        parts += [f"*{sheet.heading}*\n\n" + "\n".join(lines), markdown(sheet.footer)]
+    return "\n\n".join(filter(None, [*parts, *map(markdown, explanations(table))])) + "\n"
 
 
 def to_latex(table: Table) -> str:
     """Return a LaTeX tabular (packages booktabs, and graphicx for the slanted heads) per selection protocol."""
     parts = []
-    for heading, block in distinct_blocks(table):
-        best = best_rows(block)
-        columns, *tails = summary(table, block)
-        heads = " & ".join(rf"\rotatebox{{60}}{{{latex(label)}}}" for label in (*table.tasks, *columns))
+    for sheet in sheets(table, latex, r"\textbf{{{}}}"):
+        method, *heads = sheet.heads
+        slanted = [method, *(rf"\rotatebox{{60}}{{{head}}}" for head in heads)]
         lines = [
-            rf"\begin{{tabular}}{{l{'r' * (len(table.tasks) + len(columns))}}}",
+            visible(f"% {table.title} ({UNIT}); {sheet.heading}"),
+            rf"\begin{{tabular}}{{l{'r' * len(heads)}}}",
             r"\toprule",
-            rf"method & {heads} \\",
+            " & ".join(slanted) + r" \\",
             r"\midrule",
+            *(" & ".join(row) + r" \\" for row in sheet.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(f"% {visible(line)}" for line in [sheet.footer, *explanations(table)] if line),
         ]
-        for row, method in enumerate(table.methods):
-            cells = []
-            for column, cell in enumerate(block.cells[row]):
-                text = latex(cell_text(cell))
-                cells.append(rf"\textbf{{{text}}}" if row in best[column] else text)
-            lines.append(" & ".join([latex(method), *cells, *map(latex, tails[row])]) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}"]
-        comment = visible(f"% {table.title} ({UNIT}); {heading}")
-        notes = "".join(f"\n% {visible(line)}" for line in [footer(block), *explanations(table)] if line)
-        parts.append(comment + "\n" + "\n".join(lines) + notes)
+        parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -130,29 +129,23 @@ RENDERERS: Mapping[str, Callable[[Table], str]] = {
 
 def distinct_blocks(table: Table) -> list[tuple[str, Block]]:
     """Return the blocks with what heads each; those of equal content, as after a single epoch, are one."""
-    headings: list[list[str]] = []
-    distinct: list[Block] = []
+    headings: dict[Block, list[str]] = {}
     for block in table.blocks:
-        alike = [i for i, known in enumerate(distinct) if replace(known, selection=block.selection) == block]
-        if alike:
-            headings[alike[0]].append(SELECTIONS[block.selection].partition(":")[0])
-        else:
-            distinct.append(block)
-            headings.append([SELECTIONS[block.selection]])
-    return [("; the same at the ".join(named), block) for named, block in zip(headings, distinct)]
+        named = SELECTIONS[block.selection]
+        same = headings.setdefault(replace(block, selection=""), [])
+        same.append(named.partition(":")[0] if same else named)
+    return [("; the same at the ".join(named), block) for block, named in headings.items()]
 
 
 def distinct_tables(tables: Iterable[Table]) -> list[Table]:
     """Return the tables, those of equal content once, with a note that names the others."""
-    distinct: list[Table] = []
+    distinct: dict[object, Table] = {}
     for table in tables:
-        for i, known in enumerate(distinct):
-            if (table.methods, table.tasks, table.blocks) == (known.methods, known.tasks, known.blocks):
-                distinct[i] = replace(known, notes=(*known.notes, f"the same table: {table.title}"))
-                break
-        else:
-            distinct.append(table)
-    return distinct
+        content = (table.methods, table.tasks, table.blocks)
+        known = distinct.setdefault(content, table)
+        if known is not table:
+            distinct[content] = replace(known, notes=(*known.notes, f"the same table: {table.title}"))
+    return list(distinct.values())
 
 
 def footer(block: Block) -> str:
@@ -160,7 +153,7 @@ def footer(block: Block) -> str:
     if block.friedman is None or block.critical_difference is None or not block.telling:
         return ""
     test = block.friedman
-    f = f"F = {test.f:.2f}," if math.isfinite(test.f) else "all tasks rank the methods alike, of which exactly"
+    f = "all tasks rank the methods alike, of which exactly" if test.f is None else f"F = {test.f:.2f},"
     return (
         f"Friedman: χ² = {test.chi2:.2f}, {_p_is(test.p_chi2)}; {f} {_p_is(test.p_f)}; "
         f"Nemenyi (α = 0.05): ranks {block.critical_difference:.2f} apart differ; "
@@ -171,13 +164,16 @@ def footer(block: Block) -> str:
 def summary(table: Table, block: Block) -> list[list[str]]:
     """Return what follows the cells of a block: heads, then a line per method.
 
-    The rank only where some network is above chance, p only where some is below 1, the cost where it is known.
+    The rank only where some network is above chance, p only where some is below 1, the cost where it is known; that
+    is relative to cross-entropy, and no finer than times on a machine repeat.
     """
-    columns = [["rank", *map(rank_text, block.average_ranks)]] if block.telling else []
+    columns = []
+    if block.telling:
+        columns.append(["rank", *("–" if r is None else f"{r:.2f}" for r in block.average_ranks)])
     if _told_apart(block):
-        columns.append(["p", *map(p_text, block.p_values)])
+        columns.append(["p", *(_p(p) for p in block.p_values)])
     if any(c is not None for c in table.cost):
-        columns.append(["cost", *map(cost_text, table.cost)])
+        columns.append(["cost", *("–" if c is None else f"{c:.1f}×" for c in table.cost)])
     return [list(line) for line in zip(*columns)] or [[] for _ in range(len(table.methods) + 1)]
 
 
@@ -191,33 +187,12 @@ def cell_text(cell: Cell) -> str:
     return text + marks + choice
 
 
-def rank_text(value: float | None) -> str:
-    """Return an average rank."""
-    return "–" if value is None else f"{value:.2f}"
-
-
-def p_text(value: float | None) -> str:
-    """Return a p-value."""
-    return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def cost_text(value: float | None) -> str:
-    """Return a cost relative to cross-entropy, no finer than times on a machine repeat."""
-    return "–" if value is None else f"{value:.1f}×"
-
-
-def _p_is(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
-
-
 def best_rows(block: Block) -> list[set[int]]:
-    """Return for each column the rows whose printed mean is the highest."""
+    """Return for each column the rows whose printed mean is the highest; what is quoted (n = 0) is none of ours."""
     columns = []
-    for column in range(len(block.cells[0]) if block.cells else 0):
-        means = [(row[column].mean, row[column].n) for row in block.cells]  # n = 0: quoted, not ours
-        printed = [None if m is None or not n else round(100 * m, 2) for m, n in means]
-        top = max((p for p in printed if p is not None), default=None)
-        columns.append({row for row, p in enumerate(printed) if p is not None and p == top})
+    for column in zip(*block.cells):
+        printed = {row: round(100 * c.mean, 2) for row, c in enumerate(column) if c.mean is not None and c.n}
+        columns.append({row for row, mean in printed.items() if mean == max(printed.values())})
     return columns
 
 
@@ -243,6 +218,14 @@ def _told_apart(block: Block) -> bool:
     return block.telling and any(p is not None and p < 1 for p in block.p_values)
 
 
+def _p(value: float | None) -> str:
+    return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _p_is(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
 def _at_least(test: Friedman) -> str:
     """Say how small p can be, where that is not below 0.05: N tasks have 2^N patterns of signs, for many pairs."""
     smallest = test.methods * (test.methods - 1) * 2.0**-test.tasks
@@ -251,8 +234,8 @@ def _at_least(test: Friedman) -> str:
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
     """Pad columns to equal width, the first to the left and the rest to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join(
-        "  ".join(text.ljust(w) if i == 0 else text.rjust(w) for i, (text, w) in enumerate(zip(row, widths))).rstrip()
+        "  ".join([row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:]))]).rstrip()
         for row in rows
     )

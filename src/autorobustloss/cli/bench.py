@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from autorobustloss.benchmark.bench import SWEEP, BenchConfig, run_bench
+from autorobustloss.benchmark import BenchConfig, Table, run_bench
 from autorobustloss.benchmark.chance import chance_levels
+from autorobustloss.benchmark.grid import SWEEP
 from autorobustloss.benchmark.render import distinct_tables, render
-from autorobustloss.benchmark.table import Table
 from autorobustloss.cli.lists import split_learning_rates
 from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.bench import BenchOptions

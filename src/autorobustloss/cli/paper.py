@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from autorobustloss.benchmark.bench import load_datasets, pin
+from autorobustloss.benchmark import load_datasets, pin
 from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.render import render
 from autorobustloss.cli.bench import Failures, tell_failures
@@ -24,11 +24,11 @@ from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError, unknown_name
 from autorobustloss.methods import MethodSpec
 from autorobustloss.paper import experiments as paper
-from autorobustloss.paper.effort import SCALES, Scale
+from autorobustloss.paper.effort import EFFORTS, Effort
 from autorobustloss.paper.features import penultimate
 from autorobustloss.search import SearchConfig, Space
 
-SCALE_KEYS = {field.name.removesuffix("_size"): field.name for field in fields(Scale)}
+SCALE_KEYS = {field.name.removesuffix("_size"): field.name for field in fields(Effort)}
 GRID = [f.name for group in (Data, Tasks, Training) for f in fields(group) if f.name not in ("data_dir", "download")]
 """What the tables and figures of the paper leave no choice of, beside seeds and scales."""
 
@@ -53,7 +53,7 @@ def run(name: str, options: BenchOptions) -> int:
     return tell_failures(failures)
 
 
-def learn(target: paper.Target, scale: Scale, options: BenchOptions) -> MethodSpec | None:
+def learn(target: paper.Target, scale: Effort, options: BenchOptions) -> MethodSpec | None:
     """Search the loss that an experiment wants, as `arl search` does; None where its data sets are all absent."""
     datasets, _ = load_datasets((task.dataset.name for task in target.tasks), options.data_dir, options.download)
     if not datasets:
@@ -77,7 +77,7 @@ def learn(target: paper.Target, scale: Scale, options: BenchOptions) -> MethodSp
 
 def run_one(
     experiment: paper.Experiment,
-    scale: Scale,
+    scale: Effort,
     datasets: Mapping[str, Dataset],
     missing: Mapping[str, str],
     options: BenchOptions,
@@ -113,21 +113,20 @@ def run_one(
             print()
 
 
-def read_scale(text: str) -> Scale:
+def read_scale(text: str) -> Effort:
     """Return the effort that `tiny`, `small`, `full` or `train=…,epochs=…` stands for.
 
     >>> read_scale("train=500,epochs=3").epochs
     3
     """
-    if text in SCALES:
-        return SCALES[text]
+    if text in EFFORTS:
+        return EFFORTS[text]
     values: dict[str, Any] = {}
     for part in split_list(text):
         key, _, value = part.partition("=")
         try:
             values[SCALE_KEYS[key]] = float(value) if key == "width" else int(value)
         except (KeyError, ValueError):
-            raise ConfigError(
-                f"got --scale {text!r}, expected {', '.join(SCALES)}, or KEY=NUMBER,… with keys {', '.join(SCALE_KEYS)}"
-            ) from None
-    return Scale(**values)
+            names, keys = ", ".join(EFFORTS), ", ".join(SCALE_KEYS)
+            raise ConfigError(f"got --scale {text!r}, expected {names}, or KEY=NUMBER,… with keys {keys}") from None
+    return Effort(**values)

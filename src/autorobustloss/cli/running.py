@@ -20,8 +20,8 @@ from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
 from autorobustloss.runs import Executor, executor_for
-from autorobustloss.runs.executors import usable_cores
 from autorobustloss.runs.run_folder import RunFolder
+from autorobustloss.runs.runtime import Runtime, usable_cores
 from autorobustloss.search import SearchConfig, SearchOutcome, run_search
 from autorobustloss.search.card import card_name, make_card
 
@@ -35,12 +35,12 @@ def make_executor(
     """
     device = choose_device(options.device)
     workers = options.workers
-    if workers is None and jobs is not None and device == "cpu":
-        workers = max(1, min(usable_cores(), jobs))
+    if workers is None:
+        workers = 1 if device == "cuda" else min(usable_cores(), jobs or usable_cores())
     cohorts = cohort == "on" or (cohort == "auto" and device == "cuda")
     if options.exact and cohorts:
         raise ConfigError("got --exact and --cohort on, which is exact to rounding only; leave out one of them")
-    return executor_for(datasets, workers, device, cohorts, options.exact)
+    return executor_for(datasets, Runtime(device, workers, options.exact, cohorts))
 
 
 def choose_device(name: str) -> str:

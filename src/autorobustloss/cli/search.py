@@ -10,9 +10,9 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any, cast
 
+from autorobustloss.benchmark import BenchConfig, Table, run_bench
 from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.render import to_json, to_text
-from autorobustloss.benchmark.table import Table, compare
 from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.search import SearchOptions
 from autorobustloss.cli.progress import JobProgress
@@ -28,8 +28,8 @@ from autorobustloss.methods.criterion import bare_loss
 from autorobustloss.registry import METHODS
 from autorobustloss.runs import Task
 from autorobustloss.runs.run_folder import RunFolder
-from autorobustloss.search import GatedSpace, SearchConfig, SearchOutcome, SearchSpace, Space
-from autorobustloss.search.config import FITNESS_ON
+from autorobustloss.search import GatedSpace, SearchConfig, SearchOutcome, SearchSpace
+from autorobustloss.search.config import FITNESS_ON, create_space
 from autorobustloss.search.settings import SearchSettings
 
 FINALISTS = {"mean": "the distribution's mean", "best": "the best candidate"}
@@ -59,19 +59,18 @@ def run(options: SearchOptions) -> int:
             table = None
             if competitors:
                 progress.describe("comparison on the test split")
-                table = compare(
-                    tuple(methods.values()),
-                    config.tasks,
-                    options.compare_seeds,
+                bench = BenchConfig(tuple(methods.values()), config.tasks, options.compare_seeds)
+                compared = run_bench(
+                    replace(bench, classes=class_counts(datasets)),
                     folder.store,
                     executor,
                     progress.on_result,
-                    title="Test accuracy on the split that the search never saw",
                     names={m: name for name, m in methods.items()},
-                    classes=class_counts(datasets),
+                    notes=labels,
                     chance=chance_levels(config.tasks, datasets),
                 )
-                table = replace(table, notes=(*labels, *table.notes))
+                title = "Test accuracy on the split that the search never saw"
+                table = replace(compared.tables["published"], title=title)
                 folder.write("table.txt", to_text(table) + "\n")
                 folder.write("table.json", to_json(table) + "\n")
         show_and_draw(
@@ -106,12 +105,10 @@ def read_space(options: SearchOptions) -> SearchSpace:
     """Return the space that the options mean, at its own defaults where an option is not given."""
     asked: dict[str, Any] = {"order": options.order, "scale": options.scale, "log_unit": options.log_unit}
     given = {name: value for name, value in asked.items() if value is not None}
-    if options.space != GatedSpace.name:
-        return Space(options.space, **given | ({"scale": None} if options.scale == "none" else {}))
-    for name in given.keys() - {"order"}:
+    for name in given.keys() - {"order"} if options.space == GatedSpace.name else ():
         flag = "--" + name.replace("_", "-")
         raise ConfigError(f"got {flag} {given[name]} with --space gated, which has none; leave {flag} out")
-    return GatedSpace(**given)
+    return create_space(options.space, **given | ({"scale": None} if options.scale == "none" else {}))
 
 
 def _remedy(options: SearchOptions, tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> str:

@@ -10,7 +10,7 @@ from autorobustloss.cli.lists import listed, split_learning_rates
 from autorobustloss.cli.options.shared import Common, Data, Tasks, Training
 from autorobustloss.cli.terminal import warn
 from autorobustloss.data import Dataset, DataSpec, check_augment, is_own, load_dataset
-from autorobustloss.data.splits import known_labels, make_splits, truth_known
+from autorobustloss.data.splits import check_splits, known_labels, truth_known
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
 from autorobustloss.models import build_model
@@ -93,7 +93,7 @@ def matching(tasks: Sequence[Task], patterns: Sequence[str]) -> list[Task]:
 def check_tasks(tasks: Sequence[Task], datasets: Mapping[str, Dataset], allow_hopeless: bool) -> None:
     """Raise the error of sizes, a model or a noise that do not fit a data set now, before anything is trained."""
     for spec, noise in dict.fromkeys((task.dataset, task.noise) for task in tasks):
-        make_splits(datasets[spec.name], spec, noise, allow_hopeless=allow_hopeless)
+        check_splits(datasets[spec.name], spec, noise, allow_hopeless)
     for name, model in dict.fromkeys((task.dataset.name, task.model) for task in tasks):
         dataset = datasets[name]
         build_model(model, tuple(dataset.x_train.shape[1:]), dataset.num_classes, seed=0)

@@ -55,6 +55,7 @@ def make_splits(
     split_seed: int = 0,
     noise_seed: int = 0,
     allow_hopeless: bool = False,
+    alike: Splits | None = None,
 ) -> Splits:
     """Draw the splits of `dataset`, corrupt the training labels, normalise by the training split's statistics.
 
@@ -63,6 +64,8 @@ def make_splits(
     whole training part by `noise_seed`, from clean labels, before any splitting: an image's noisy label depends on
     the noise and its seed, not on the split or its size. Inputs are normalised per channel (images) or per feature
     (tables).
+    alike: splits of the same data, sizes and `split_seed`, from which these differ in their noise only: the inputs are
+        taken over from there.
     Raises ConfigError for sizes larger than what is there and for noise that is hopeless (see `require_hope`) or does
     not fit, DataError where the data are not those of `spec.fingerprint`.
 
@@ -72,30 +75,16 @@ def make_splits(
     (torch.Size([1000, 1, 8, 8]), torch.Size([144, 1, 8, 8]), torch.Size([359, 1, 8, 8]))
     """
     noise = NoiseSpec.parse(noise)
-    if spec.fingerprint and spec.fingerprint != dataset.fingerprint:
-        raise DataError(
-            f"data set {dataset.name!r}: its arrays have SHA-256 {dataset.fingerprint[:12]}…, expected "
-            f"{spec.fingerprint[:12]}…: the file has changed since; restore it, or start a new run"
-        )
-    if not allow_hopeless:
-        require_hope(noise, dataset.num_classes, dataset.name)
-    noisy, noisy_pool = noisy_labels(dataset, noise, noise_seed)
-    train, valid, test = split_indices(dataset, spec, split_seed)
+    (noisy, noisy_pool), (train, valid, test) = _draw(dataset, spec, noise, split_seed, noise_seed, allow_hopeless)
     known = truth_known(dataset, noise)
     clean = dataset.y_train if known else torch.full_like(dataset.y_train, UNKNOWN)
     # Validation images: the data set's own, or some of the training images, which have the same two label vectors.
     x_pool, clean_pool = dataset.x_train, clean
     if dataset.x_valid is not None and dataset.y_valid is not None:
         x_pool, clean_pool = dataset.x_valid, dataset.y_valid
-    x_train, mean, std = _standardised(_rows(dataset.x_train, train))
-    x_valid = _rows(x_pool, valid).sub_(mean).div_(std)
-    x_test = _rows(dataset.x_test, test).sub_(mean).div_(std)
-    for part, x in (("x_train", x_train), ("x_valid", x_valid), ("x_test", x_test)):
-        if not x.sum().isfinite():
-            raise DataError(
-                f"data set {dataset.name!r}: {part} is no longer finite once its values are centred and scaled as "
-                "x_train is; drop samples with values far beyond all others"
-            )
+    x_train, x_valid, x_test = (
+        _inputs(dataset, x_pool, train, valid, test) if alike is None else (alike.x_train, alike.x_valid, alike.x_test)
+    )
     return Splits(
         x_train=x_train,
         y_train=noisy[train],
@@ -108,6 +97,46 @@ def make_splits(
         num_classes=dataset.num_classes,
         noise_rate=realised_rate(clean[train], noisy[train]) if known else None,
     )
+
+
+def _inputs(dataset: Dataset, x_pool: Tensor, train: Tensor, valid: Tensor, test: Tensor) -> tuple[Tensor, ...]:
+    """Return the inputs of the three parts, standardised as those of train are."""
+    x_train, mean, std = _standardised(_rows(dataset.x_train, train))
+    x_valid = _rows(x_pool, valid).sub_(mean).div_(std)
+    x_test = _rows(dataset.x_test, test).sub_(mean).div_(std)
+    for part, x in (("x_train", x_train), ("x_valid", x_valid), ("x_test", x_test)):
+        if not x.sum().isfinite():
+            raise DataError(
+                f"data set {dataset.name!r}: {part} is no longer finite once its values are centred and scaled as "
+                "x_train is; drop samples with values far beyond all others"
+            )
+    return x_train, x_valid, x_test
+
+
+def check_splits(dataset: Dataset, spec: DataSpec, noise: NoiseSpec | str, allow_hopeless: bool = False) -> None:
+    """Raise what `make_splits` would raise, without the samples where these are bytes: no byte is too large to scale.
+
+    >>> from autorobustloss.data import load_dataset
+    >>> check_splits(load_dataset("digits"), DataSpec("digits", train_size=1000), "sym:0.4")
+    """
+    if dataset.x_train.dtype == torch.uint8:
+        _draw(dataset, spec, NoiseSpec.parse(noise), 0, 0, allow_hopeless)
+    else:
+        make_splits(dataset, spec, noise, allow_hopeless=allow_hopeless)
+
+
+def _draw(
+    dataset: Dataset, spec: DataSpec, noise: NoiseSpec, split_seed: int, noise_seed: int, allow_hopeless: bool
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+    """Return the noisy labels of the training part and the pool, and which samples are train, valid and test."""
+    if spec.fingerprint and spec.fingerprint != dataset.fingerprint:
+        raise DataError(
+            f"data set {dataset.name!r}: its arrays have SHA-256 {dataset.fingerprint[:12]}…, expected "
+            f"{spec.fingerprint[:12]}…: the file has changed since; restore it, or start a new run"
+        )
+    if not allow_hopeless:
+        require_hope(noise, dataset.num_classes, dataset.name)
+    return noisy_labels(dataset, noise, noise_seed), split_indices(dataset, spec, split_seed)
 
 
 def truth_known(dataset: Dataset, noise: NoiseSpec | str) -> bool:

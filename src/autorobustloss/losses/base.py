@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError, LossInputError, UnsupportedArgumentError
+from autorobustloss.losses.modes import readable
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -50,13 +51,7 @@ class RobustLoss(nn.Module):
     detached: bool = False
     """Whether weights that are taken as constants are part of the value: its derivative is not the gradient then."""
 
-    def __init__(
-        self,
-        *,
-        weight: Tensor | None = None,
-        ignore_index: int = -100,
-        reduction: str = "mean",
-    ) -> None:
+    def __init__(self, *, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ConfigError(f"got reduction={reduction!r}, expected one of {', '.join(REDUCTIONS)}")
@@ -206,6 +201,22 @@ class RobustLoss(nn.Module):
         return {}
 
 
+class LearnableLoss(RobustLoss):
+    """A member of a family of losses that a search finds, made of the numbers in `hyperparameters()`."""
+
+    def formula(self) -> str:
+        """Return the loss as a short formula in plain text."""
+        raise NotImplementedError
+
+    def latex(self) -> str:
+        """Return the loss as a formula in LaTeX."""
+        raise NotImplementedError
+
+    def code(self) -> str:
+        """Return the loss as a Python module that needs only PyTorch."""
+        raise NotImplementedError
+
+
 def value_and_gradient(
     criterion: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -289,33 +300,6 @@ def check_shapes(input: Tensor, target: Tensor) -> None:
             f"got class indices of shape {tuple(target.shape)} for logits of shape {tuple(input.shape)}, "
             f"expected {expected}"
         )
-
-
-def seen_through() -> bool:
-    """Return whether `torch.compile`, `vmap`, `grad`, forward mode or the like see through the code that runs.
-
-    They follow plain operations to any depth, a custom `autograd.Function` only so far as it foresaw them.
-    """
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
-
-
-def readable(values: Tensor) -> bool:
-    """Return whether looking at the values costs nothing: in eager mode, on the CPU, outside `vmap` and `grad`.
-
-    A tensor may have none (a fake one, for planning), and whoever traces operations would take a value for a constant.
-    """
-    return (
-        not torch.compiler.is_compiling()
-        and values.device.type == "cpu"
-        and not torch._C._functorch.is_functorch_wrapped_tensor(values)
-        and type(values).__torch_dispatch__ is Tensor.__torch_dispatch__
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._get_tracing_state() is None
-    )
 
 
 def check_probabilities(probabilities: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""`functional.hard_loss` in C: value and gradient of a batch in one sweep over the logits, on a CPU in float32.
+"""`taylor.ops.closed_form` in C: value and gradient of a batch in one sweep over the logits, on a CPU in float32.
 
 The installation compiles kernel.c where there is a C compiler (`hatch_build.py`). Where there is none, and for whatever
 the kernel does not take, PyTorch's operations do the same: some twenty calls, each of which takes longer on a small
@@ -15,15 +15,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from autorobustloss.losses.base import seen_through
-
-if TYPE_CHECKING:
-    from autorobustloss.losses.functional import Coefficients
+from autorobustloss.losses.modes import plain
 
 SOURCE = Path(__file__).with_suffix(".c")
 OTHERS, LABEL = 3, 4
@@ -38,6 +35,26 @@ WIDE = 32
 _wanted = ContextVar("kernel wanted", default=True)
 
 
+class Coefficients(NamedTuple):
+    """A class-wise separable polynomial loss for hard labels.
+
+    The loss of a sample is Σ_k G(ŷ_k) + H(ŷ_label) − log_weight · log_q ŷ_label + offset, where
+    G(ŷ) = others₀ ŷ² + others₁ ŷ³ + …, H(ŷ) = label₀ ŷ + label₁ ŷ² + …, and log_q ŷ = (ŷ^q − 1)/q with q = log_power,
+    the logarithm at q = 0. The entries are floats (the fast path), or 0-d tensors, which `torch.vmap` may batch over
+    candidates and autograd may differentiate.
+    """
+
+    others: tuple[Any, ...]
+    label: tuple[Any, ...]
+    log_weight: Any
+    offset: Any
+    log_power: Any = 0.0
+
+
+ForClasses = Callable[[int], Coefficients]
+"""The coefficients of a loss for a number of classes."""
+
+
 @contextmanager
 def left_out() -> Iterator[None]:
     """Compute losses without the kernel for a while, whatever was installed: the same numbers with and without it."""
@@ -49,13 +66,7 @@ def left_out() -> Iterator[None]:
 
 
 def sweep(
-    input: Tensor,
-    target: Tensor,
-    coefficients: Callable[[int], Coefficients],
-    *,
-    mean: bool,
-    gradient: bool,
-    ignored: int = -1,
+    input: Tensor, target: Tensor, coefficients: ForClasses, *, mean: bool, gradient: bool, ignored: int = -1
 ) -> tuple[Tensor, Any] | None:
     """Return the loss of each row, (M,), or their mean, (), and its gradient, (M, C), if that is asked for, else None.
 
@@ -91,21 +102,6 @@ def _takes(input: Tensor, target: Tensor) -> bool:
         and target.is_contiguous()
         and input.shape[1] > 1
         and 0 < input.numel() < (1 << 62 if torch.get_num_threads() == 1 else MANY)
-    )
-
-
-def plain(input: Tensor, target: Tensor) -> bool:
-    """Return whether tensors are the numbers in their memory, and nobody follows what is done with these.
-
-    Not so: a lazy negative, a zero without memory, a fake tensor, what `vmap` and the like see through or a tracer.
-    """
-    return (
-        type(input) in (Tensor, torch.nn.Parameter)
-        and type(target) is Tensor
-        and not (input.is_neg() or input._is_zerotensor() or target.is_neg() or target._is_zerotensor())
-        and not seen_through()
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._get_tracing_state() is None
     )
 
 

@@ -1,4 +1,4 @@
-"""How much of the paper's effort a run spends, and how the paper's tasks look at that scale."""
+"""How much of the paper's effort a run spends, and how the paper's tasks look then."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.registry import MODELS
-from autorobustloss.runs.job import Task
+from autorobustloss.runs import Task
 from autorobustloss.training.protocol import TrainingProtocol, suited
 
 
 @dataclass(frozen=True)
-class Scale:
+class Effort:
     """How much effort is spent; the default is all images and epochs and the full width, with three seeds.
 
     train_size, test_size: images, 0 for all; a quarter of train_size is validated on, a tenth of all where it is 0.
@@ -39,7 +39,7 @@ class Scale:
                 raise ConfigError(f"scale: got {field.name}={value}, expected {wanted}")
 
     def task(self, dataset: str, model: str, noise: str, protocol: TrainingProtocol) -> Task:
-        """Return a task of the paper at this scale, without flips where a mirror image is no sample."""
+        """Return a task of the paper at this effort, without flips where a mirror image is no sample."""
         protocol = suited(protocol, dataset)
         if self.epochs:
             protocol = shortened(protocol, self.epochs)
@@ -49,17 +49,15 @@ class Scale:
         return Task(data, noise, model, protocol)
 
     def differences(self, protocol: TrainingProtocol) -> tuple[str, ...]:
-        """Say how this scale differs from the paper's effort."""
-        said = []
-        if self.train_size:
-            said.append(f"{self.train_size} training images and a quarter as many to validate on")
-        if self.test_size:
-            said.append(f"{self.test_size} test images")
-        if self.epochs and self.epochs != protocol.epochs:
-            said.append(f"{self.epochs} epochs instead of {protocol.epochs}")
-        if self.width != 1:
-            said.append(f"networks at {self.width:g} of their width")
-        return (f"scaled down here: {', '.join(said)}",) if said else ()
+        """Say how this effort differs from the paper's effort."""
+        said = {
+            f"{self.train_size} training images and a quarter as many to validate on": self.train_size,
+            f"{self.test_size} test images": self.test_size,
+            f"{self.epochs} epochs instead of {protocol.epochs}": self.epochs and self.epochs != protocol.epochs,
+            f"networks at {self.width:g} of their width": self.width != 1,
+        }
+        listed = ", ".join(text for text, holds in said.items() if holds)
+        return (f"scaled down here: {listed}",) if listed else ()
 
 
 def shortened(protocol: TrainingProtocol, epochs: int) -> TrainingProtocol:
@@ -76,9 +74,9 @@ def shortened(protocol: TrainingProtocol, epochs: int) -> TrainingProtocol:
     return protocol.but(epochs=epochs, milestones=tuple(milestones))
 
 
-SCALES: Mapping[str, Scale] = {
-    "tiny": Scale(train_size=200, test_size=200, epochs=2, seeds=1, width=0.125, generations=1, population=4),
-    "small": Scale(train_size=2000, test_size=1000, epochs=10, seeds=1, width=0.25, generations=5, population=8),
-    "full": Scale(),
+EFFORTS: Mapping[str, Effort] = {
+    "tiny": Effort(train_size=200, test_size=200, epochs=2, seeds=1, width=0.125, generations=1, population=4),
+    "small": Effort(train_size=2000, test_size=1000, epochs=10, seeds=1, width=0.25, generations=5, population=8),
+    "full": Effort(),
 }
 """To see that everything runs; to see which way it goes; all images and epochs."""

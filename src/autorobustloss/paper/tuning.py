@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+from autorobustloss.benchmark.cells import accuracy
 from autorobustloss.benchmark.grid import Entry, seeded_job, with_learning_rate
-from autorobustloss.benchmark.table import accuracy
 from autorobustloss.errors import MissingDependencyError
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs.batch import run_jobs
-from autorobustloss.runs.job import Job, Task
-from autorobustloss.runs.result import Result
+from autorobustloss.methods import MethodSpec, values_used
+from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
 from autorobustloss.seeding import derive_seed
-
-if TYPE_CHECKING:
-    from autorobustloss.paper.experiments import Experiment
-    from autorobustloss.runs.executors import Executor
-    from autorobustloss.runs.store import Store
 
 SELECTION = "best-noisy-validation"
 TUNING_SEED = 0
 """Tuning sees the split, noise and weights of this seed; its choice is then trained with every seed."""
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """Values from low to high, on a logarithmic scale unless told otherwise."""
 
     low: float
@@ -48,14 +40,14 @@ RANGES: Mapping[str, Mapping[str, Range]] = {
 
 
 def tuned(
-    experiment: Experiment,
+    entries: Sequence[Entry],
+    trials: int,
     store: Store,
     executor: Executor,
     on_result: Callable[[Job, Result, bool], None] | None = None,
-    missing: Mapping[str, str] | None = None,
     failures: dict[str, str] | None = None,
-) -> Experiment:
-    """Return the experiment with each cell's jobs at the hyper-parameters that were best on noisy validation data.
+) -> list[Entry]:
+    """Return the entries with each cell's jobs at the hyper-parameters that were best on noisy validation data.
 
     Each cell has a study of its own (Optuna's TPE, seeded; the first trial is the method as published). All studies
     advance together, one trial at a time, so an executor has a job of every cell to run at once. Trials are jobs of
@@ -64,27 +56,18 @@ def tuned(
 
     Raises MissingDependencyError without Optuna.
     """
-    reasons = missing or {}
-    here = [e for e in experiment.entries if e.task.dataset.name not in reasons]
-    cells = {(e.method, e.task): e.job.method for e in here}
-    studies = {cell: _study(*cell, start) for cell, start in cells.items()}
-    for _ in range(experiment.tune):
+    cells = {(e.method, e.task): e.job for e in entries}
+    studies = {cell: _study(*cell, job.method) for cell, job in cells.items()}
+    for _ in range(trials):
         asked = {cell: study.ask() for cell, study in studies.items()}
-        jobs = [_trial_job(cells[cell], cell[1], _suggest(trial, cell[0])) for cell, trial in asked.items()]
-        results = {result.key: result for result in run_jobs(jobs, store, executor, on_result, failures)}
-        for (cell, trial), job in zip(asked.items(), jobs):
+        tried = {cell: _with_values(cells[cell], _suggest(trial, cell[0])) for cell, trial in asked.items()}
+        jobs = {cell: seeded_job(job.method, job.task, TUNING_SEED, ("valid_noisy",)) for cell, job in tried.items()}
+        results = {r.key: r for r in run_jobs(jobs.values(), store, executor, on_result, failures)}
+        for cell, job in jobs.items():
             found = results.get(job.key)
-            studies[cell].tell(trial, 0.0 if found is None else accuracy(found, SELECTION, "valid_noisy"))
-    best = {cell: dict(study.best_params) for cell, study in studies.items()}
-    entries = [_tuned_entry(e, best.get((e.method, e.task))) for e in experiment.entries]
-    return replace(experiment, entries=tuple(entries), tune=0)
-
-
-def apply(method: MethodSpec, task: Task, chosen: Mapping[str, float]) -> tuple[MethodSpec, Task]:
-    """Return a method and task with chosen hyper-parameters; "lr" multiplies the learning rate."""
-    own = {name: value for name, value in chosen.items() if name != "lr"}
-    method = MethodSpec.of(method.name, **{**method.options, **own}) if own else method
-    return method, with_learning_rate(task, chosen.get("lr", 1.0))
+            studies[cell].tell(asked[cell], accuracy(found, SELECTION, "valid_noisy") if found else 0.0)
+    best = {cell: _rounded(study.best_params) for cell, study in studies.items()}
+    return [_tuned(entry, best[entry.method, entry.task]) for entry in entries]
 
 
 def _study(method: MethodSpec, task: Task, start: MethodSpec) -> Any:
@@ -97,39 +80,27 @@ def _study(method: MethodSpec, task: Task, start: MethodSpec) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     seed = derive_seed("tuning", method.label, task.label) % 2**32
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    study.enqueue_trial(_published(start))
+    study.enqueue_trial({"lr": 1.0, **{n: float(values_used(start)[n]) for n in RANGES.get(start.name, {})}})
     return study
-
-
-def _published(method: MethodSpec) -> dict[str, float]:
-    """Return the hyper-parameters that a method starts from: its own, or the defaults of its loss."""
-    from autorobustloss.losses import create_loss
-
-    ranges = RANGES.get(method.name, {})
-    values = create_loss(method.name, **method.options).hyperparameters() if ranges else {}
-    return {"lr": 1.0, **{name: float(values[name]) for name in ranges}}
 
 
 def _suggest(trial: Any, method: MethodSpec) -> dict[str, float]:
     ranges = {"lr": LEARNING_RATE, **RANGES.get(method.name, {})}
-    drawn = {name: trial.suggest_float(name, r.low, r.high, log=r.log) for name, r in ranges.items()}
-    return {name: _rounded(value) for name, value in drawn.items()}
+    return _rounded({name: trial.suggest_float(name, r.low, r.high, log=r.log) for name, r in ranges.items()})
 
 
-def _rounded(value: float) -> float:
-    """Return three significant digits: what a paper would print is what was trained."""
-    return round(value, 2 - math.floor(math.log10(abs(value)))) if value else 0.0
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    """Return numbers of three significant digits: what a paper would print is what was trained."""
+    return {k: round(v, 2 - math.floor(math.log10(abs(v)))) if v else 0.0 for k, v in values.items()}
 
 
-def _trial_job(method: MethodSpec, task: Task, chosen: Mapping[str, float]) -> Job:
-    return seeded_job(*apply(method, task, chosen), TUNING_SEED, evaluate=("valid_noisy",))
+def _with_values(job: Job, values: Mapping[str, float]) -> Job:
+    """Return a job at chosen hyper-parameters; "lr" multiplies the learning rate."""
+    own = {name: value for name, value in values.items() if name != "lr"}
+    method = MethodSpec.of(job.method.name, **{**job.method.options, **own})
+    return replace(job, method=method, task=with_learning_rate(job.task, values["lr"]))
 
 
-def _tuned_entry(entry: Entry, best: Mapping[str, float] | None) -> Entry:
-    if best is None:
-        return entry
-    chosen = {name: _rounded(value) for name, value in best.items()}
-    method, task = apply(entry.job.method, entry.job.task, chosen)
-    others = [f"{name}={value:g}" for name, value in chosen.items() if name != "lr"]
-    label = ", ".join([*others, f"lr×{chosen['lr']:g}"])
-    return replace(entry, job=replace(entry.job, method=method, task=task), variant=label)
+def _tuned(entry: Entry, values: Mapping[str, float]) -> Entry:
+    others = [f"{name}={value:g}" for name, value in values.items() if name != "lr"]
+    return replace(entry, job=_with_values(entry.job, values), variant=", ".join([*others, f"lr×{values['lr']:g}"]))

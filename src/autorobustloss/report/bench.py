@@ -11,9 +11,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from autorobustloss.benchmark.bench import BenchOutcome
+from autorobustloss.benchmark.cells import accuracy, method_names, task_names
 from autorobustloss.benchmark.grid import Entry
 from autorobustloss.benchmark.render import render as render_table
-from autorobustloss.benchmark.table import Table, accuracy, method_names, task_names
+from autorobustloss.benchmark.table import Table
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.noise import NoiseSpec
 from autorobustloss.paper.experiments import Experiment
@@ -59,7 +60,7 @@ def _write(folder: RunFolder, tables: Mapping[str, Table], results: Mapping[str,
 def draw_bench(folder: RunFolder, outcome: BenchOutcome) -> Path:
     """Draw the pictures of a benchmark and write the HTML page, whose path is returned."""
     view, table = next(iter(outcome.tables.items()))
-    found = scored(outcome.config.grids()[view].entries(), outcome.results, outcome.names)
+    found = scored(outcome.config.entries(view), outcome.results, outcome.names)
     return _draw(folder, figures_of(found, table))
 
 

@@ -7,13 +7,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from autorobustloss import __version__
 from autorobustloss.escape import clipped, visible
-from autorobustloss.losses import create_loss
 from autorobustloss.losses.cards import LossCard
+from autorobustloss.runs.machine import library_versions
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.search import SearchOutcome
 
@@ -44,13 +40,6 @@ def make_card(config: SearchConfig, outcome: SearchOutcome, name: str) -> LossCa
         "blas": "; ".join(outcome.origin.blas) or "unknown",
         "exact": outcome.origin.exact,
         "hardware": f"{platform.machine()} {platform.system()}",
-        "versions": {
-            "autorobustloss": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": library_versions(),
     }
-    return LossCard.from_loss(
-        create_loss(winner.method.name, **winner.method.options), name=name, provenance=provenance
-    )
+    return LossCard.from_loss(outcome.loss, name=name, provenance=provenance)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autorobustloss.errors import ConfigError, unknown_name
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.methods.values import with_published_values
-from autorobustloss.runs.job import Task
+from autorobustloss.methods import MethodSpec
+from autorobustloss.runs import Store, Task
 from autorobustloss.runs.strict import plain
 from autorobustloss.search.fitness import FITNESS
+from autorobustloss.search.gated_space import GatedSpace
 from autorobustloss.search.settings import SearchSettings
 from autorobustloss.search.space import SearchSpace, Space
 from autorobustloss.search.strategy import LEARNING_RATE_ADAPTATION_FROM, Strategy
@@ -21,6 +21,15 @@ FITNESS_ON: Mapping[str, str] = {"clean": "valid_clean", "noisy": "valid_noisy"}
 RIVAL_VALUES = ("defaults", "authors")
 MOST_ROUNDS = 100_000
 """Generations, or seeds of the finalists, beyond which a number is a slip of the hand."""
+
+
+def create_space(name: str = Space.name, **options: Any) -> SearchSpace:
+    """Return the space of a name, its options where they are given.
+
+    >>> create_space("gated", order=1).dimension, create_space("canonical").dimension
+    (5, 6)
+    """
+    return GatedSpace(**options) if name == GatedSpace.name else Space(name, **options)
 
 
 @dataclass(frozen=True)
@@ -45,12 +54,9 @@ class SearchConfig(SearchSettings):
     def __post_init__(self) -> None:
         if not self.tasks:
             raise ConfigError("got no tasks, expected at least one data set, model and noise to search on")
-        if self.fitness not in FITNESS:
-            raise unknown_name("fitness", self.fitness, FITNESS)
-        if self.fitness_on not in FITNESS_ON:
-            raise unknown_name("fitness_on", self.fitness_on, FITNESS_ON)
-        if self.rival_values not in RIVAL_VALUES:
-            raise unknown_name("rival_values", self.rival_values, RIVAL_VALUES)
+        for name, known in (("fitness", FITNESS), ("fitness_on", FITNESS_ON), ("rival_values", RIVAL_VALUES)):
+            if getattr(self, name) not in known:
+                raise unknown_name(name, getattr(self, name), known)
         if self.rivals and (self.fitness != "rank" or self.race < 1):
             raise ConfigError(
                 f"got rivals with fitness={self.fitness!r} and race={self.race}, expected fitness='rank' and no race: "
@@ -69,34 +75,19 @@ class SearchConfig(SearchSettings):
         self.strategy()  # complains about its part
 
     @property
-    def evaluations(self) -> int:
-        """Return the number of candidates the search scores."""
-        return self.population * self.generations
-
-    @property
     def jobs_per_generation(self) -> int:
         """Return how many networks are trained in a generation, unless some candidates are rejected or raced away."""
         return (self.population + len(self.rivals)) * (self.tasks_per_generation or len(self.tasks))
-
-    @property
-    def adapt_learning_rate(self) -> bool:
-        """Return whether CMA-ES adapts its learning rate, which pays only for long searches."""
-        return self.evaluations >= LEARNING_RATE_ADAPTATION_FROM
 
     @property
     def scored_split(self) -> str:
         """Return the split of a result that scores a candidate."""
         return FITNESS_ON[self.fitness_on]
 
-    def trained(self, method: MethodSpec, task: Task, class_counts: Mapping[str, int]) -> MethodSpec:
-        """Return what is trained on a task: a candidate itself, a rival perhaps at its authors' values."""
-        name = task.dataset.name
-        return with_published_values(method, class_counts[name], name) if self.rival_values == "authors" else method
-
-    def strategy(self) -> Strategy:
-        """Return CMA-ES at its start."""
-        mean = self.space.start(self.start)
-        return Strategy(mean, self.sigma, self.population, self.seed, self.adapt_learning_rate)
+    def strategy(self, store: Store | None = None) -> Strategy:
+        """Return CMA-ES at its start, which keeps what it answers in the store."""
+        start, adapt = self.space.start(self.start), self.population * self.generations >= LEARNING_RATE_ADAPTATION_FROM
+        return Strategy(start, self.sigma, self.population, self.seed, adapt, store)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""

@@ -10,17 +10,13 @@ from typing import Any
 import numpy as np
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses import create_loss
+from autorobustloss.losses import RobustLoss, create_loss
 from autorobustloss.losses.analysis import screen
-from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs.batch import run_jobs
-from autorobustloss.runs.executors import Executor
-from autorobustloss.runs.job import Job, Task
-from autorobustloss.runs.result import Origin, Result
-from autorobustloss.runs.store import Store
+from autorobustloss.methods import MethodSpec, with_published_values
+from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
+from autorobustloss.runs.result import Origin
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.fitness import FITNESS, by_stage, mean_accuracy, score
-from autorobustloss.search.replay import Remembered
 from autorobustloss.seeding import derive_seed, numpy_generator
 
 SPLIT_SEED = 0
@@ -72,6 +68,11 @@ class SearchOutcome:
     converged: bool
     origin: Origin
 
+    @property
+    def loss(self) -> RobustLoss:
+        """The learned loss, ready to train with."""
+        return create_loss(self.winner.method.name, **self.winner.method.options)
+
 
 class Reporter:
     """Told how a search goes on; these methods do nothing, a subclass overrides what it shows."""
@@ -100,49 +101,54 @@ def run_search(
 
     class_counts: number of classes of each data set of the tasks, by name, for the screen before training.
     Every finished job is in `store` at once; calling again with the same configuration and store goes on from there
-    and ends at the same loss, bit for bit, on another processor too (see `search.replay` for what is promised).
+    and ends at the same loss, bit for bit, on another processor too (see `search.strategy` for what is promised).
 
     Raises ConfigError when no candidate survived, WorkerError or StoreError when jobs cannot be run or kept.
     """
     reporter = reporter or Reporter()
-    strategy = Remembered(config, store)
-    best: tuple[float, MethodSpec] | None = None
+    trial = _Trial(config, class_counts, store, executor, reporter)
+    strategy = config.strategy(store)
+    finished: list[tuple[float, MethodSpec]] = []
     history: list[Generation] = []
-    results: list[Result] = []
     for number in range(1, config.generations + 1):
-        tasks, draws = tasks_of(config, number), generation_seeds(config.seed, number)
+        tasks, before = tasks_of(config, number), len(trial.results)
         points = strategy.ask()
-        methods = [config.space.method(p) for p in points]
-        accepted = [not _rejected(m, tasks, class_counts) for m in methods]
-        field, trainable = [*methods, *config.rivals], [*accepted, *(True for _ in config.rivals)]
-        expected = sum(race_sizes(trainable.count(True), len(tasks), config.race))
-        reporter.on_generation_start(number, expected, accepted.count(False))
-        scores, new = _race(config, field, trainable, tasks, draws, class_counts, store, executor, reporter)
-        results += new
-        strategy.tell(points, by_stage(scores, FITNESS[config.fitness])[: len(points)])
-        scores = scores[: len(points)]
+        candidates = [config.space.method(point) for point in points]
+        accepted = [trial.accepts(method, tasks) for method in candidates]
+        entrants = [*(method for method, ok in zip(candidates, accepted) if ok), *config.rivals]
+        most, rejected = sum(race_sizes(len(entrants), len(tasks), config.race)), accepted.count(False)
+        reporter.on_generation_start(number, most, rejected)
+        raced = iter(trial.race(entrants, tasks, generation_seeds(config.seed, number)))
+        scores = [next(raced) if ok else None for ok in accepted]
+        strategy.tell(points, by_stage([*scores, *raced], FITNESS[config.fitness])[: len(points)])
         accuracies = mean_accuracy(scores)
-        for method, accuracy, scored in zip(methods, accuracies, scores):
-            finished = scored is not None and len(scored) == len(tasks)
-            if finished and (best is None or accuracy > best[0]):
-                best = accuracy, method
-        centre = config.space.method(strategy.mean)
-        numbers = config.space.numbers(centre)
-        generation = _generation(number, accuracies, accepted, scores, len(new), numbers)
+        finished += [(a, m) for a, m, s in zip(accuracies, candidates, scores) if s and len(s) == len(tasks)]
+        mean = config.space.method(strategy.mean)
+        generation = Generation(
+            number=number,
+            best=max(accuracies),
+            mean=float(np.mean(accuracies)),
+            worst=min(accuracies),
+            rejected=rejected,
+            diverged=scores.count(None) - rejected,
+            trained=len(trial.results) - before,
+            loss=config.space.numbers(mean),
+        )
         history.append(generation)
         reporter.on_generation(generation)
         if strategy.converged:
             break
-    if best is None:
-        raise _nothing_survived(config)
-    candidates = {"mean": config.space.method(strategy.mean), "best": best[1]}
-    finalists, new = _rescore(config, candidates, class_counts, store, executor, reporter)
+    best = max(finished, key=lambda scored: scored[0], default=(0.0, mean))[1]  # the first of equals
+    finalists = trial.finals({"mean": mean, "best": best}) if finished else ()
     alive = [f for f in finalists if f.accuracy is not None]
     if not alive:
-        raise _nothing_survived(config)
+        raise ConfigError(
+            f"no candidate of {config.population * config.generations} trained to the end: all were rejected or "
+            f"diverged; try --start {config.space.default_start}, a smaller --sigma, or a lower --lr"
+        )
     fitness = FITNESS[config.fitness]([f.per_task for f in alive])
     winner = alive[int(np.argmax(fitness))]
-    return SearchOutcome(tuple(history), finalists, winner, strategy.converged, Origin.of([*results, *new]))
+    return SearchOutcome(tuple(history), finalists, winner, strategy.converged, Origin.of(trial.results))
 
 
 def race_sizes(candidates: int, tasks: int, race: float) -> list[int]:
@@ -157,84 +163,80 @@ def race_sizes(candidates: int, tasks: int, race: float) -> list[int]:
     return sizes
 
 
-def _race(
-    config: SearchConfig,
-    methods: Sequence[MethodSpec],
-    accepted: Sequence[bool],
-    tasks: Sequence[Task],
-    draws: tuple[int, int],
-    class_counts: Mapping[str, int],
-    store: Store,
-    executor: Executor,
-    reporter: Reporter,
-) -> tuple[list[list[float] | None], list[Result]]:
-    """Return each candidate's score on the tasks it was trained on, None if rejected or diverged; and all results.
+@dataclass(frozen=True)
+class _Trial:
+    """How the losses of a search are tried: by screen, by training; and the results of all that was trained."""
 
-    Without a race (1.0) every candidate meets every task, all at once. Else task after task, and of the candidates on
-    one only that share with the best mean so far goes on to the next.
-    """
-    scores: list[list[float] | None] = [[] if ok else None for ok in accepted]
-    running = [i for i, ok in enumerate(accepted) if ok]
-    split, race = config.scored_split, config.race
-    results: list[Result] = []
-    for stage in [tasks] if race == 1 else [[task] for task in tasks]:
+    config: SearchConfig
+    class_counts: Mapping[str, int]
+    store: Store
+    executor: Executor
+    reporter: Reporter
+    results: list[Result] = field(default_factory=list)
+
+    def accepts(self, method: MethodSpec, tasks: Sequence[Task]) -> bool:
+        """Return whether a loss may learn at all, as far as can be told before training."""
+        counts = sorted({self.class_counts[task.dataset.name] for task in tasks})
+        return screen(create_loss(method.name, **method.options), counts).ok
+
+    def train(
+        self, methods: Sequence[MethodSpec], tasks: Sequence[Task], draws: Sequence[tuple[int, int]]
+    ) -> list[list[float] | None]:
+        """Return each method's mean score over the draws on each task; None where a network diverged."""
+        split = self.config.scored_split
         jobs = [
-            Job(task, config.trained(methods[i], task, class_counts), SPLIT_SEED, *draws, evaluate=(split,))
-            for i in running
-            for task in stage
+            Job(task, self._at_its_values(method, task), SPLIT_SEED, *seeds, evaluate=(split,))
+            for method in methods
+            for task in tasks
+            for seeds in draws
         ]
-        stage_results = run_jobs(jobs, store, executor, reporter.on_result)
-        results += stage_results
-        left = iter(stage_results)
-        for i in running:
-            new = _scores([next(left) for _ in stage], split)
-            scores[i] = None if new is None else [*(scores[i] or []), *new]
-        alive = {i: float(np.mean(score)) for i in running if (score := scores[i]) is not None}
-        running = sorted(sorted(alive, key=lambda i: -alive[i])[: math.ceil(race * len(alive))])
-    return scores, results
+        results = run_jobs(jobs, self.store, self.executor, self.reporter.on_result)
+        self.results.extend(results)
+        found: list[list[float] | None] = []
+        for first in range(0, len(results), len(tasks) * len(draws)):
+            scores = [score(r, split) for r in results[first : first + len(tasks) * len(draws)]]
+            done = [s for s in scores if s is not None]
+            means = np.reshape(done, (len(tasks), -1)).mean(axis=1).tolist() if len(done) == len(scores) else None
+            found.append(means)
+        return found
 
+    def race(
+        self, methods: Sequence[MethodSpec], tasks: Sequence[Task], draw: tuple[int, int]
+    ) -> list[list[float] | None]:
+        """Return each method's score on the tasks it was trained on, None if it diverged.
 
-def rescore(
-    config: SearchConfig,
-    candidates: Mapping[str, MethodSpec],
-    class_counts: Mapping[str, int],
-    store: Store,
-    executor: Executor,
-    reporter: Reporter | None = None,
-) -> tuple[Finalist, ...]:
-    """Score losses on all tasks with noise draws and initial weights that no generation has seen."""
-    return _rescore(config, candidates, class_counts, store, executor, reporter or Reporter())[0]
+        Without a race (1.0) every method meets every task, all at once. Else task after task, and of the methods on
+        one only that share with the best mean so far goes on to the next.
+        """
+        race = self.config.race
+        scores: list[list[float] | None] = [[] for _ in methods]
+        running = list(range(len(methods)))
+        for stage in [tasks] if race == 1 else [[task] for task in tasks]:
+            for i, new in zip(running, self.train([methods[i] for i in running], stage, [draw])):
+                scores[i] = None if new is None else [*(scores[i] or []), *new]
+            alive = {i: float(np.mean(s)) for i in running if (s := scores[i]) is not None}
+            running = sorted(sorted(alive, key=lambda i: -alive[i])[: math.ceil(race * len(alive))])
+        return scores
 
+    def finals(self, candidates: Mapping[str, MethodSpec]) -> tuple[Finalist, ...]:
+        """Score losses on all tasks with fresh draws."""
+        tasks = self.config.tasks
+        alive = [method for method in candidates.values() if self.accepts(method, tasks)]
+        draws = [generation_seeds(self.config.seed, -1 - i) for i in range(self.config.finalists_seeds)]
+        self.reporter.on_finalists(len(alive) * len(tasks) * len(draws))
+        scores = dict(zip(alive, self.train(alive, tasks, draws)))
+        return tuple(
+            Finalist(origin, method, float(np.mean(found)), tuple(found))
+            if (found := scores.get(method))
+            else Finalist(origin, method, None)
+            for origin, method in candidates.items()
+        )
 
-def _rescore(
-    config: SearchConfig,
-    candidates: Mapping[str, MethodSpec],
-    class_counts: Mapping[str, int],
-    store: Store,
-    executor: Executor,
-    reporter: Reporter,
-) -> tuple[tuple[Finalist, ...], list[Result]]:
-    alive = {o: m for o, m in candidates.items() if not _rejected(m, config.tasks, class_counts)}
-    draws = [generation_seeds(config.seed, -1 - i) for i in range(config.finalists_seeds)]
-    jobs = [
-        Job(task, method, SPLIT_SEED, noise_seed, seed, evaluate=(config.scored_split,))
-        for method in alive.values()
-        for task in config.tasks
-        for noise_seed, seed in draws
-    ]
-    reporter.on_finalists(len(jobs))
-    results = run_jobs(jobs, store, executor, reporter.on_result)
-    left = iter(results)
-    finalists = []
-    for origin, method in candidates.items():
-        if origin not in alive:
-            finalists.append(Finalist(origin, method, None))
-            continue
-        scores = [_scores([next(left) for _ in draws], config.scored_split) for _ in config.tasks]
-        per_task = tuple(float(np.mean(s)) for s in scores if s is not None)
-        whole = len(per_task) == len(config.tasks)
-        finalists.append(Finalist(origin, method, float(np.mean(per_task)) if whole else None, per_task))
-    return tuple(finalists), results
+    def _at_its_values(self, method: MethodSpec, task: Task) -> MethodSpec:
+        """Return what is trained on a task: a candidate itself, a rival perhaps at its authors' values."""
+        if self.config.rival_values == "defaults":
+            return method
+        return with_published_values(method, self.class_counts[task.dataset.name], task.dataset.name)
 
 
 def tasks_of(config: SearchConfig, generation: int) -> tuple[Task, ...]:
@@ -253,42 +255,3 @@ def generation_seeds(seed: int, generation: int) -> tuple[int, int]:
     are the fresh draws of the finalists.
     """
     return derive_seed("generation noise", seed, generation), derive_seed("generation training", seed, generation)
-
-
-def _rejected(method: MethodSpec, tasks: Sequence[Task], class_counts: Mapping[str, int]) -> bool:
-    counts = sorted({class_counts[t.dataset.name] for t in tasks})
-    return not screen(create_loss(method.name, **method.options), counts).ok
-
-
-def _scores(results: Sequence[Result], split: str) -> list[float] | None:
-    """Return the score of each result, or None if any network diverged."""
-    scores = [score(r, split) for r in results]
-    return None if any(s is None for s in scores) else [s for s in scores if s is not None]
-
-
-def _generation(
-    number: int,
-    accuracies: Sequence[float],
-    accepted: Sequence[bool],
-    scores: Sequence[list[float] | None],
-    trained: int,
-    loss: Mapping[str, Any],
-) -> Generation:
-    diverged = sum(ok and s is None for ok, s in zip(accepted, scores))
-    return Generation(
-        number=number,
-        best=max(accuracies),
-        mean=float(np.mean(accuracies)),
-        worst=min(accuracies),
-        rejected=list(accepted).count(False),
-        diverged=diverged,
-        trained=trained,
-        loss=loss,
-    )
-
-
-def _nothing_survived(config: SearchConfig) -> ConfigError:
-    return ConfigError(
-        f"no candidate of {config.evaluations} trained to the end: all were rejected or diverged; "
-        f"try --start {config.space.default_start}, a smaller --sigma, or a lower --lr"
-    )

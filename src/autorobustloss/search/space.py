@@ -1,16 +1,18 @@
-"""The spaces CMA-ES searches: vectors that mean losses."""
+"""The spaces CMA-ES searches: vectors that mean losses. Here the interface and the Taylor losses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from autorobustloss.errors import ConfigError, unknown_name
-from autorobustloss.losses.canonical import CanonicalForm, num_parameters
-from autorobustloss.losses.scale import check_scale
+from autorobustloss.losses.taylor.form import CanonicalForm, num_parameters
+from autorobustloss.losses.taylor.scale import check_scale
 from autorobustloss.methods.spec import MethodSpec
 
 LOG_UNIT = 0.1
@@ -21,34 +23,71 @@ POWER_UNIT = 0.25
 """One unit of the power coordinate."""
 
 
-class SearchSpace(Protocol):
-    """What a search needs of a space: vectors that mean losses of one family."""
+class Coordinate(NamedTuple):
+    """What a step of 1 along it means, and where what goes further is stopped."""
+
+    unit: float = 1.0
+    low: float = -math.inf
+    high: float = math.inf
+
+
+class SearchSpace(ABC):
+    """What a search needs of a space: vectors that mean losses of one family.
+
+    name: what the space is called. default_start: where a search begins that is told nothing.
+    """
+
+    name: str
+    default_start: ClassVar[str]
 
     @property
-    def name(self) -> str:
-        """What the space is called."""
+    @abstractmethod
+    def coordinates(self) -> Sequence[Coordinate]:
+        """What is measured along each coordinate."""
+
+    @abstractmethod
+    def loss(self, values: Sequence[float]) -> MethodSpec:
+        """Return the method that trains with the loss of these values, one for each coordinate."""
+
+    @abstractmethod
+    def known(self, name: str) -> Sequence[float]:
+        """Return the values of a known loss; UnknownNameError for a name that is none."""
 
     @property
     def dimension(self) -> int:
         """The number of coordinates."""
-
-    @property
-    def default_start(self) -> str:
-        """Where a search begins that is told nothing."""
+        return len(self.coordinates)
 
     def method(self, point: Sequence[float] | np.ndarray) -> MethodSpec:
         """Return the method that trains with the loss at `point`, shape (dimension,)."""
+        if len(point) != self.dimension:
+            raise ConfigError(
+                f"got a point of {len(point)} numbers, expected {self.dimension} in the space {self.name!r}"
+            )
+        return self.loss([min(max(c.unit * float(v), c.low), c.high) for c, v in zip(self.coordinates, point)])
 
     def start(self, name: str) -> np.ndarray:
-        """Return the mean of the first generation: that of a name, or coordinates joined by commas."""
+        """Return the mean of the first generation: that of a known loss, or coordinates joined by commas."""
+        if "," not in name:
+            return np.array([value / c.unit for c, value in zip(self.coordinates, self.known(name))])
+        try:
+            point = np.array([float(part) for part in name.split(",")])
+        except ValueError:
+            raise ConfigError(f"got start {name!r}, expected a name or numbers joined by commas") from None
+        if len(point) != self.dimension or not np.isfinite(point).all():
+            raise ConfigError(
+                f"got start {name!r}, expected {self.dimension} finite numbers in the space {self.name!r}"
+            )
+        return point
 
     def numbers(self, method: MethodSpec) -> dict[str, Any]:
         """Return what a generation reports of a loss of this space."""
+        return method.options
 
 
 @dataclass(frozen=True)
-class Space:
-    """A search space: its dimension and the loss that each of its points stands for.
+class Space(SearchSpace):
+    """A space of Taylor losses.
 
     name: "paper": the θ of Eq. 5, 2 + β(β+1)/2 numbers.
         "canonical": the 2β − 2 directions of it that change a gradient under softmax and hard labels.
@@ -59,6 +98,13 @@ class Space:
     order: β, the order of the polynomial. scale: the scale rule of the losses (see `TaylorLoss`);
         with "max" no candidate's gradient ever exceeds the largest one of cross-entropy.
     log_unit: α at 1 on the log coordinate. What resists noise has a small α; a small unit lets a search see it.
+
+    Starts: "zero". "mae": ℓ falls with slope 1 in ŷ at the label. "sce": that and one unit of the log term; with the
+    default unit each gives half of the start gradient at ten classes. "gce": one unit of the log term with power 0.7
+    alone. Under a scale rule only the direction of a point matters.
+
+    >>> [Space(name).dimension for name in ("paper", "canonical", "canonical+log", "canonical+power")]
+    [12, 6, 7, 8]
     """
 
     name: str = "canonical+log"
@@ -68,66 +114,42 @@ class Space:
     default_start: ClassVar[str] = "mae"
 
     def __post_init__(self) -> None:
-        if self.name not in _DIMENSIONS:
-            raise unknown_name("search space", self.name, _DIMENSIONS)
+        if self.name not in _LOG_COORDINATES:
+            raise unknown_name("search space", self.name, _LOG_COORDINATES)
         check_scale(self.scale)
         if not 2 <= self.order <= 9:
             raise ConfigError(f"got order={self.order}, expected 2 to 9 (the paper compares 2 to 5 and takes 4)")
-        if not 0 < self.log_unit < float("inf"):
+        if not 0 < self.log_unit < math.inf:
             raise ConfigError(f"got log_unit={self.log_unit}, expected a positive number; try {LOG_UNIT}")
 
     @property
-    def dimension(self) -> int:
-        """Return the number of coordinates.
+    def coordinates(self) -> Sequence[Coordinate]:
+        """Return those of the polynomial, and of the log term its weight and power."""
+        polynomial = num_parameters(self.order) if self.name == "paper" else 2 * self.order - 2
+        log = (Coordinate(self.log_unit, low=0.0), Coordinate(POWER_UNIT, low=0.0, high=1.0))
+        return (*[Coordinate()] * polynomial, *log[: _LOG_COORDINATES[self.name]])
 
-        >>> [Space(name).dimension for name in ("paper", "canonical", "canonical+log", "canonical+power")]
-        [12, 6, 7, 8]
-        """
-        return _DIMENSIONS[self.name](self.order)
+    def loss(self, values: Sequence[float]) -> MethodSpec:
+        """Return the method that trains with the loss of these coefficients, weight and power."""
+        polynomial = len(values) - _LOG_COORDINATES[self.name]
+        weight, power = [*values[polynomial:], 0.0, 0.0][:2]
+        theta = values if self.name == "paper" else CanonicalForm.from_vector(values[:polynomial]).theta()
+        given = {"log_power": power} if power else {}
+        return MethodSpec.of("taylor", theta=theta, log_weight=weight, scale=self.scale, **given)
 
-    def method(self, point: Sequence[float] | np.ndarray) -> MethodSpec:
-        """Return the method that trains with the loss at `point`, shape (dimension,)."""
-        x = [float(v) for v in point]
-        if len(x) != self.dimension:
-            raise ConfigError(f"got a point of {len(x)} numbers, expected {self.dimension} in the space {self.name!r}")
-        if self.name == "paper":
-            return MethodSpec.of("taylor", theta=x, log_weight=0.0, scale=self.scale)
-        power = min(max(POWER_UNIT * x.pop(), 0.0), 1.0) if self.name == "canonical+power" else 0.0
-        log_weight = self.log_unit * max(x.pop(), 0.0) if self.name != "canonical" else 0.0
-        theta = CanonicalForm.from_vector(x).theta()
-        options = {"log_power": power} if power else {}
-        return MethodSpec.of("taylor", theta=theta, log_weight=log_weight, scale=self.scale, **options)
-
-    def start(self, name: str) -> np.ndarray:
-        """Return the mean of the first generation: "zero", a known loss ("mae", "sce", "gce"), or given coordinates.
-
-        "mae": ℓ falls with slope 1 in ŷ at the label. "sce": that and one unit of the log term (needs
-        "canonical+log"); with the default unit each gives half of the start gradient at ten classes. "gce": one
-        unit of the log term with power 0.7 alone (needs "canonical+power"). Under a scale rule only the direction of
-        a point matters. Coordinates are numbers joined by commas, as many as the space has dimensions.
-        """
-        if "," in name:
-            return coordinates(name, self)
-        point = np.zeros(self.dimension)
-        if name == "zero":
-            return point
-        log = {"canonical+log": -1, "canonical+power": -2}.get(self.name)
-        if name == "sce" and log is None:
-            raise ConfigError(f"start 'sce' needs the log term, got space {self.name!r}; try --space canonical+log")
-        if name == "gce":
-            if self.name != "canonical+power":
-                raise ConfigError(f"start 'gce' needs the space canonical+power, got {self.name!r}")
-            point[-2:] = 1.0, 0.7 / POWER_UNIT
-            return point
-        if name not in ("mae", "sce"):
-            raise unknown_name("start", name, ("zero", "mae", "sce", "gce"))
-        if self.name == "paper":
-            point[6] = -1.0  # θ6 multiplies (ŷ − θ0)(y − θ1): slope −1 at the label, 0 elsewhere
-        else:
-            point[0] = -1.0  # a0, the constant part of d₁
-        if name == "sce" and log is not None:
-            point[log] = 1.0
-        return point
+    def known(self, name: str) -> Sequence[float]:
+        """Return the values of "zero", "mae", "sce" or "gce"; ConfigError where the space has no such log term."""
+        if name not in _STARTS:
+            raise unknown_name("start", name, _STARTS)
+        slope, weight, power = _STARTS[name]
+        wanted, given = bool(weight) + bool(power), _LOG_COORDINATES[self.name]
+        if wanted > given:
+            needed = next(space for space, count in _LOG_COORDINATES.items() if count == wanted)
+            raise ConfigError(f"start {name!r} needs the log term of the space {needed}, got {self.name!r}")
+        polynomial = [0.0] * (self.dimension - given)
+        # The θ after the pure powers multiplies (ŷ − θ₀)(y − θ₁), with a slope at the label alone; so has a₀ of d₁.
+        polynomial[2 + self.order if self.name == "paper" else 0] = slope
+        return [*polynomial, *(self.log_unit * weight, power)[:given]]
 
     def numbers(self, method: MethodSpec) -> dict[str, Any]:
         """Return θ and the log term of a loss of this space."""
@@ -135,20 +157,13 @@ class Space:
         return {name: options[name] for name in ("theta", "log_weight", "log_power")}
 
 
-def coordinates(text: str, space: SearchSpace) -> np.ndarray:
-    """Return the point of a space that a text gives by its coordinates."""
-    try:
-        point = np.array([float(part) for part in text.split(",")])
-    except ValueError:
-        raise ConfigError(f"got start {text!r}, expected a name or numbers joined by commas") from None
-    if len(point) != space.dimension or not np.isfinite(point).all():
-        raise ConfigError(f"got start {text!r}, expected {space.dimension} finite numbers in the space {space.name!r}")
-    return point
+_LOG_COORDINATES: Mapping[str, int] = {"paper": 0, "canonical": 0, "canonical+log": 1, "canonical+power": 2}
+"""By space: how many coordinates its log term has, a weight and a power."""
 
-
-_DIMENSIONS: Mapping[str, Callable[[int], int]] = {
-    "paper": num_parameters,
-    "canonical": lambda order: 2 * order - 2,
-    "canonical+log": lambda order: 2 * order - 1,
-    "canonical+power": lambda order: 2 * order,
+_STARTS: Mapping[str, tuple[float, float, float]] = {
+    "zero": (0.0, 0.0, 0.0),
+    "mae": (-1.0, 0.0, 0.0),
+    "sce": (-1.0, 1.0, 0.0),
+    "gce": (0.0, 1.0, 0.7),
 }
+"""The slope at the label; the weight of the log term, in its unit, and its power."""

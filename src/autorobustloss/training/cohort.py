@@ -21,7 +21,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from autorobustloss.data.splits import Splits
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.functional import Coefficients, hard_loss
+from autorobustloss.losses.taylor.ops import Coefficients, hard_loss
 from autorobustloss.training.evaluation import EVALUATION_BATCH, autocast, hits
 from autorobustloss.training.history import SPLITS, History
 from autorobustloss.training.loop import Run

@@ -116,7 +116,7 @@ class Run:
         x_train, y_train, protocol = self.splits.x_train, self.splits.y_train, self.protocol
         rate, mass = learning_rate(protocol, self.epochs), momentum(protocol, self.epochs)
         order = torch.randperm(len(y_train), generator=self.orders).to(y_train.device)
-        losses, outputs, labels = [], [], []
+        losses, hits = [], []
         for index in batches(order, protocol.batch_size):
             # Every batch takes over the memory of the last one: fresh pages can cost as much as a step.
             images = self.images[: len(index)]
@@ -133,12 +133,12 @@ class Run:
             for smooth in self.smoothing:
                 smooth.update(self.steps)
             losses.append(loss)
-            outputs.append(z)
-            labels.append(y)
+            # Not the logits: kept between larger tensors that come and go, they leave holes that nothing fits into.
+            hits.append(z.argmax(-1) == y)
         # One synchronisation for all of them.
-        sizes = torch.tensor([len(y) for y in labels], dtype=torch.float64).to(y_train.device)
+        sizes = torch.tensor([right.shape[-1] for right in hits], dtype=torch.float64).to(y_train.device)
         mean = (torch.stack(losses, dim=-1).double() * sizes).sum(-1) / sizes.sum()
-        right = (torch.cat(outputs, dim=-2).argmax(-1) == torch.cat(labels)).view(self.candidates, -1)
+        right = torch.cat(hits, dim=-1).view(self.candidates, -1)
         norms = self.each(joint_norm)([p.detach() for p in self.parameters]).double()
         return torch.stack([mean.view(-1), right.double().mean(1), norms.view(-1)], dim=1).tolist()
 

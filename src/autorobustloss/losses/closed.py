@@ -1,0 +1,97 @@
+"""A loss whose gradient in the logits was worked out together with its value, in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autorobustloss.errors import LossInputError
+from autorobustloss.losses.modes import readable
+
+Plain = Callable[[Tensor], Tensor]
+"""The same loss of the logits by plain operations, for derivatives of the gradient."""
+
+
+def with_gradient(
+    input: Tensor, value: Tensor, gradient: Tensor, plain: Plain, counted: Tensor | None = None
+) -> Tensor:
+    """Return the value, () or (M,), with its gradient in the logits, (M, C): of the one number, or of each row.
+
+    counted: which rows count, in code that is compiled; the others have 0 and no gradient, whatever was worked out.
+    """
+    if torch.compiler.is_compiling():
+        return _Compiled.apply(input, value, gradient, counted)
+    return _Eager.apply(input, (value, gradient), plain)
+
+
+# Whether the backward pass that runs keeps its graph for another one; PyTorch 2.4 does not tell.
+_backward_again: Callable[[], bool] = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
+
+
+def is_label(at_label: Tensor, like: Tensor) -> Tensor:
+    """Return which class of each row is the label's, (M, 1) -> (M, C): what `torch.compile` puts into its loop.
+
+    A CPU compares int32 in vectors of as many numbers as float32, int64 in half as many.
+    """
+    return torch.arange(like.shape[1], device=like.device, dtype=torch.int32) == at_label.int()
+
+
+class _Eager(torch.autograd.Function):
+    """The value as it is; the backward pass has nothing left to do where it is asked for the gradient of one number.
+
+    The logits themselves are needed for derivatives of the gradient only, so who changes them in place afterwards does
+    no harm, as under cross-entropy, before he asks for these: that is refused. PyTorch's own check would refuse both.
+
+    In the older style, for `setup_context` takes as long as ten operations on a small batch; no `vmap` reaches it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, found: tuple[Tensor, Tensor], plain: Plain) -> Tensor:
+        value, gradient = found
+        ctx.save_for_backward(gradient)
+        ctx.input, ctx.version, ctx.plain = input, input._version, plain
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        again = _backward_again()
+        if torch.is_grad_enabled():  # double backward
+            if ctx.input._version != ctx.version:
+                raise LossInputError(
+                    "got logits that were changed in place between the loss and a derivative of its gradient, expected "
+                    "those that the loss was taken of; change a copy: logits.clone()"
+                )
+            (gradient,) = torch.autograd.grad(ctx.plain(ctx.input), ctx.input, grad, create_graph=True)
+        elif not _is_one(grad):
+            gradient = gradient * grad.unsqueeze(-1)
+        elif again:  # somebody may change in place what he is given
+            gradient = gradient.clone()
+        if not again:
+            ctx.input = ctx.plain = None
+        return gradient, None, None
+
+
+class _Compiled(torch.autograd.Function):
+    """The same for `torch.compile`, whose tracer splits what was worked out between its two passes as it likes."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, value: Tensor, gradient: Tensor, counted: Tensor | None) -> Tensor:
+        ctx.save_for_backward(gradient, counted)
+        return value.clone() if counted is None else torch.where(counted, value, 0.0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        gradient, counted = ctx.saved_tensors
+        gradient = gradient * grad.unsqueeze(-1)
+        return gradient if counted is None else torch.where(counted.unsqueeze(1), gradient, 0.0), None, None, None
+
+
+def _is_one(grad: Tensor) -> bool:
+    """Return whether the gradient of a mean is 1, as it mostly is, if a look at it costs nothing."""
+    if grad.ndim or torch._C._functorch.is_legacy_batchedtensor(grad) or not readable(grad):
+        return False
+    return grad.item() == 1

@@ -1,0 +1,124 @@
+"""From data in hand to tasks, and from tasks to where they run: what a search and a benchmark in one call share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from autorobustloss.data import Dataset, DataSpec, is_own, load_dataset
+from autorobustloss.runs.executors import Executor, executor_for
+from autorobustloss.runs.job import Task
+from autorobustloss.runs.run_folder import RunFolder
+from autorobustloss.runs.runtime import Runtime
+from autorobustloss.runs.store import Store
+from autorobustloss.training import TrainingProtocol, create_protocol
+from autorobustloss.training.protocol import suited
+
+SMALL = 2000
+"""Up to so many training samples networks train by the preset "digits", above them by "shallow"."""
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """Tasks, and the data sets that they learn from, by the names that the tasks use."""
+
+    tasks: tuple[Task, ...]
+    datasets: Mapping[str, Dataset]
+
+    def __add__(self, other: TaskSet) -> TaskSet:
+        """Return the tasks of both, each once."""
+        return TaskSet(tuple(dict.fromkeys(self.tasks + other.tasks)), {**self.datasets, **other.datasets})
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """The number of classes of each data set, by name."""
+        return {name: dataset.num_classes for name, dataset in self.datasets.items()}
+
+
+def make_tasks(
+    data: Any,
+    *,
+    noise: str | Iterable[str] | None = None,
+    models: str | Iterable[str] = "mlp2",
+    protocol: str | TrainingProtocol | None = None,
+    train_size: int = 0,
+    valid_size: int | None = None,
+    test_size: int = 0,
+    data_dir: str | Path | None = None,
+    **changes: Any,
+) -> TaskSet:
+    """Return the tasks of every combination of data sets, networks and noises.
+
+    data: one of these, or a list of them: the name or path of a data set, a `Dataset`, arrays (a mapping or tuple of
+        those of `Dataset.from_arrays`), a `Task`, or a `TaskSet`. The last two are taken as they are.
+    noise: by default the labels as they come of data of your own ("given"), and "sym:0.8" of benchmarks.
+    protocol: by default "digits" for at most 2,000 training samples, else "shallow"; changes: fields of it.
+    valid_size: by default a fifth of the training samples, at most 2,000; 0 for a tenth.
+
+    Raises DataError for data that are not there or do not fit, ConfigError for other slips.
+
+    >>> tasks = make_tasks("digits", noise=["clean", "sym:0.4"], models="linear", epochs=2)
+    >>> [task.label for task in tasks.tasks], tasks.classes
+    (['digits/linear/clean', 'digits/linear/sym:0.4'], {'digits': 10})
+    """
+    found = TaskSet((), {})
+    for number, item in enumerate(data if isinstance(data, list) else [data]):
+        if isinstance(item, TaskSet):
+            found += item
+            continue
+        dataset = _dataset(item, number, data_dir)
+        if isinstance(item, Task):
+            spec = replace(item.dataset, fingerprint=dataset.fingerprint)
+            found += TaskSet((replace(item, dataset=spec),), {spec.name: dataset})
+            continue
+        name = str(item) if isinstance(item, (str, Path)) else dataset.name
+        samples = len(dataset.x_train)
+        valid = min(samples // 5, 2000) if valid_size is None else valid_size
+        spec = DataSpec(name, train_size, valid, test_size, dataset.fingerprint)
+        preset = protocol or ("digits" if samples <= SMALL else "shallow")
+        base = create_protocol(preset) if isinstance(preset, str) else preset
+        training = suited(base, name).but(**changes)
+        noises = noise or ("given" if is_own(name, dataset) else "sym:0.8")
+        combined = product(_listed(models), _listed(noises))
+        tasks = tuple(Task(spec, labels, model, training) for model, labels in combined)
+        found += TaskSet(tasks, {name: dataset})
+    return found
+
+
+@contextmanager
+def running(
+    datasets: Mapping[str, Dataset],
+    settings: Mapping[str, Any],
+    out: str | Path | None = None,
+    workers: int | None = 1,
+    device: str = "cpu",
+    exact: bool = False,
+) -> Iterator[tuple[Store, Executor, RunFolder | None]]:
+    """Give a store, an executor, and the run folder `out` for these settings; without one the store is in memory.
+
+    workers: processes; None for one per core, for which a script needs `if __name__ == "__main__":`. device, exact: see
+    `Runtime`.
+    """
+    runtime = Runtime(device, workers, exact)  # type: ignore[arg-type]  # None becomes a number there
+    with ExitStack() as stack:
+        executor = stack.enter_context(executor_for(datasets, runtime))
+        folder = None if out is None else stack.enter_context(RunFolder(out, settings))
+        yield folder.store if folder else stack.enter_context(Store(":memory:")), executor, folder
+
+
+def _dataset(item: Any, number: int, data_dir: str | Path | None) -> Dataset:
+    if isinstance(item, Dataset):
+        return item
+    if isinstance(item, Mapping):
+        return Dataset.from_arrays(**{"name": f"arrays-{number}", **item})
+    if isinstance(item, tuple):
+        return Dataset.from_arrays(*item, name=f"arrays-{number}")
+    return load_dataset(item.dataset.name if isinstance(item, Task) else str(item), data_dir)
+
+
+def _listed(names: str | Iterable[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
