@@ -15,6 +15,7 @@ from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.cards import Card, load_card, shelf
+from autorobustloss.losses.cards import card as cards
 from autorobustloss.paper.experiments import zoo_losses
 from autorobustloss.registry import LOSSES
 from autorobustloss.runs import trainer as running
@@ -176,7 +177,7 @@ def test_a_learned_loss_is_its_numbers_in_the_jobs_and_its_name_in_the_table(tmp
     card = Card.from_loss(TaylorLoss(THETA, scale="max"), name="arl-trial")
     card.save(folder / "arl-trial.json")
     monkeypatch.setattr(shelf, "CARDS", folder)
-    monkeypatch.setitem(LOSSES._factories, "arl-trial", shelf._factory(folder / "arl-trial.json"))
+    monkeypatch.setitem(LOSSES._factories, "arl-trial", cards._factory(folder / "arl-trial.json"))
     command = [*BENCH, "--match-scale", "--out", tmp_path / "run"]
     code, out, err = run(*command, "--methods=ce,arl-trial", capsys=capsys)
     assert code == 0, err
