@@ -8,11 +8,17 @@ from typing import Any
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import (  # noqa: F401 (each registers its losses)
     analysis,
+    anl_fl,
+    antidote,
     bi_tempered,
     bootstrap,
     correction,
     gated,
     generalised,
+    jal_fl,
+    js,
+    logit_bias,
+    nls,
     normalised,
     plain,
     recent,

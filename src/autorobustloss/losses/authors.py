@@ -58,6 +58,17 @@ AUTHORS: Mapping[str, Published] = {
     "jal_ce": Published(
         {"alpha": 1, "beta": 1, "a": 30, PENALTY: 5e-5}, {"alpha": 5, "beta": 1, "a": 20, PENALTY: 5e-6}
     ),
+    # The same two with focal losses; JAL's code has no MNIST.
+    "anl_fl": Published(
+        {"alpha": 5, "beta": 5, PENALTY: 5e-5},
+        {"alpha": 10, "beta": 1, PENALTY: 5e-7},
+        {"alpha": 1, "beta": 1, PENALTY: 1e-6},
+    ),
+    "jal_fl": Published(
+        {"alpha": 1, "beta": 1, "a": 30, PENALTY: 5e-5}, {"alpha": 5, "beta": 1, "a": 20, PENALTY: 5e-6}
+    ),
+    # Englesson and Azizpour 2021 choose π by the true rate; these are those of 40 % symmetric noise.
+    "js": Published({"pi": 0.7}, {"pi": 0.3}),
     # Wang et al. 2024; for many classes they choose α by the true rate, this is the one of 40 % symmetric noise.
     "ce_eps+mae": Published({"alpha": 0.01, "beta": 5, "m": 1e5}, {"alpha": 0.03, "beta": 1, "m": 1e4}),
     "fl_eps+mae": Published({"alpha": 0.01, "beta": 5, "m": 1e5}, {"alpha": 0.03, "beta": 1, "m": 1e4}),

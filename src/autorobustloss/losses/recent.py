@@ -325,7 +325,11 @@ class JointAsymmetricCE(LabelwiseLoss):
         squares = (2 * log_p).exp().sum(dim=1, keepdim=True)
         number = (~masked(log_p)).sum(dim=1, keepdim=True) + masked(chosen)
         amse = (squares - 2 * self.a * chosen.exp() + self.a**2) / number
-        return self.alpha * normalised_cross_entropy(chosen, log_p) + self.beta * amse
+        return self.alpha * self.active(chosen, log_p) + self.beta * amse
+
+    def active(self, chosen: Tensor, log_p: Tensor) -> Tensor:
+        """Return the normalised cross-entropy of each candidate label."""
+        return normalised_cross_entropy(chosen, log_p)
 
 
 def normalised_scores(logits: Tensor) -> Tensor:
