@@ -73,7 +73,7 @@ class Antidote(PublishedLoss):
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
         cost = -torch.log_softmax(logits, dim=1)
-        mass = probabilities.detach()
+        mass = probabilities.detach().clamp_min(0)
         tilt = self._tilted(cost, mass)
         # By the mass of a label itself L rises as −τ·ratio: what it gives less what the weights of all others lose.
         by_mass = (probabilities - mass) * tilt.tau * tilt.log_ratio.exp()
@@ -106,13 +106,13 @@ def tilted(cost: Tensor, mass: Tensor, kappa: float, delta: float) -> Tilt:
         return Tilt(torch.zeros_like(cost), cost.new_ones(()))
     total = mass.sum()
     # Where nothing has mass, nothing is taken of the weights: any will do that are finite.
-    share = torch.where(total > 0, mass / total.clamp_min(1e-30), 1 / cost.numel()).flatten()
+    share = torch.where(total > 0, mass / total.clamp_min(1e-30), torch.full_like(mass, 1 / mass.numel())).flatten()
     flat, log_share = cost.flatten(), share.log()
     above = flat - flat.masked_fill(share == 0, math.inf).amin()  # a constant changes no weight
     lowest = cost.new_full((1,), kappa).log()
     reach = above.masked_fill(share == 0, 0.0).amax() / math.sqrt(8 * delta)
     low, high = lowest, torch.maximum(lowest, reach.clamp_min(1e-30).log())
-    places = torch.arange(1, PLACES + 1, dtype=cost.dtype, device=cost.device).unsqueeze(1)
+    places = cost.new_ones(PLACES, 1).cumsum(dim=0)
     for _ in range(ROUNDS):
         step = (high - low) / (PLACES + 1)
         too_far = divergence(above, log_share, low + step * places)[0] > delta
