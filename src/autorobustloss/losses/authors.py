@@ -74,6 +74,14 @@ AUTHORS: Mapping[str, Published] = {
     "fl_eps+mae": Published({"alpha": 0.01, "beta": 5, "m": 1e5}, {"alpha": 0.03, "beta": 1, "m": 1e4}),
     # Zhu et al. 2023 tune λ; these are Wang et al.'s of 2024.
     "ldr_kl": Published({"lam": 10, "margin": 0.1}, {"lam": 1, "margin": 0.1}),
+    # Zhou et al. 2021, code, symmetric noise.
+    "sr": Published(
+        {"tau": 0.5, "p": 0.1, "lam": 1.2, "growth": 1.03, "every": 1, "normalise": True},
+        {"tau": 0.5, "p": 0.01, "lam": 4, "growth": 1.02, "every": 1, "normalise": True},
+        {"tau": 0.1, "p": 0.1, "lam": 4, "growth": 2, "every": 5, "normalise": False},
+    ),
+    # Liu et al. 2020, code, symmetric noise.
+    "elr": Published({"beta": 0.7, "lam": 3}, {"beta": 0.9, "lam": 7}),
     # Patrini et al. 2017, code.
     "fw": Published({"outlier_filter": True}, {"outlier_filter": False}),
     # Wei et al. 2020.

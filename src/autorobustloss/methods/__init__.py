@@ -1,6 +1,17 @@
 """What a job trains with: a loss, or a procedure around one."""
 
-from autorobustloss.methods import forward, jocor, logitclip, tuned_ce  # noqa: F401  (each registers its procedure)
+from autorobustloss.methods import (  # noqa: F401  (each registers its procedure)
+    ce_prior,
+    elr,
+    forward,
+    jocor,
+    logitclip,
+    mixup,
+    sam,
+    sr,
+    tuned_ce,
+    warmup,
+)
 from autorobustloss.methods.criterion import card_method, create_criterion, matched
 from autorobustloss.methods.published import values_used, with_published_values
 from autorobustloss.methods.registry import METHODS, Procedure, Setting

@@ -5,23 +5,29 @@ from __future__ import annotations
 from torch import nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.losses.published import flag
+from autorobustloss.methods.best_epoch import fit_to_best_epoch
+from autorobustloss.methods.registry import METHODS, Informed, Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.training import History, LossObjective
 
 
 @METHODS.register("tuned-ce")
-def tuned_cross_entropy(smoothing: float = 0.1, average: float = 0.999) -> Procedure:
+def tuned_cross_entropy(smoothing: float = 0.1, average: float = 0.999, stop: bool = False) -> Procedure:
     """Build cross-entropy with smoothed labels, a cosine schedule and averaged weights; the rest is the protocol's.
 
     smoothing: ε of label smoothing. average: decay of the exponential moving average of the weights, 0 for none.
+    stop: early stopping, at the evaluated epoch that does best on noisy validation labels.
     """
+    flag("stop", stop)
     if not 0 <= smoothing < 1:
         raise ConfigError(f"method 'tuned-ce': got smoothing={smoothing!r}, expected a number in [0, 1)")
 
     def run(setting: Setting) -> tuple[nn.ModuleList, History]:
         protocol = setting.protocol.but(schedule="cosine", average=average)
         spec = MethodSpec.of("label_smoothing", epsilon=smoothing) if smoothing else MethodSpec("ce")
-        return setting.fit(LossObjective(setting.network(), setting.criterion(spec)), protocol)
+        objective = LossObjective(setting.network(), setting.criterion(spec))
+        return fit_to_best_epoch(setting, objective, protocol) if stop else setting.fit(objective, protocol)
 
-    return run
+    unlabelled = "method 'tuned-ce': stop=True needs noisy labels of the validation samples, which these data do not have"
+    return Informed(run, "valid_noisy", unlabelled) if stop else run

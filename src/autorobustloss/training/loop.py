@@ -122,6 +122,7 @@ class _Run:
             x, y = self._images(index), y_train.index_select(0, index)
             if self.augment is not None:
                 x = self.augment(x, self.crops)
+            self.objective.index = index
             loss, logits, gradients = self.backprop(x, y, epoch)
             if self.protocol.l1:
                 add_penalty_(gradients, self.parameters, self.protocol.l1)

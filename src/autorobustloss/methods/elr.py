@@ -1,0 +1,36 @@
+"""Early-learning regularisation: the loss that remembers samples, in a loop that says which they are."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from autorobustloss.losses.elr import EarlyLearningLoss
+from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.training import History, LossObjective
+
+
+@METHODS.register("elr")
+def early_learning(beta: float = 0.7, lam: float = 3.0) -> Procedure:
+    """Build cross-entropy plus λ·log(1 − ⟨t, p⟩), t the running average of what the network said of the sample.
+
+    beta: β of that average. lam: λ. Published: (0.7, 3) on CIFAR-10, (0.9, 1) there under asymmetric noise, (0.9, 7)
+        on CIFAR-100; see `autorobustloss.losses.elr.EarlyLearningLoss`. The protocol is used as it is.
+    Source: Liu et al., Early-Learning Regularization Prevents Memorization of Noisy Labels, NeurIPS 2020, equation 6.
+    """
+    EarlyLearningLoss(1, 2, beta, lam)  # refuses what is out of range, before anything is trained
+
+    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+        splits = setting.splits
+        criterion = EarlyLearningLoss(len(splits.y_train), splits.num_classes, beta, lam).to(splits.x_train.device)
+        return setting.fit(EarlyLearning(setting.network(), criterion))
+
+    return run
+
+
+class EarlyLearning(LossObjective):
+    """One network under a loss that is told which samples it sees."""
+
+    def loss(self, x: Tensor, y: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return the criterion of the network's logits, and the logits."""
+        logits = self.network(x)
+        return self.criterion(logits, y, index=self.index), logits
