@@ -81,7 +81,9 @@ def test_soft_shapes_agree_with_plain_rows(name):
     dense = loss(logits.reshape(2, 2, 3, 4).permute(0, 3, 1, 2), target.reshape(2, 2, 3, 4).permute(0, 3, 1, 2))
     assert dense.shape == (2, 2, 3)
     torch.testing.assert_close(dense.reshape(-1), rows)
-    torch.testing.assert_close(loss(logits[0], target[0]), (loss(logits[:1], target[:1]) if loss.batchwise else rows)[0])
+    torch.testing.assert_close(
+        loss(logits[0], target[0]), (loss(logits[:1], target[:1]) if loss.batchwise else rows)[0]
+    )
     torch.testing.assert_close(build(name, 4)(logits, target), rows.mean())
 
 

@@ -59,8 +59,10 @@ def along_line(loss: RobustLoss, t: Array, num_classes: int, labelled: bool) -> 
     labels = torch.full((len(t),), 0 if labelled else 1)
     double = _double(loss, num_classes)
     # Points of a line are no batch.
-    value = torch.cat([double.hard(z, y) for z, y in zip(logits.split(1), labels.split(1))]) if loss.batchwise else (
-        double.hard(logits, labels)
+    value = (
+        torch.cat([double.hard(z, y) for z, y in zip(logits.split(1), labels.split(1))])
+        if loss.batchwise
+        else (double.hard(logits, labels))
     )
     (gradient,) = torch.autograd.grad(value.sum(), logits)
     g = gradient.numpy()

@@ -29,5 +29,7 @@ def tuned_cross_entropy(smoothing: float = 0.1, average: float = 0.999, stop: bo
         objective = LossObjective(setting.network(), setting.criterion(spec))
         return fit_to_best_epoch(setting, objective, protocol) if stop else setting.fit(objective, protocol)
 
-    unlabelled = "method 'tuned-ce': stop=True needs noisy labels of the validation samples, which these data do not have"
+    unlabelled = (
+        "method 'tuned-ce': stop=True needs noisy labels of the validation samples, which these data do not have"
+    )
     return Informed(run, "valid_noisy", unlabelled) if stop else run
