@@ -92,3 +92,24 @@ def test_every_public_name_exists():
     for name in autorobustloss.__all__:
         assert getattr(autorobustloss, name) is not None
     assert set(autorobustloss.__all__) <= set(dir(autorobustloss))
+
+
+def test_no_lazy_name_hides_behind_a_module_of_the_same_name():
+    for stub in PACKAGE.rglob("__init__.pyi"):
+        for node in ast.parse(stub.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = {alias.name for alias in node.names}
+                assert not names & {path.stem for path in stub.parent.iterdir()}, f"{stub}: importing it gives a module"
+
+
+def test_names_are_known_without_importing_anything():
+    code = """
+import sys
+from autorobustloss.registry import DATASETS, LOSSES, METHODS, MODELS
+assert {"gce", "arl", "bootstrap"} <= {name for name in (*LOSSES, "bootstrap") if name in LOSSES}
+assert "jocor" in METHODS and "cnn4" in MODELS and "digits" in DATASETS
+assert LOSSES.about("gce").startswith("Generalised cross-entropy")
+assert not {"torch", "numpy"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,16 +1,33 @@
-"""One registry class for losses, models, data sets, methods and search spaces."""
+"""What can be named: losses, methods, networks, data sets; and how a name with hyper-parameters is read.
+
+A name is known before its file is imported: `Registry` finds `@LOSSES.register("name")` in the files of a folder. So a
+new loss, method, network or data set is one file, and listing names costs no import of PyTorch.
+"""
 
 from __future__ import annotations
 
 import ast
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from autorobustloss.errors import ARLError, ConfigError, unknown_name
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+PACKAGE = Path(__file__).parent
+
+
+class Place(NamedTuple):
+    """Where a name is registered: its module, other names for the same, and the first line of its docstring."""
+
+    module: str
+    aliases: tuple[str, ...] = ()
+    about: str = ""
 
 
 class Registry(Generic[T]):
@@ -24,18 +41,35 @@ class Registry(Generic[T]):
     'square of 3'
     """
 
-    def __init__(self, kind: str) -> None:
-        """`kind` names what is registered, for error messages: "loss", "model", …"""
+    def __init__(self, kind: str, variable: str = "", folder: str = "", cards: str = "") -> None:
+        """`kind` names what is registered, for error messages: "loss", "model", …
+
+        variable, folder: what the registry is called in the files of a folder of this package, where its names are
+            found without an import; "" for a registry that knows only what was registered so far.
+        cards: the module that registers the JSON files of the folder, by their stems.
+        """
         self.kind = kind
+        self._variable, self._folder, self._cards = variable, folder, cards
         self._factories: dict[str, Callable[..., T]] = {}
         self._aliases: dict[str, str] = {}
+
+    @cached_property
+    def _places(self) -> dict[str, Place]:
+        """Return where the names are that files of the folder register."""
+        if not self._folder:
+            return {}
+        folder = PACKAGE / self._folder
+        cards = {file.stem: Place(self._cards) for file in folder.rglob("*.json") if self._cards}
+        return cards | {n: p for file in sorted(folder.rglob("*.py")) for n, p in places(file, self._variable).items()}
 
     def register(self, name: str, *aliases: str) -> Callable[[F], F]:
         """Register the decorated class or function under `name` (and aliases, which `names` leaves out)."""
 
         def add(factory: F) -> F:
+            place = self._places.get(name)
+            found_here = place is not None and place.module == factory.__module__
             for key in (name, *aliases):
-                if key in self:
+                if key in self._factories or key in self._aliases or (key in self and not found_here):
                     raise ConfigError(f"{self.kind} {key!r} is registered already")
             self._factories[name] = factory
             self._aliases.update(dict.fromkeys(aliases, name))
@@ -45,15 +79,27 @@ class Registry(Generic[T]):
 
     def resolve(self, name: str) -> str:
         """Return the registered name behind a name or alias; raise UnknownNameError for neither."""
-        if name in self._factories:
+        if name in self._factories or name in self._places:
             return name
         if name in self._aliases:
             return self._aliases[name]
-        raise unknown_name(self.kind, name, self._factories)
+        for key, place in self._places.items():
+            if name in place.aliases:
+                return key
+        raise unknown_name(self.kind, name, self.names())
 
     def get(self, name: str) -> Callable[..., T]:
         """Return the factory registered under `name`."""
-        return self._factories[self.resolve(name)]
+        name = self.resolve(name)
+        if name not in self._factories:
+            import_module(self._places[name].module)
+        return self._factories[name]
+
+    def about(self, name: str) -> str:
+        """Return the first line of the docstring of what is registered under `name`."""
+        name = self.resolve(name)
+        place = self._places.get(name)
+        return place.about if place else (inspect.getdoc(self._factories[name]) or "").split("\n")[0]
 
     def create(self, name: str, /, *args: Any, **kwargs: Any) -> T:
         """Call the factory of `name`; a keyword or value that it does not take is a ConfigError."""
@@ -81,13 +127,27 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Return the registered names, sorted."""
-        return sorted(self._factories)
+        return sorted({*self._factories, *self._places})
 
     def __contains__(self, name: object) -> bool:
-        return name in self._factories or name in self._aliases
+        aliases = {alias for place in self._places.values() for alias in place.aliases}
+        return isinstance(name, str) and name in {*self._factories, *self._aliases, *self._places, *aliases}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
+
+
+def places(file: Path, variable: str) -> dict[str, Place]:
+    """Return what a file of this package registers with `@variable.register("name", "alias", …)`."""
+    module = ".".join((PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    found = {}
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        for call in getattr(node, "decorator_list", ()):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == f"{variable}.register":
+                name, *aliases = (ast.literal_eval(argument) for argument in call.args)
+                about = ast.get_docstring(node) or ""  # type: ignore[arg-type]  # what has decorators
+                found[name] = Place(module, tuple(aliases), about.split("\n")[0])
+    return found
 
 
 def parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
@@ -115,3 +175,11 @@ def parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         if reason.startswith("malformed node"):  # Python names its own objects here
             reason = "a malformed value; plain numbers, texts in quotes, True, False, None, and lists of them are taken"
         raise ConfigError(f"got {kind} {text!r:.200}: {reason:.200}; expected name(key=value, …)") from None
+
+
+LOSSES: Registry[Any] = Registry("loss", "LOSSES", "losses", cards=f"{PACKAGE.name}.losses.cards.shelf")
+METHODS: Registry[Any] = Registry("method", "METHODS", "methods")
+"""Factories that take a procedure's hyper-parameters; a name that is not here is that of a loss."""
+MODELS: Registry[Any] = Registry("model", "MODELS", "models")
+DATASETS: Registry[Any] = Registry("data set", "DATASETS", "data")
+"""Loaders that take (data_dir, download) and return a `Dataset`."""

@@ -12,9 +12,10 @@ from autorobustloss.cli.main import main
 from autorobustloss.cli.options import read_named_methods
 from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses import LOSSES, TaylorLoss
+from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.cards import Card, load_card, save_card, shelf
 from autorobustloss.paper.experiments import zoo_losses
+from autorobustloss.registry import LOSSES
 from autorobustloss.runs import trainer as running
 from autorobustloss.runs.job import Task
 from autorobustloss.runs.store import Store

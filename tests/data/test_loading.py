@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autorobustloss.data import DATASETS, DataName, DataSpec, list_datasets, load_dataset, make_splits, resolve_data_dir
+from autorobustloss.data import DataName, DataSpec, list_datasets, load_dataset, make_splits, resolve_data_dir
 from autorobustloss.data.vision import TORCHVISION_CLASSES
 from autorobustloss.errors import ConfigError, DataError, UnknownNameError
+from autorobustloss.registry import DATASETS
 
 SHAPES = {
     "digits": ((8, 8), 10, 1797),

@@ -10,7 +10,8 @@ import torch
 from torch.func import grad, vmap
 
 from autorobustloss.errors import ConfigError, LossInputError
-from autorobustloss.losses import LOSSES, create_loss, list_losses
+from autorobustloss.losses import create_loss, list_losses
+from autorobustloss.registry import LOSSES
 
 NAMES = list_losses()
 IGNORE = -100

@@ -10,18 +10,11 @@ import torch.nn.functional as F
 from autorobustloss.data import DataSpec, load_dataset, make_splits
 from autorobustloss.errors import ConfigError, UnknownNameError
 from autorobustloss.losses import create_loss, list_losses
-from autorobustloss.methods import (
-    METHODS,
-    MethodSpec,
-    create_criterion,
-    list_methods,
-    matched,
-    run_method,
-    train_networks,
-)
+from autorobustloss.methods import MethodSpec, create_criterion, list_methods, matched, run_method, train_networks
 from autorobustloss.methods.logitclip import clip_logits
 from autorobustloss.models import build_model
 from autorobustloss.noise import transition_matrix
+from autorobustloss.registry import METHODS
 from autorobustloss.training import LossObjective, TrainingProtocol, fit
 
 FAST = TrainingProtocol(lr=0.1, epochs=4, batch_size=50)

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from autorobustloss.errors import ConfigError, UnknownNameError
-from autorobustloss.models import MODELS, build_model, create_model, list_models
+from autorobustloss.models import build_model, create_model, list_models
+from autorobustloss.registry import MODELS
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 16, 16)]
 ANY_SHAPE = {"linear", "mlp2", "mlp3"}

@@ -14,8 +14,8 @@ from autorobustloss.data import load_dataset
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import WorkerError
 from autorobustloss.methods import MethodSpec
-from autorobustloss.models import MODELS
 from autorobustloss.models.network import Network
+from autorobustloss.registry import MODELS
 from autorobustloss.runs import Job, ProcessExecutor, SerialExecutor, Store, Task, run_jobs
 from autorobustloss.runs import cohort as cohort_module
 from autorobustloss.runs.cohort import CohortTrainer, by_cohort

@@ -1,29 +1,5 @@
 """Comparing methods over tasks: grids, ranks, significance, tables."""
 
-from autorobustloss.benchmark.bench import BenchConfig, BenchOutcome, load_datasets, pin, run_bench
-from autorobustloss.benchmark.grid import Entry, Grid, matched
-from autorobustloss.benchmark.ranking import average_ranks, cliques, critical_difference, friedman, wilcoxon_holm
-from autorobustloss.benchmark.render import render
-from autorobustloss.benchmark.table import Block, Cell, Table, compare, tabulate
+import lazy_loader
 
-__all__ = [
-    "BenchConfig",
-    "BenchOutcome",
-    "Block",
-    "Cell",
-    "Entry",
-    "Grid",
-    "Table",
-    "average_ranks",
-    "cliques",
-    "compare",
-    "critical_difference",
-    "friedman",
-    "load_datasets",
-    "matched",
-    "pin",
-    "render",
-    "run_bench",
-    "tabulate",
-    "wilcoxon_holm",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.duplicates import firsts_alike
 from autorobustloss.methods.published import values_used, with_published_values
-from autorobustloss.methods.registry import METHODS
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import METHODS
 from autorobustloss.runs.job import EVALUATIONS, Job, Task
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from autorobustloss.cli.options import split_list
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import markdown, message
-from autorobustloss.losses import LOSSES, GatedLoss, LearnableLoss, analysis, create_loss, list_losses
+from autorobustloss.losses import GatedLoss, LearnableLoss, analysis, create_loss, list_losses
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.cards import Learned, LossCard
+from autorobustloss.registry import LOSSES
 
 DESCRIPTION = """\
 Losses by name, with hyper-parameters in brackets: gce, gce(q=0.5), sce(alpha=0.1, beta=1),

@@ -18,15 +18,14 @@ from autorobustloss.data.augment import check_augment
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ARLError, ConfigError, unknown_name
 from autorobustloss.escape import visible
-from autorobustloss.losses import LOSSES
 from autorobustloss.losses.cards import card_names, load_card
-from autorobustloss.methods import METHODS
 from autorobustloss.methods.criterion import card_method, create_criterion
 from autorobustloss.methods.registry import Informed
 from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.models import MODELS, build_model
+from autorobustloss.models import build_model
 from autorobustloss.noise import NoiseSpec
+from autorobustloss.registry import LOSSES, METHODS, MODELS
 from autorobustloss.runs.executors import Executor, executor_for, usable_cores
 from autorobustloss.runs.job import Task
 from autorobustloss.training.protocol import PRESETS, TrainingProtocol, create_protocol, suited

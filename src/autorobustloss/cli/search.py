@@ -21,9 +21,9 @@ from autorobustloss.data import Dataset, known_labels
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
 from autorobustloss.losses import LearnableLoss
-from autorobustloss.methods import METHODS
 from autorobustloss.methods.criterion import bare_loss
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import METHODS
 from autorobustloss.runs.job import Task
 from autorobustloss.runs.run_folder import RunFolder
 from autorobustloss.search.card import card_name, make_card

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from autorobustloss.data.dataset import Dataset, build_dataset
-from autorobustloss.data.registry import DATASETS
 from autorobustloss.data.sampling import stratified_draw
+from autorobustloss.registry import DATASETS
 from autorobustloss.seeding import numpy_generator
 
 TEST_SHARE = 0.2

@@ -13,9 +13,9 @@ from autorobustloss.data.human import with_human_labels
 from autorobustloss.data.names import DataName
 from autorobustloss.data.npz import load_npz
 from autorobustloss.data.pictures import Progress
-from autorobustloss.data.registry import DATASETS
 from autorobustloss.data.views import VIEWS
 from autorobustloss.errors import ConfigError, DataError
+from autorobustloss.registry import DATASETS
 
 DATA_DIR_VARIABLE = "ARL_DATA_DIR"
 
@@ -24,6 +24,11 @@ def resolve_data_dir(data_dir: Path | str | None = None) -> Path:
     """Return `data_dir`, else the environment variable ARL_DATA_DIR, else the folder `data` here."""
     # os.path's functions leave what is no user and no path as it is, where Path's raise.
     return Path(os.path.expanduser(data_dir or os.environ.get(DATA_DIR_VARIABLE) or "data"))
+
+
+def list_datasets() -> list[str]:
+    """Return the names that `load_dataset` knows; .npz files and image folders come on top."""
+    return DATASETS.names()
 
 
 def is_own(name: str, dataset: Dataset) -> bool:

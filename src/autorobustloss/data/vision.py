@@ -10,8 +10,8 @@ import numpy as np
 
 from autorobustloss.data.dataset import Dataset, build_dataset
 from autorobustloss.data.npz import load_npz
-from autorobustloss.data.registry import DATASETS
 from autorobustloss.errors import DataError, MissingDependencyError
+from autorobustloss.registry import DATASETS
 
 TORCHVISION_CLASSES = {
     "mnist": "MNIST",

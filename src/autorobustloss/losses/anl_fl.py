@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autorobustloss.losses.normalised import focal, normalised_focal
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, not_both_zero, within
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -11,7 +11,7 @@ from torch import Tensor
 from autorobustloss.losses.base import MASKED
 from autorobustloss.losses.gate import weighed
 from autorobustloss.losses.published import LossArguments, PublishedLoss, within
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

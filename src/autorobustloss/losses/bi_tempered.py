@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autorobustloss.losses.base import kept, seen_through
 from autorobustloss.losses.published import LossArguments, PublishedLoss, one_hot, whole, within
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

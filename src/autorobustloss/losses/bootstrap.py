@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autorobustloss.losses.base import kept
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, weighted, within
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -12,7 +12,7 @@ from torch import Tensor
 from autorobustloss.errors import ConfigError, LossInputError
 from autorobustloss.losses.base import masked
 from autorobustloss.losses.published import LossArguments, PublishedLoss
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -25,7 +25,7 @@ from autorobustloss.losses.gate import (
     weights,
 )
 from autorobustloss.losses.learnable import LearnableLoss
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 
 @LOSSES.register("gated")

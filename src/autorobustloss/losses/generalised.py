@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, whole, within
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

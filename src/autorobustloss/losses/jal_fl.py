@@ -9,7 +9,7 @@ from torch import Tensor
 from autorobustloss.losses.normalised import normalised_focal
 from autorobustloss.losses.published import LossArguments, flag, within
 from autorobustloss.losses.recent import JointAsymmetricCE
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

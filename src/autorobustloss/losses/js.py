@@ -11,7 +11,7 @@ from torch import Tensor
 from autorobustloss.losses.base import kept
 from autorobustloss.losses.plain import reduced_mae
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, within
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

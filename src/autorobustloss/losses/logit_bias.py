@@ -11,8 +11,7 @@ from torch import Tensor
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.published import LossArguments, PublishedLoss, one_hot, within
-from autorobustloss.losses.registry import LOSSES
-from autorobustloss.registry import parse_call
+from autorobustloss.registry import LOSSES, parse_call
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from autorobustloss.losses.plain import LabelSmoothing
 from autorobustloss.losses.published import LossArguments, within
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

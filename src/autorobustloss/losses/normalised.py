@@ -10,8 +10,8 @@ from torch import Tensor
 from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.plain import reduced_mae
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, not_both_zero, within
-from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.symmetric import reverse_cross_entropy
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, PublishedLoss, one_hot, weighted, within
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

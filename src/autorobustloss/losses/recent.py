@@ -28,7 +28,7 @@ from autorobustloss.losses.published import (
     weighted,
     within,
 )
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autorobustloss.losses.generalised import LEGACY_FLOOR
 from autorobustloss.losses.published import LabelwiseLoss, LossArguments, flag, not_both_zero, weighted, within
-from autorobustloss.losses.registry import LOSSES
+from autorobustloss.registry import LOSSES
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -15,8 +15,8 @@ from autorobustloss.losses import formula, functional, kernel
 from autorobustloss.losses.canonical import CanonicalForm, as_floats, expand_exactly, order_of, rounded
 from autorobustloss.losses.functional import Coefficients
 from autorobustloss.losses.learnable import LearnableLoss
-from autorobustloss.losses.registry import LOSSES
 from autorobustloss.losses.scale import Scale, check_scale, scale_factor
+from autorobustloss.registry import LOSSES
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Numbers = tuple[tuple[float, ...], float, float, Scale]

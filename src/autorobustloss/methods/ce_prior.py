@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from autorobustloss.losses.published import within
-from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.methods.registry import Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import METHODS
 from autorobustloss.training import History, LossObjective
 
 

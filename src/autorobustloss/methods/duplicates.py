@@ -11,8 +11,8 @@ from torch import Tensor
 
 from autorobustloss.errors import ARLError
 from autorobustloss.methods.criterion import create_criterion, penalty_of
-from autorobustloss.methods.registry import METHODS
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import METHODS
 
 CLASSES = (10, 26)
 """Losses are compared at these numbers of classes."""

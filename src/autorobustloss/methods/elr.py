@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from autorobustloss.losses.elr import EarlyLearningLoss
-from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.methods.registry import Procedure, Setting
+from autorobustloss.registry import METHODS
 from autorobustloss.training import History, LossObjective
 
 
@@ -30,7 +31,11 @@ def early_learning(beta: float = 0.7, lam: float = 3.0) -> Procedure:
 class EarlyLearning(LossObjective):
     """One network under a loss that is told which samples it sees."""
 
+    def __init__(self, network: nn.Module, criterion: EarlyLearningLoss) -> None:
+        super().__init__(network, criterion)
+        self.remembering = criterion
+
     def loss(self, x: Tensor, y: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
-        """Return the criterion of the network's logits, and the logits."""
+        """Return the loss of the network's logits, and the logits."""
         logits = self.network(x)
-        return self.criterion(logits, y, index=self.index), logits
+        return self.remembering(logits, y, index=self.index), logits

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import create_loss
-from autorobustloss.methods.registry import METHODS, Informed, Procedure, Setting
+from autorobustloss.methods.registry import Informed, Procedure, Setting
+from autorobustloss.registry import METHODS
 from autorobustloss.training import History, LossObjective, fit, logits
 
 CHECKPOINTS = ("loss", "accuracy", "last")

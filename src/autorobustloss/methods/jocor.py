@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.methods.registry import METHODS, Informed, Procedure, Setting
+from autorobustloss.methods.registry import Informed, Procedure, Setting
+from autorobustloss.registry import METHODS
 from autorobustloss.training import History, Objective
 
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.methods.registry import Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import METHODS
 from autorobustloss.training import History, LossObjective
 
 

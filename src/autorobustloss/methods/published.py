@@ -5,10 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from autorobustloss.losses import LOSSES
 from autorobustloss.losses.authors import PENALTY, published_penalty, published_values
-from autorobustloss.methods.registry import METHODS
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import LOSSES, METHODS
 
 
 def with_published_values(method: MethodSpec, num_classes: int, dataset: str = "") -> MethodSpec:

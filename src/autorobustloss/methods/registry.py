@@ -12,7 +12,6 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.methods.criterion import create_criterion, penalty_of
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
-from autorobustloss.registry import Registry
 from autorobustloss.seeding import derive_seed
 from autorobustloss.training import History, LossObjective, Objective, TrainingProtocol, fit
 
@@ -64,9 +63,6 @@ class Setting:
 
 
 Procedure = Callable[[Setting], tuple[nn.ModuleList, History]]
-
-METHODS: Registry[Procedure] = Registry("method")
-"""Factories that take a procedure's hyper-parameters; a name that is not here is that of a loss."""
 
 
 @dataclass(frozen=True)

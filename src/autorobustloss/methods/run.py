@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from autorobustloss.errors import unknown_name
-from autorobustloss.losses import LOSSES, list_losses
-from autorobustloss.methods.registry import METHODS, Procedure, Setting, plain_loss
+from autorobustloss.losses import list_losses
+from autorobustloss.methods.registry import Procedure, Setting, plain_loss
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import LOSSES, METHODS
 from autorobustloss.training import History, TrainingProtocol
 from autorobustloss.training.history import SPLITS
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from autorobustloss.losses.published import within
-from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.methods.registry import Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import METHODS
 from autorobustloss.training import History, LossObjective
 
 

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autorobustloss.losses.published import flag, whole, within
-from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.methods.registry import Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import METHODS
 from autorobustloss.training import History, LossObjective
 
 
@@ -28,9 +29,9 @@ def sparse_regularisation(
 
     tau: temperature τ. p: the power, below 1. lam: λ in the first epoch; growth: what it is multiplied by after `every`
         epochs. normalise: divide logits by their length, as the authors do but on MNIST. loss: the loss, as text.
-    (τ, p, λ, growth, every): CIFAR-10 (0.5, 0.1, 1.2, 1.03, 1), the default; CIFAR-100 (0.5, 0.01, 4, 1.02, 1), λ = 10
-        under asymmetric noise; MNIST (0.1, 0.1, 4, 2, 5), not normalised. Their code clamps probabilities at 1e-7 in the
-        second term; here they are not.
+    (τ, p, λ, growth, every): CIFAR-10 (0.5, 0.1, 1.2, 1.03, 1), the default; CIFAR-100 (0.5, 0.01, 4, 1.02, 1), with
+        λ = 10 under asymmetric noise; MNIST (0.1, 0.1, 4, 2, 5), not normalised. Their code clamps probabilities at
+        1e-7 in the second term; here they are not.
     Source: Zhou et al., Learning with Noisy Labels via Sparse Regularization, ICCV 2021; values of the authors' code.
     """
     tau, p, lam = within("tau", tau, above=0), within("p", p, above=0, below=1), within("lam", lam, at_least=0)

@@ -7,8 +7,9 @@ from torch import nn
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.published import flag
 from autorobustloss.methods.best_epoch import fit_to_best_epoch
-from autorobustloss.methods.registry import METHODS, Informed, Procedure, Setting
+from autorobustloss.methods.registry import Informed, Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.registry import METHODS
 from autorobustloss.training import History, LossObjective
 
 

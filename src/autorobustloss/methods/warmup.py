@@ -6,9 +6,10 @@ from torch import nn
 
 from autorobustloss.losses.published import within
 from autorobustloss.methods.criterion import Scaled
-from autorobustloss.methods.registry import METHODS, Procedure, Setting
+from autorobustloss.methods.registry import Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.methods.sr import Scheduled
+from autorobustloss.registry import METHODS
 from autorobustloss.training import History
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autorobustloss.models.network import Network, Rows, image_shape, sizes
-from autorobustloss.models.registry import MODELS
+from autorobustloss.registry import MODELS
 
 KERNEL = 5
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from autorobustloss.models.network import Network, convolution, image_shape, scaled
-from autorobustloss.models.registry import MODELS
+from autorobustloss.registry import MODELS
 
 CHANNELS = (64, 64, 128, 128, 196, 16)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from autorobustloss.models.network import Network, sizes
-from autorobustloss.models.registry import MODELS
+from autorobustloss.registry import MODELS
 
 
 @MODELS.register("linear")

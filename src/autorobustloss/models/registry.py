@@ -8,10 +8,8 @@ import torch
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.models.network import Network
-from autorobustloss.registry import Registry, parse_call
+from autorobustloss.registry import MODELS, parse_call
 from autorobustloss.seeding import derive_seed
-
-MODELS: Registry[Network] = Registry("model")
 
 
 def create_model(name: str, input_shape: tuple[int, ...], num_classes: int, **hyperparameters: Any) -> Network:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.models.network import Network, convolution, image_shape, scaled
-from autorobustloss.models.registry import MODELS
+from autorobustloss.registry import MODELS
 
 
 @MODELS.register("resnet18")

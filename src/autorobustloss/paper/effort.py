@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError
-from autorobustloss.models import MODELS
+from autorobustloss.registry import MODELS
 from autorobustloss.runs.job import Task
 from autorobustloss.training.protocol import TrainingProtocol, suited
 

@@ -1,19 +1,5 @@
 """The search for a loss: spaces, CMA-ES, fitness, Algorithm 1 of the paper."""
 
-from autorobustloss.search.config import SearchConfig
-from autorobustloss.search.gated_space import GatedSpace
-from autorobustloss.search.search import Finalist, Generation, Reporter, SearchOutcome, rescore, run_search
-from autorobustloss.search.space import SearchSpace, Space
+import lazy_loader
 
-__all__ = [
-    "Finalist",
-    "GatedSpace",
-    "Generation",
-    "Reporter",
-    "SearchConfig",
-    "SearchOutcome",
-    "SearchSpace",
-    "Space",
-    "rescore",
-    "run_search",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

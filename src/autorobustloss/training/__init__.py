@@ -1,22 +1,5 @@
 """Training one network: the frozen protocol and the loop."""
 
-from autorobustloss.training.evaluation import accuracies, logits
-from autorobustloss.training.history import History
-from autorobustloss.training.loop import fit
-from autorobustloss.training.objective import LossObjective, Objective
-from autorobustloss.training.optimisers import learning_rate, momentum
-from autorobustloss.training.protocol import PRESETS, TrainingProtocol, create_protocol
+import lazy_loader
 
-__all__ = [
-    "PRESETS",
-    "History",
-    "LossObjective",
-    "Objective",
-    "TrainingProtocol",
-    "accuracies",
-    "create_protocol",
-    "fit",
-    "learning_rate",
-    "logits",
-    "momentum",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,17 +1,5 @@
 """Learned losses as JSON cards, and those that ship with the library."""
 
-from autorobustloss.losses.cards.base import Learned, LossCard
-from autorobustloss.losses.cards.card import Card, GatedCard, LearnedLoss, load_card, save_card
-from autorobustloss.losses.cards.shelf import card_names, register_cards
+import lazy_loader
 
-__all__ = [
-    "Card",
-    "GatedCard",
-    "Learned",
-    "LearnedLoss",
-    "LossCard",
-    "card_names",
-    "load_card",
-    "register_cards",
-    "save_card",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from autorobustloss.registry import Registry
+from autorobustloss.registry import LOSSES, Registry
 
 CARDS = Path(__file__).parent / "shipped"
 
@@ -35,3 +35,6 @@ def _factory(path: Path) -> Callable[..., Any]:
         return load_card(path).loss(weight=weight, ignore_index=ignore_index, reduction=reduction)
 
     return learned
+
+
+register_cards(LOSSES)

@@ -1,0 +1,31 @@
+from .data import DataSpec as DataSpec
+from .data import list_datasets as list_datasets
+from .data import load_dataset as load_dataset
+from .data import make_splits as make_splits
+from .errors import ARLError as ARLError
+from .losses import RobustLoss as RobustLoss
+from .losses import TaylorLoss as TaylorLoss
+from .losses import analysis as analysis
+from .losses import create_loss as create_loss
+from .losses import list_losses as list_losses
+from .losses import published_values as published_values
+from .losses.cards import Card as Card
+from .losses.cards import load_card as load_card
+from .methods import MethodSpec as MethodSpec
+from .methods import list_methods as list_methods
+from .models import create_model as create_model
+from .models import list_models as list_models
+from .noise import NoiseSpec as NoiseSpec
+from .noise import corrupt as corrupt
+from .noise import transition_matrix as transition_matrix
+from .runs import Job as Job
+from .runs import Result as Result
+from .runs import Store as Store
+from .runs import Task as Task
+from .runs import run_jobs as run_jobs
+from .search import SearchConfig as SearchConfig
+from .search import run_search as run_search
+from .training import TrainingProtocol as TrainingProtocol
+from .training import create_protocol as create_protocol
+
+__version__: str

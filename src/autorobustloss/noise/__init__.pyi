@@ -1,0 +1,12 @@
+from .classmaps import CLASS_MAPS as CLASS_MAPS
+from .classmaps import class_map as class_map
+from .corruption import corrupt as corrupt
+from .corruption import corrupt_by_instance as corrupt_by_instance
+from .corruption import realised_rate as realised_rate
+from .spec import NOISES as NOISES
+from .spec import NoiseSpec as NoiseSpec
+from .spec import create_noise as create_noise
+from .spec import list_noises as list_noises
+from .transition import empirical_matrix as empirical_matrix
+from .transition import require_hope as require_hope
+from .transition import transition_matrix as transition_matrix

@@ -1,0 +1,11 @@
+from .batch import run_jobs as run_jobs
+from .executors import Executor as Executor
+from .executors import ProcessExecutor as ProcessExecutor
+from .executors import SerialExecutor as SerialExecutor
+from .executors import executor_for as executor_for
+from .job import TRAINING_VERSION as TRAINING_VERSION
+from .job import Job as Job
+from .job import Task as Task
+from .result import Result as Result
+from .store import Store as Store
+from .trainer import run_job as run_job

@@ -1,0 +1,10 @@
+from .config import SearchConfig as SearchConfig
+from .gated_space import GatedSpace as GatedSpace
+from .search import Finalist as Finalist
+from .search import Generation as Generation
+from .search import Reporter as Reporter
+from .search import SearchOutcome as SearchOutcome
+from .search import rescore as rescore
+from .search import run_search as run_search
+from .space import SearchSpace as SearchSpace
+from .space import Space as Space
