@@ -253,3 +253,10 @@ class TestEarlyStopping:
 def test_wrong_hyperparameters_are_refused(wrong, splits):
     with pytest.raises((ConfigError, LookupError)):
         run(wrong, splits)
+
+
+def test_a_penalty_within_a_method_is_not_left_out_silently(splits):
+    for text in ("sam(loss='anl_ce(l1=5e-5)')", "logitclip(loss='ce(l1=1e-3)')", "sr(loss='ce(l1=1e-3)')"):
+        with pytest.raises(ConfigError, match="expected it without l1"):
+            run(text, splits)
+    assert run("sam(loss='ce(l1=0)')", splits) == run("sam", splits)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
+from autorobustloss.losses.authors import PENALTY
 from autorobustloss.methods.criterion import create_criterion, penalty_of
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
@@ -51,7 +52,9 @@ class Setting:
         return network.to(self.splits.x_train.device)
 
     def criterion(self, spec: MethodSpec) -> nn.Module:
-        """Build a loss on the device of the data."""
+        """Build a loss on the device of the data; ConfigError for a penalty, which is no part of a loss within another."""
+        if penalty_of(spec):
+            raise ConfigError(f"got loss {spec.label!r} within a method, expected it without l1; give the protocol l1")
         return create_criterion(spec, self.splits.num_classes, self.splits.x_train.device)
 
     def fit(self, objective: Objective, protocol: TrainingProtocol | None = None) -> tuple[nn.ModuleList, History]:
@@ -90,9 +93,10 @@ def plain_loss(spec: MethodSpec) -> Procedure:
     `l1` among the hyper-parameters, which any loss may have, puts that penalty in place of the protocol's weight decay.
     """
     l1 = penalty_of(spec)
+    bare = MethodSpec.of(spec.name, **{key: value for key, value in spec.options.items() if key != PENALTY})
 
     def run(setting: Setting) -> tuple[nn.ModuleList, History]:
         protocol = setting.protocol.but(l1=l1, weight_decay=0.0) if l1 else setting.protocol
-        return setting.fit(LossObjective(setting.network(), setting.criterion(spec)), protocol)
+        return setting.fit(LossObjective(setting.network(), setting.criterion(bare)), protocol)
 
     return run
