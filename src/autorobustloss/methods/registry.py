@@ -52,7 +52,7 @@ class Setting:
         return network.to(self.splits.x_train.device)
 
     def criterion(self, spec: MethodSpec) -> nn.Module:
-        """Build a loss on the device of the data; ConfigError for a penalty, which is no part of a loss within another."""
+        """Build a loss on the device of the data; ConfigError for one with a penalty, which training adds."""
         if penalty_of(spec):
             raise ConfigError(f"got loss {spec.label!r} within a method, expected it without l1; give the protocol l1")
         return create_criterion(spec, self.splits.num_classes, self.splits.x_train.device)
