@@ -33,6 +33,7 @@ def logit_adjustment(tau: float = 1.0, loss: str = "ce") -> Procedure:
 def log_frequencies(labels: Tensor, num_classes: int) -> Tensor:
     """Return log π of each class, (C,) float32, labels that do not occur counted once.
 
+    >>> import torch
     >>> log_frequencies(torch.tensor([0, 0, 0, 1]), num_classes=2).exp()
     tensor([0.7500, 0.2500])
     """
