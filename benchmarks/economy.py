@@ -20,8 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from autorobustloss.benchmark.bench import pin
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.methods import MethodSpec
+from autorobustloss.report.style import LINES, OKABE_ITO, new_figure
 from autorobustloss.runs import Job, Result, SerialExecutor, Store, Task, run_jobs
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.fitness import score
@@ -137,7 +139,6 @@ def run(store: Path, seeds: list[int], names: list[str], share: float) -> None:
     """Run the searches and keep their curves in the store."""
     budget = int(CANDIDATES * steps_per_candidate())
     datasets = {"digits": load_dataset("digits")}
-    fingerprint = datasets["digits"].fingerprint
     with Store(store) as database, SerialExecutor(datasets, cohorts=True) as executor:
         for seed in seeds:
             for name in names:
@@ -145,10 +146,7 @@ def run(store: Path, seeds: list[int], names: list[str], share: float) -> None:
                 if database.get_meta(key):
                     continue
                 config = replace(variants()[name], seed=seed)
-                config = replace(
-                    config,
-                    tasks=tuple(replace(t, dataset=replace(t.dataset, fingerprint=fingerprint)) for t in config.tasks),
-                )
+                config = replace(config, tasks=pin(config.tasks, datasets))
                 part = budget if name == "plain" else int(share * budget)
                 points = curve(config, trail(config, part, database, executor), part, database, executor)
                 database.set_meta(key, json.dumps(points))
@@ -205,14 +203,8 @@ def value_at(points: list, steps: float) -> float:
 
 def draw(curves: dict[tuple[str, int], list], unit: int, out: Path) -> None:
     """Draw the median fitness over seeds against training steps."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    from autorobustloss.report.style import LINES, OKABE_ITO
-
-    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    figure = new_figure(7, 4.2)
+    axes = figure.add_subplot()
     names = [n for n in variants() if any(name == n for name, _ in curves)]
     for i, name in enumerate(names):
         own = [points for (n, _), points in curves.items() if n == name]
@@ -229,7 +221,7 @@ def draw(curves: dict[tuple[str, int], list], unit: int, out: Path) -> None:
     axes.set_ylabel("clean validation accuracy of the mean loss (%)")
     axes.set_title("Search on digits: median over seeds (bands: smallest to largest of five)", fontsize=10)
     axes.legend(fontsize=8)
-    figure.savefig(out / "economy.png", dpi=150)
+    figure.savefig(out / "economy.png")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autorobustloss.losses import TaylorLoss, create_loss, kernel, list_losses
 from benchmarks.settings import Settings, candidates, threads
-from benchmarks.table import Table, times, verdict, worst
+from benchmarks.table import Table, times, verdict
 from benchmarks.timing import Spread, side_by_side
 
 SIZES = {2: 128, 10: 128, 100: 128, 1000: 4096, 32000: 128}
@@ -123,23 +123,23 @@ def _table(
     kernel_notes = [f"{UNCOMPILED}: by PyTorch's operations, as where the installation finds no C compiler"]
     if not kernel.available():
         kernel_notes.append("this installation has no kernel: no C compiler was found, and all rows are without it")
-    slowest = worst((eager[c][name].median, f"{name}, C = {c}") for c in sizes for name in ours())
+    slowest = max((eager[c][name].median, f"{name}, C = {c}") for c in sizes for name in ours())
     notes = [
         "value and gradient of a batch (N×C), as a multiple of F.cross_entropy's time in the same mode; one thread",
         "compiled: by torch.compile, in a compiled function, cross-entropy too",
         *kernel_notes,
         verdict(f"eager ≤ {EAGER:g}×", slowest[0] <= EAGER, f"worst {slowest[0]:.2f}×, {slowest[1]}"),
     ]
-    slowest = worst((eager[c][n].median, f"C = {c}") for c in sizes for n in gated() if c >= min(LARGE, max(sizes)))
+    slowest = max((eager[c][n].median, f"C = {c}") for c in sizes for n in gated() if c >= min(LARGE, max(sizes)))
     met = slowest[0] <= GATED_EAGER
     notes.append(
         verdict(f"gated: eager ≤ {GATED_EAGER:g}× (C ≥ {LARGE})", met, f"worst {slowest[0]:.2f}×, {slowest[1]}")
     )
     if compiled:
-        slowest = worst((compiled[c][n].median, f"C = {c}") for c in compiled for n in gated())
+        slowest = max((compiled[c][n].median, f"C = {c}") for c in compiled for n in gated())
         met = slowest[0] <= GATED_COMPILED
         notes.append(verdict(f"gated: compiled ≤ {GATED_COMPILED:g}×", met, f"worst {slowest[0]:.2f}×, {slowest[1]}"))
-        slowest = worst((compiled[c][n].median, f"{n}, C = {c}") for c in compiled for n in ours())
+        slowest = max((compiled[c][n].median, f"{n}, C = {c}") for c in compiled for n in ours())
         notes.append(
             verdict(
                 f"compiled ≤ {COMPILED:g}× (C ≥ 10)", slowest[0] <= COMPILED, f"worst {slowest[0]:.2f}×, {slowest[1]}"

@@ -59,11 +59,6 @@ def makespan(jobs: Sequence[float], workers: int, costs: Costs | None = None) ->
             free, uncommitted = free + 1, uncommitted + 1
 
 
-def longest_first(jobs: Sequence[float]) -> list[float]:
-    """Order jobs as the pool does once it knows how long each kind takes."""
-    return sorted(jobs, reverse=True)
-
-
 @dataclass(frozen=True)
 class Generation:
     """A generation in the model: seconds, what one worker would need, and the bound of the serial part."""
@@ -84,7 +79,7 @@ def generation(population: int, kinds: Sequence[float], workers: int, costs: Cos
     pool starts the longest kinds first, and cannot know the rest.
     """
     draw, shape = np.random.default_rng(0), 1 / spread**2
-    jobs = [float(v) for kind in longest_first(kinds) for v in kind * draw.gamma(shape, 1 / shape, population)]
+    jobs = [float(v) for kind in sorted(kinds, reverse=True) for v in kind * draw.gamma(shape, 1 / shape, population)]
     fixed = population * costs.candidate
     alone = fixed + makespan(jobs, 1, costs)
     return Generation(fixed + makespan(jobs, workers, costs), alone, fixed + len(jobs) * costs.serial)

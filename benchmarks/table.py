@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,11 +59,6 @@ def percent(value: float) -> str:
 def verdict(target: str, met: bool, got: str) -> str:
     """Return one line on a target."""
     return f"target {target}: {'met' if met else 'MISSED'} ({got})"
-
-
-def worst(values: Iterable[tuple[float, str]]) -> tuple[float, str]:
-    """Return the largest value and what it belongs to."""
-    return max(values, key=lambda pair: pair[0])
 
 
 def agreement(rounds: Sequence[tuple[float, float]]) -> tuple[str, str, str]:

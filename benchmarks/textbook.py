@@ -96,11 +96,11 @@ def train(
             loss.backward()
             optimizer.step()
             running_loss += loss.item()
-        accuracy = run_jobs(model, valid_loader)
+        accuracy = accuracy_on(model, valid_loader)
     return accuracy
 
 
-def run_jobs(model: nn.Module, loader: DataLoader) -> float:
+def accuracy_on(model: nn.Module, loader: DataLoader) -> float:
     model.eval()
     correct = total = 0
     with torch.no_grad():

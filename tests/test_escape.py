@@ -32,13 +32,6 @@ def test_what_is_visible_is_one_printable_line(text):
 
 
 @given(NAMES)
-def test_html_has_no_tag_and_says_the_same(text):
-    shown = escape.html(text)
-    assert not set("<>\"'") & set(shown)
-    assert not re.search(r"&(?!(amp|lt|gt|quot|#x27);)", shown)
-
-
-@given(NAMES)
 def test_markdown_signs_are_escaped(text):
     shown = escape.markdown(text)
     bare = re.sub(r"\\[\\`*\[|~$_#+-]", "", shown)

@@ -1,11 +1,11 @@
 """Text of a stranger, such as the name of a data set, as each kind of output shows it: data, never code.
 
-One function for each format: `visible` for a terminal or a picture, `markdown`, `latex`, `html`, `csv_cell`.
+One function for each format: `visible` for a terminal or a picture, `markdown`, `latex`, `csv_cell`; HTML pages are
+made by a template that escapes what is `visible`.
 """
 
 from __future__ import annotations
 
-import html as _html
 import re
 
 LONGEST_LABEL = 60
@@ -40,15 +40,6 @@ def clipped(text: str, length: int = LONGEST_LABEL) -> str:
         return text
     left = (length - 1) // 2
     return f"{text[:left]}…{text[len(text) - (length - 1 - left) :]}"
-
-
-def html(text: str) -> str:
-    """Return the text for the body of an HTML page or an attribute in quotes.
-
-    >>> html('<a href="x">')
-    '&lt;a href=&quot;x&quot;&gt;'
-    """
-    return _html.escape(visible(text))
 
 
 def markdown(text: str) -> str:

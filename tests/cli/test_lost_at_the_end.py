@@ -14,7 +14,7 @@ from autorobustloss.cli.main import main
 from autorobustloss.losses.cards import load_card
 from autorobustloss.report import bench as drawing
 from autorobustloss.report import style
-from autorobustloss.report.benchmark_figures import order_study
+from autorobustloss.report.benchmark_pictures import order_study
 from autorobustloss.runs import store as storing
 from autorobustloss.runs import trainer as running
 from autorobustloss.runs.executors import SerialExecutor
@@ -92,11 +92,11 @@ def test_no_text_of_a_picture_is_a_formula():
     axes.set_xticks([0, 1], ["$a$", "$b"])
     axes.set_xlabel("b\x1b\n" + "long" * 50)
     style.add_legend(figure, axes.plot([0, 1], [0, 1]), ["_$c$_"])
-    svg = style.render(figure, "svg").decode()
+    svg = style.render(figure, ".svg").decode()
     for text in (r"$\frac{$ x_1 $\undefined$", ">$a$<", "_$c$_", r"b\x1b\n"):
         assert text in svg
-    assert r"$a\x1b" in style.render(order_study({"$a\x1b": [0.5], "$": [0.6]})).decode()
-    assert style.render(figure, "png").startswith(b"\x89PNG")
+    assert r"$a\x1b" in style.render(order_study({"$a\x1b": [0.5], "$": [0.6]}), ".svg").decode()
+    assert style.render(figure, ".png").startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("error", [KeyError("broken"), MemoryError(), OSError(28, "No space left on device")])

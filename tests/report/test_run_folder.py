@@ -8,12 +8,15 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autorobustloss.benchmark.bench import BenchConfig, load_datasets, pin, run_bench
 from autorobustloss.benchmark.grid import Grid
 from autorobustloss.benchmark.table import Table
 from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import RunFolderError
+from autorobustloss.escape import visible
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.paper.effort import SCALES
 from autorobustloss.paper.experiments import experiments, run_experiment
@@ -22,13 +25,12 @@ from autorobustloss.report.bench import (
     curve_panels,
     draw_bench,
     draw_experiment,
-    one_variant,
+    scored,
     sweep_panels,
     write_experiment_table,
     write_tables,
 )
-from autorobustloss.report.folder import folder_page
-from autorobustloss.report.html import page, table_html
+from autorobustloss.report.page import folder_page, page
 from autorobustloss.runs.executors import SerialExecutor
 from autorobustloss.runs.job import Task
 from autorobustloss.runs.result import Result
@@ -45,9 +47,10 @@ class Checker(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.addresses, self.text = [], [], []
+        self.open, self.addresses, self.text, self.tags = [], [], [], []
 
     def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
         self.addresses += [value for name, value in attributes if name in ("src", "href")]
         if tag not in VOID:
             self.open.append(tag)
@@ -125,15 +128,13 @@ def test_the_page_follows_from_the_folder_alone(run):
 
 def test_pictures_show_what_was_trained(run):
     _, outcome = run
-    entries = one_variant(outcome.config.grids()["tuned"].entries())
-    assert {entry.variant for entry in entries} == {"lr×1"}
-    curves = curve_panels(entries, outcome.results, {})
-    epochs, values = curves["digits/linear/sym:0.4"]["gce"]
-    assert epochs == [1, 2, 3]
-    assert values.shape == (2, 3)
-    rates, swept = sweep_panels(entries, outcome.results, {})["digits/linear/sym"]["gce"]
-    assert rates == [0.0, 0.2, 0.4]
-    assert swept[:, 2] == pytest.approx(values[:, -1])
+    found = scored(outcome.config.grids()["tuned"].entries(), outcome.results, {})
+    assert {entry.variant for entry, *_ in found} == {"lr×1"}
+    curves = curve_panels(found)["digits/linear/sym:0.4"]["gce"]
+    assert {epoch: len(values) for epoch, values in curves.items()} == {1: 2, 2: 2, 3: 2}
+    swept = sweep_panels(found)["digits/linear/sym"]["gce"]
+    assert list(swept) == [0.0, 0.2, 0.4]
+    assert swept[0.4] == pytest.approx(curves[3])
 
 
 def test_a_run_that_ended_early_leaves_a_gap_not_a_zero():
@@ -142,18 +143,29 @@ def test_a_run_that_ended_early_leaves_a_gap_not_a_zero():
     for job, length in zip(grid.jobs(), (3, 1)):
         history = History(list(range(1, length + 1)), test=[0.5] * length, valid_noisy=[0.5] * length)
         results[job.key] = Result(job.key, history, 0.0, 1.0, "cpu", "here", {})
-    _, values = curve_panels(grid.entries(), results, {})["digits/linear/clean"]["ce"]
-    assert np.isnan(values).tolist() == [[False, False, False], [False, True, True]]
+    curves = curve_panels(scored(grid.entries(), results, {}))
+    assert curves == {"digits/linear/clean": {"ce": {1: [0.5, 0.5], 2: [0.5], 3: [0.5]}}}
 
 
 def test_strange_names_do_not_become_markup(run):
     _, outcome = run
     table = outcome.tables["published"]
     odd = Table("<b>title</b>", ("<script>x</script>", "a&b", '"q"'), table.tasks, table.blocks, table.cost)
-    html = page("<i>", [("h<2>", table_html(odd))], lead="<u>")
+    values = ({"<u>": "<u>"}, {"<u>": ["<u>"]}, "<u>")
+    html = page("<i>", [("h<2>", "table", (odd,)), ("", "card", values), ("", "picture", ('"><u>', "other", ""))])
     checked(html)
     assert "<script>" not in html
     assert all(f"<{tag}>" not in html for tag in ("i", "u", "b", "2"))
+
+
+@given(st.text(st.sampled_from("<>&'\"{}%#/ \n\t\x00\x1b\u202e\udcff") | st.characters(), max_size=20))
+def test_any_text_is_shown_on_a_page_and_is_no_markup(text):
+    sections = [("values", {text: text}), ("picture", text, text, ""), ("folded", {text: text}, text)]
+    html = page(text, [(text, kind, shown) for kind, *shown in sections])
+    assert all(line.isprintable() for line in html.split("\n"))
+    checker = checked(html)
+    assert checker.tags == checked(page("", [("", kind, shown) for kind, *shown in sections])).tags
+    assert checker.text.count(visible(text)) >= (7 if text.strip() else 0)
 
 
 def test_an_experiment_of_the_paper_is_written_too(tmp_path):
@@ -178,7 +190,7 @@ def test_an_experiment_of_the_paper_is_written_too(tmp_path):
 
 
 def test_folders_without_a_run_or_with_broken_files_are_named(tmp_path):
-    with pytest.raises(RunFolderError, match=r"holds no config\.json"):
+    with pytest.raises(RunFolderError, match=r"config\.json is no file"):
         folder_page(tmp_path)
     (tmp_path / "config.json").write_text('{"command": "search"}')
     assert "Configuration" in folder_page(tmp_path)
@@ -188,5 +200,5 @@ def test_folders_without_a_run_or_with_broken_files_are_named(tmp_path):
     with pytest.raises(RunFolderError, match=r"table\.json"):
         folder_page(tmp_path)
     (tmp_path / "table.json").write_text("not json")
-    with pytest.raises(RunFolderError, match="cannot read"):
+    with pytest.raises(RunFolderError, match="cannot be read"):
         folder_page(tmp_path)

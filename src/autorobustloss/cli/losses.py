@@ -170,11 +170,11 @@ def _triangle(loss: GatedLoss, lines: int = 9) -> str:
 
 def run_plot(options: argparse.Namespace) -> int:
     """Draw losses side by side."""
-    from autorobustloss.report.figures import figure2
+    from autorobustloss.report.loss_pictures import losses_picture
     from autorobustloss.report.style import save
 
     losses = {name: named_loss(name)[0] for name in split_list(options.losses)}
-    save(figure2(losses), Path(options.out))
+    save(losses_picture(losses), Path(options.out))
     print(options.out)
     return 0
 

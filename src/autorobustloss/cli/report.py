@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page."""
-    from autorobustloss.report.folder import PAGE, folder_page
+    from autorobustloss.report.page import PAGE, folder_page
 
     folder = Path(options.folder)
     if not is_file(folder / "config.json"):

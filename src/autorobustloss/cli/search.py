@@ -290,7 +290,7 @@ def _remedy(options: argparse.Namespace, tasks: Iterable[Task], datasets: Mappin
 
 def write_picture(folder: RunFolder, outcome: SearchOutcome, methods: Mapping[str, MethodSpec]) -> Path:
     """Draw the outcome into the run folder: those of the methods that are a loss, and the search."""
-    from autorobustloss.report.figures import search_picture
+    from autorobustloss.report.loss_pictures import search_picture
     from autorobustloss.report.style import write_figure
 
     losses = {name: bare_loss(m) for name, m in methods.items() if m.name not in METHODS}

@@ -1,4 +1,4 @@
-"""What every picture shares: colours for colour-blind readers, line styles that print in grey, and saving."""
+"""What every picture shares: colours for colour-blind readers, line styles that print in grey, panels, and saving."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.artist import Artist
@@ -17,9 +17,7 @@ from matplotlib.text import Text
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import clipped, visible
-
-if TYPE_CHECKING:
-    from autorobustloss.runs.run_folder import RunFolder
+from autorobustloss.runs.run_folder import RunFolder
 
 OKABE_ITO = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#8C8C8C")
 """The palette of Okabe and Ito (2008), its yellow replaced by a grey that shows on white."""
@@ -27,9 +25,10 @@ OKABE_ITO = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 
-FORMATS = (".png", ".svg", ".pdf")
-# Text stays text in SVG, and is no formula whatever signs it holds; a fixed salt and no date make the same data give
-# the same bytes.
+METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+"""By suffix, what a picture does not say about its making: no version and no date, so equal data give equal bytes."""
+
+# Text stays text in SVG, and is no formula whatever signs it holds; a fixed salt makes ids repeat.
 SETTINGS: dict[Any, Any] = {
     **{"svg.fonttype": "none", "svg.hashsalt": "autorobustloss", "pdf.fonttype": 42},
     **{"text.usetex": False, "text.parse_math": False, "axes.formatter.use_mathtext": False},
@@ -62,6 +61,15 @@ def layout(count: int, widest: int) -> tuple[int, int]:
     return rows, -(-count // rows)
 
 
+def panels(figure: Figure | SubFigure, count: int, widest: int, **how: Any) -> list[Axes]:
+    """Return so many axes, laid out by `layout`."""
+    rows, columns = layout(count, widest)
+    grid = list(figure.subplots(rows, columns, squeeze=False, **how).flat)
+    for axes in grid[count:]:
+        axes.set_visible(False)
+    return grid[:count]
+
+
 def tidy(axes: Axes) -> None:
     """Take away what carries no data: the upper and right frame, heavy grid lines."""
     axes.spines[["top", "right"]].set_visible(False)
@@ -86,11 +94,11 @@ def save(figure: Figure, path: str | Path) -> Path:
     """
     target = Path(path)
     suffix = target.suffix.lower()
-    if suffix not in FORMATS:
-        raise ConfigError(f"got picture {str(path)!r}, expected a name that ends in {', '.join(FORMATS)}")
+    if suffix not in METADATA:
+        raise ConfigError(f"got picture {str(path)!r}, expected a name that ends in {', '.join(METADATA)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(render(figure, suffix[1:]))
+        target.write_bytes(render(figure, suffix))
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}; try another --out") from None
     return target
@@ -98,32 +106,22 @@ def save(figure: Figure, path: str | Path) -> Path:
 
 def write_figure(folder: RunFolder, stem: str, figure: Figure) -> Path:
     """Write a figure into a run folder as stem.png and stem.svg; return the path of the first."""
-    path, _ = (folder.write(f"{stem}.{kind}", render(figure, kind)) for kind in ("png", "svg"))
+    path, _ = (folder.write(stem + suffix, render(figure, suffix)) for suffix in (".png", ".svg"))
     return path
 
 
-def render(figure: Figure, kind: str = "svg") -> bytes:
-    """Return the bytes of a figure as "png", "svg" or "pdf"; its texts are drawn as they are, none is parsed."""
-    if f".{kind}" not in FORMATS:
-        raise ConfigError(f"got picture format {kind!r}, expected one of png, svg, pdf")
-    metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+def render(figure: Figure, suffix: str) -> bytes:
+    """Return the bytes of a figure as ".png", ".svg" or ".pdf"; its texts are drawn as they are, none is parsed."""
     buffer = io.BytesIO()
     with rc_context(SETTINGS), warnings.catch_warnings():
         for known in ("Glyph .* missing from", "constrained_layout not applied"):  # a box is drawn, panels are narrow
             warnings.filterwarnings("ignore", message=known)
         for text in figure.findobj(Text):
-            _take_as_it_is(text)
-        figure.savefig(buffer, format=kind, metadata=metadata)
+            text.set(parse_math=False, usetex=False, text=label(text.get_text()))
+        figure.savefig(buffer, format=suffix[1:], metadata=METADATA[suffix])
     return buffer.getvalue()
 
 
 def label(name: str) -> str:
     """Return a name as a picture shows it: in one line, and not too long."""
     return clipped(visible(name))
-
-
-def _take_as_it_is(text: Any) -> None:
-    text.set_parse_math(False)
-    text.set_usetex(False)
-    if isinstance(text.get_text(), str):
-        text.set_text(label(text.get_text()))

@@ -1,0 +1,337 @@
+"""Many small networks trained at once: one step of all is one captured graph on a GPU, plain PyTorch on a CPU.
+
+The networks of a `Batch` share a task and differ in seed, loss and learning rate. Nothing here is faster for one
+network; on a GPU hundreds cost hardly more than one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pool import Task, arrays, draw
+from torch import Tensor
+
+from autorobustloss import create_loss, published_values
+from autorobustloss.losses.authors import published_penalty
+from autorobustloss.seeding import derive_seed
+
+RATES = (1 / 3, 1.0, 3.0)
+"""Every method is tried at these multiples of a task's learning rate; noisy validation data choose."""
+
+
+class Loss(Protocol):
+    """The losses of many networks, each with one learning rate after the other: network = seed, method, rate."""
+
+    l1: Sequence[float]
+    """An L1 penalty for each method, in place of weight decay."""
+
+    def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
+        """Prepare for a task; return the tensors to be zeroed before a training."""
+
+    def __call__(self, z: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        """Return the sum of all networks' mean losses: logits (S, M, R, B, C), labels and indices (S, B)."""
+
+
+FADING, AGREEMENT_FADING = 0.95, 0.98
+
+
+class Gates:
+    """Gated losses, each with numbers of its own: rows of (q, r, kappa, pace, prior, soft, c1 .. c5).
+
+    w = min(1, b / mean b of the label)^g / (mean w)^pace, b = p^q (1 - m)^r exp(c . (u, m, uu, um, mm)), with
+    g = min(1, kappa d): d the running share of disagreement with the labels, or, where soft is 1, the running mean of
+    max(0, m - p). Windows count batches here and samples in `GatedLoss`, which makes no difference that was found.
+    """
+
+    names = ("q", "r", "kappa", "pace", "prior", "soft", "c1", "c2", "c3", "c4", "c5")
+
+    def __init__(self, numbers: Any, device: torch.device) -> None:
+        self.numbers = torch.as_tensor(np.array(numbers), dtype=torch.float32, device=device)
+        self.l1 = (0.0,) * len(self.numbers)
+
+    def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
+        shape = (seeds, len(self.numbers), len(RATES))
+        self.beliefs = torch.zeros(*shape, classes, device=device)
+        self.counts, self.labels = (torch.zeros(seeds, 1, 1, classes, device=device) for _ in range(2))
+        self.disagreement, self.seen = torch.zeros(*shape, 2, device=device), torch.zeros(1, device=device)
+        return [self.beliefs, self.counts, self.labels, self.disagreement, self.seen]
+
+    def __call__(self, z: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        q, r, kappa, pace, prior, soft, c1, c2, c3, c4, c5 = (n[:, None, None] for n in self.numbers.unbind(1))
+        at = y[:, None, None, :].expand(z.shape[:-1])
+        column = at.unsqueeze(-1)
+        ce = torch.logsumexp(z, -1) - z.gather(-1, column).squeeze(-1)
+        with torch.no_grad():
+            ones = torch.zeros_like(self.counts).scatter_add_(
+                -1, y[:, None, None, :], torch.ones_like(z[:, :1, :1, :, 0])
+            )
+            self.labels.add_(ones)
+            log_p = torch.log_softmax(z - prior[..., None] * (self.labels + 1).log().unsqueeze(-2), -1)
+            label = log_p.gather(-1, column).squeeze(-1)
+            p, m = label.exp(), log_p.scatter(-1, column, -1e9).amax(-1).exp()
+            wrong = torch.stack([(m > p).float().mean(-1), (m - p).clamp_min(0).mean(-1)], -1)
+            self.disagreement.mul_(AGREEMENT_FADING).add_(wrong)
+            self.seen.mul_(AGREEMENT_FADING).add_(1.0)
+            d = (self.disagreement / self.seen).unbind(-1)
+            g = (kappa * torch.where(soft > 0.5, d[1].unsqueeze(-1), d[0].unsqueeze(-1))).clamp(max=1.0)
+            u = 1 - p
+            log_b = q * label + r * torch.log1p(-m.clamp(max=1 - 1e-6)) + c1 * u + c2 * m
+            b = (log_b + c3 * u * u + c4 * u * m + c5 * m * m).clamp(-30, 6).exp()
+            self.beliefs.mul_(FADING).add_(torch.zeros_like(self.beliefs).scatter_add_(-1, at, b))
+            self.counts.mul_(FADING).add_(ones)
+            mean = (self.beliefs / self.counts.clamp_min(1e-9)).clamp_min(1e-12).gather(-1, at)
+            w = (b / mean).clamp(max=1.0) ** g
+            w = w / w.mean(-1, keepdim=True).clamp_min(1e-6) ** pace
+        return (w * ce).mean(-1).sum()
+
+
+class Named:
+    """Losses by name, as `create_loss` makes them, at their authors' values for the data set and its classes."""
+
+    def __init__(self, names: Sequence[str], data: str) -> None:
+        self.names, self.data = tuple(names), data
+
+    def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
+        values = [published_values(name, classes, self.data) for name in self.names]
+        self.l1 = tuple(published_penalty(name, classes, self.data) for name in self.names)
+        self.losses = [create_loss(n, reduction="none", **v).to(device) for n, v in zip(self.names, values)]
+        return []
+
+    def __call__(self, z: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        rows = y[:, None].expand(-1, len(RATES), -1).reshape(-1)
+        total = z.new_zeros(())
+        for number, loss in enumerate(self.losses):
+            total = total + loss(z[:, number].reshape(-1, z.shape[-1]), rows).sum()
+        return total / y.shape[-1]
+
+
+class Together:
+    """Several kinds of losses as one."""
+
+    def __init__(self, *losses: Any) -> None:
+        self.losses = losses
+
+    def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
+        states = [tensor for loss in self.losses for tensor in loss.start(seeds, classes, samples, device)]
+        self.l1 = tuple(penalty for loss in self.losses for penalty in loss.l1)
+        self.sizes = [len(loss.l1) for loss in self.losses]
+        return states
+
+    def __call__(self, z: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        parts = z.split(self.sizes, 1)
+        return torch.stack([loss(part, y, index) for loss, part in zip(self.losses, parts)]).sum()
+
+
+class Scores(NamedTuple):
+    """Accuracies in percent, (seeds, methods, rates): noisy validation, test by frequency of classes, mean and least class."""
+
+    valid: np.ndarray
+    plain: np.ndarray
+    balanced: np.ndarray
+    least: np.ndarray
+
+
+class Batch:
+    """A task with all its networks, ready to be trained again and again on other seeds."""
+
+    def __init__(
+        self, task: Task, loss: Any, methods: int, seeds: int, data_dir: str, device: torch.device, pool: Any = None
+    ) -> None:
+        self.task, self.loss, self.device, self.data_dir = task, loss, device, data_dir
+        self.grid = (seeds, methods, len(RATES))
+        self.networks = math.prod(self.grid)
+        data = arrays(task.data, data_dir)
+        self.classes, self.shape = data.classes, data.shape
+        self.x_test = torch.from_numpy(data.x_test).to(device)
+        self.y_test = torch.from_numpy(data.y_test.astype(np.int64)).to(device)
+        sample = draw(task, 0, data_dir)
+        self.batch = min(task.batch, len(sample.y))
+        self.each_epoch = len(sample.y) // self.batch
+        self.steps = self.each_epoch * task.epochs
+        self.x = torch.zeros(seeds, *sample.x.shape, device=device)
+        self.y = torch.zeros(seeds, len(sample.y), dtype=torch.long, device=device)
+        self.order = torch.zeros(seeds, self.steps, self.batch, dtype=torch.long, device=device)
+        self.step = torch.zeros(1, dtype=torch.long, device=device)
+        epochs = torch.arange(self.steps) // self.each_epoch
+        factor = 0.5 * (1 + torch.cos(math.pi * epochs / task.epochs)) if task.cosine else torch.ones(self.steps)
+        self.rate = (task.lr * factor).to(device)
+        self.rates = torch.tensor(RATES, device=device).repeat(seeds * methods).view(-1, 1, 1)
+        self.states = loss.start(seeds, self.classes, len(sample.y), device)
+        self.l1 = torch.tensor(loss.l1, device=device).view(1, -1, 1).expand(self.grid).reshape(-1, 1, 1)
+        self.decay = task.weight_decay * (self.l1 == 0).float()
+        first = initial(task, self.shape, self.classes, torch.Generator().manual_seed(0))
+        self.weights = [w.expand(self.networks, *w.shape).contiguous().to(device).requires_grad_() for w in first]
+        self.moments = [torch.zeros_like(w) for w in self.weights]
+        self.squares = [torch.zeros_like(w) for w in self.weights] if task.optimizer == "adamw" else []
+        self.updates = torch.zeros(1, device=device)
+        widths = task.layers if task.conv and task.norm else ()
+        self.norms = [
+            [torch.zeros(self.networks, 1, c, 1, device=device), torch.ones(self.networks, 1, c, 1, device=device)]
+            for c in widths
+        ]
+        self.graph = self._captured(pool) if device.type == "cuda" else None
+
+    def _captured(self, pool: Any) -> Any:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(2):
+                self.advance()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            self.advance()
+        return graph
+
+    def advance(self) -> None:
+        """Train all networks for one step."""
+        task = self.task
+        index = self.order.index_select(1, self.step).squeeze(1)
+        x = self.x.gather(1, index.unsqueeze(-1).expand(-1, -1, self.x.shape[-1]))
+        y, rate = self.y.gather(1, index), self.rate.index_select(0, self.step)
+        z = self.forward(x, training=True).view(*self.grid, self.batch, self.classes)
+        gradients = list(torch.autograd.grad(self.loss(z, y, index), self.weights))
+        with torch.no_grad():
+            pace = -(rate * self.rates)
+            if any(self.loss.l1):
+                for gradient, w in zip(gradients, self.weights):
+                    gradient.add_(self.l1 * w.sign())
+            if task.optimizer == "sgd":
+                if task.weight_decay:
+                    for gradient, w in zip(gradients, self.weights):
+                        gradient.addcmul_(w, self.decay)
+                torch._foreach_mul_(self.moments, 0.9)
+                torch._foreach_add_(self.moments, gradients)
+                for w, moment in zip(self.weights, self.moments):
+                    w.addcmul_(moment, pace)
+            else:
+                self.updates.add_(1)
+                first, second = 1 - 0.9**self.updates, (1 - 0.999**self.updates).sqrt()
+                for w, moment, square, gradient in zip(self.weights, self.moments, self.squares, gradients):
+                    w.mul_(1 + pace * self.decay)
+                    moment.mul_(0.9).add_(gradient, alpha=0.1)
+                    square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+                    w.addcmul_(moment / (square.sqrt() / second + 1e-8), pace / first)
+            self.step.add_(1)
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        """Return logits (networks, N, C): x (seeds, N, F), each seed's inputs for all its networks."""
+        each = self.networks // len(x)
+        if not self.task.conv:
+            h = x.repeat_interleave(each, 0)
+            for i in range(0, len(self.weights), 2):
+                h = torch.baddbmm(self.weights[i + 1], h, self.weights[i])
+                h = F.relu(h) if i + 2 < len(self.weights) else h
+            return h
+        rows, (channels, height, width) = x.shape[1], self.shape
+        h = x.reshape(-1, channels, height, width)
+        for layer, out in enumerate(self.task.layers):
+            patches = F.unfold(h, 3, padding=1, stride=2)
+            height, width = (height + 1) // 2, (width + 1) // 2
+            patches = patches.view(-1, rows, *patches.shape[1:])
+            if layer == 0:
+                patches = patches.repeat_interleave(each, 0)
+            flat = patches.permute(0, 2, 1, 3).reshape(self.networks, patches.shape[2], -1)
+            w, scale, shift = self.weights[3 * layer : 3 * layer + 3]
+            h = torch.bmm(w, flat).view(self.networks, out, rows, -1).permute(0, 2, 1, 3)
+            h = F.relu(self._normalised(h, scale, shift, layer, training))
+            h = h.reshape(-1, out, height, width)
+        return torch.baddbmm(self.weights[-1], h.view(self.networks, rows, -1), self.weights[-2])
+
+    def _normalised(self, h: Tensor, scale: Tensor, shift: Tensor, layer: int, training: bool) -> Tensor:
+        if not self.task.norm:
+            return h + shift[:, None]
+        if training:
+            mean, variance = h.mean((1, 3), keepdim=True), h.var((1, 3), unbiased=False, keepdim=True)
+            with torch.no_grad():
+                self.norms[layer][0].lerp_(mean, 0.1)
+                self.norms[layer][1].lerp_(variance, 0.1)
+        else:
+            mean, variance = self.norms[layer]
+        return (h - mean) * (variance + 1e-5).rsqrt() * scale[:, None] + shift[:, None]
+
+    def train(self, seeds: Sequence[int]) -> Scores:
+        """Train all networks anew, under these seeds of data, noise, weights and order, and score them."""
+        task, drawn = self.task, [draw(self.task, seed, self.data_dir) for seed in seeds]
+        with torch.no_grad():
+            self.x.copy_(torch.from_numpy(np.stack([d.x for d in drawn])))
+            self.y.copy_(torch.from_numpy(np.stack([d.y for d in drawn])))
+            generators = [torch.Generator().manual_seed(derive_seed("many", task.label, seed)) for seed in seeds]
+            firsts = [initial(task, self.shape, self.classes, generator) for generator in generators]
+            each = self.networks // len(seeds)
+            for place, w in enumerate(self.weights):
+                w.copy_(torch.cat([first[place].to(self.device).expand(each, *w.shape[1:]) for first in firsts]))
+            for tensor in (
+                *self.moments,
+                *self.squares,
+                self.updates,
+                self.step,
+                *self.states,
+                *[n[0] for n in self.norms],
+            ):
+                tensor.zero_()
+            for norm in self.norms:
+                norm[1].fill_(1)
+            for s, generator in enumerate(generators):
+                size = self.each_epoch * self.batch
+                epochs = [torch.randperm(len(self.y[s]), generator=generator)[:size] for _ in range(task.epochs)]
+                self.order[s].copy_(torch.cat(epochs).view(self.steps, self.batch))
+        for _ in range(self.steps):
+            if self.graph is None:
+                self.advance()
+            else:
+                self.graph.replay()
+        return self._score(drawn)
+
+    @torch.no_grad()
+    def _score(self, drawn: Sequence[Any]) -> Scores:
+        seeds = len(drawn)
+        x = torch.from_numpy(np.stack([d.x_valid for d in drawn])).to(self.device)
+        y = torch.from_numpy(np.stack([d.y_valid for d in drawn])).to(self.device)
+        right = (self._predicted(x).view(*self.grid, -1) == y[:, None, None]).float().mean(-1)
+        predicted = self._predicted(self.x_test.expand(seeds, *self.x_test.shape))
+        hits = (predicted == self.y_test).float()
+        count = torch.bincount(self.y_test, minlength=self.classes).float()
+        recall = torch.zeros(self.networks, self.classes, device=self.device)
+        recall = recall.scatter_add_(1, self.y_test.expand(self.networks, -1), hits) / count.clamp_min(1)
+        recall = recall.view(*self.grid, -1)
+        share = count / count.sum() if self.task.imbalance == 1 else None
+        shares = torch.stack(
+            [torch.from_numpy(d.share).float().to(self.device) if share is None else share for d in drawn]
+        )
+        plain = (recall * shares[:, None, None]).sum(-1)
+        present = count > 0
+        least = recall[..., present].amin(-1)
+        return Scores(*(100 * v.cpu().numpy() for v in (right, plain, recall[..., present].mean(-1), least)))
+
+    def _predicted(self, x: Tensor) -> Tensor:
+        """Return predicted labels (networks, N), a wrong one for logits that are no numbers."""
+        parts = [self.forward(part, training=False) for part in x.split(256, 1)]
+        z = torch.cat([torch.where(p.isfinite().all(-1), p.argmax(-1), -1) for p in parts], 1)
+        return z
+
+
+def initial(task: Task, shape: tuple[int, ...], classes: int, generator: torch.Generator) -> list[Tensor]:
+    """Return initial weights of one network, uniform as PyTorch draws them: pairs (in, out), (1, out); for a
+    convolution (out, 9 in), and scale and shift (out, 1)."""
+
+    def uniform(*size: int, fan: int) -> Tensor:
+        return (torch.rand(*size, generator=generator) * 2 - 1) / math.sqrt(fan)
+
+    weights: list[Tensor] = []
+    if not task.conv:
+        sizes = [math.prod(shape), *task.layers, classes]
+        for i, o in zip(sizes, sizes[1:]):
+            weights += [uniform(i, o, fan=i), uniform(1, o, fan=i)]
+        return weights
+    channels, height, width = shape
+    for out in task.layers:
+        weights += [uniform(out, 9 * channels, fan=9 * channels), torch.ones(out, 1), torch.zeros(out, 1)]
+        channels, height, width = out, (height + 1) // 2, (width + 1) // 2
+    size = channels * height * width
+    return [*weights, uniform(size, classes, fan=size), uniform(1, classes, fan=size)]
