@@ -13,7 +13,7 @@ from torch import nn
 
 from autorobustloss.data.splits import make_splits, split_indices
 from autorobustloss.losses import TaylorLoss
-from autorobustloss.losses.scale import scale_factor
+from autorobustloss.losses.taylor.scale import scale_factor
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
 from autorobustloss.runs import Job, ProcessExecutor, SerialExecutor, Store, Task, run_jobs

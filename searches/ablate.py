@@ -21,8 +21,8 @@ import numpy as np
 
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.analysis import soft_targets
-from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.losses.cards import Card, load_card
+from autorobustloss.losses.taylor.form import CanonicalForm
 
 SCALES = ("0.2max", "0.4max", "0.6max", "0.8max", "0.35geometric", "0.5geometric", "geometric", "init")
 CLASSES = 10

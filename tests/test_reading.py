@@ -22,7 +22,7 @@ from autorobustloss.data import DataName, load_dataset
 from autorobustloss.errors import ARLError, CardError, ConfigError, DataError
 from autorobustloss.losses.cards.card import Card, load_card
 from autorobustloss.losses.cards.shelf import card_paths
-from autorobustloss.losses.scale import check_scale, split_rule
+from autorobustloss.losses.taylor.scale import check_scale, split_rule
 from autorobustloss.methods import MethodSpec
 from autorobustloss.noise import NoiseSpec
 from autorobustloss.reading import read_text

@@ -177,7 +177,7 @@ def parse_call(kind: str, text: str) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"got {kind} {text!r:.200}: {reason:.200}; expected name(key=value, …)") from None
 
 
-LOSSES: Registry[Any] = Registry("loss", "LOSSES", "losses", cards=f"{PACKAGE.name}.losses.cards.shelf")
+LOSSES: Registry[Any] = Registry("loss", "LOSSES", "losses", cards=f"{PACKAGE.name}.losses.cards.card")
 METHODS: Registry[Any] = Registry("method", "METHODS", "methods")
 """Factories that take a procedure's hyper-parameters; a name that is not here is that of a loss."""
 MODELS: Registry[Any] = Registry("model", "MODELS", "models")

@@ -13,7 +13,7 @@ from autorobustloss.cli.options import read_named_methods
 from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import TaylorLoss
-from autorobustloss.losses.cards import Card, load_card, save_card, shelf
+from autorobustloss.losses.cards import Card, load_card, shelf
 from autorobustloss.paper.experiments import zoo_losses
 from autorobustloss.registry import LOSSES
 from autorobustloss.runs import trainer as running
@@ -176,7 +176,7 @@ def test_a_learned_loss_is_its_numbers_in_the_jobs_and_its_name_in_the_table(tmp
     folder = tmp_path / "cards"
     folder.mkdir()
     card = Card.from_loss(TaylorLoss(THETA, scale="max"), name="arl-trial")
-    save_card(card, folder / "arl-trial.json")
+    card.save(folder / "arl-trial.json")
     monkeypatch.setattr(shelf, "CARDS", folder)
     monkeypatch.setitem(LOSSES._factories, "arl-trial", shelf._factory(folder / "arl-trial.json"))
     command = [*BENCH, "--match-scale", "--out", tmp_path / "run"]
@@ -188,9 +188,7 @@ def test_a_learned_loss_is_its_numbers_in_the_jobs_and_its_name_in_the_table(tmp
     assert {(o["theta"], o["scale"]) for o in learned} == {(tuple(THETA), "max")}
     assert {o.get("match_scale", False) for o in learned} == {False, True}
     # The same name with other numbers is another method: nothing of the old one is taken for it.
-    save_card(
-        Card.from_loss(TaylorLoss([2 * t for t in THETA], scale="max"), name="arl-trial"), folder / "arl-trial.json"
-    )
+    Card.from_loss(TaylorLoss([2 * t for t in THETA], scale="max"), name="arl-trial").save(folder / "arl-trial.json")
     code, _, err = run(*command, "--methods=ce,arl-trial", capsys=capsys)
     assert code == 1
     assert "another configuration" in err

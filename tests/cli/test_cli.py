@@ -8,8 +8,8 @@ from autorobustloss.cli.config_file import expand
 from autorobustloss.cli.main import main
 from autorobustloss.cli.options import split_list
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.losses.cards import load_card
+from autorobustloss.losses.taylor.form import CanonicalForm
 
 TINY = ["--models=linear", "--epochs=2", "--train-size=200", "--valid-size=100", "--workers=1", "--quiet"]
 SEARCH = ["search", *TINY, "--noise=sym:0.4", "--generations=2", "--population=4", "--finalists-seeds=1"]

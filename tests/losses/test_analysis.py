@@ -21,7 +21,7 @@ from autorobustloss.losses.analysis import (
     symmetry_gap,
     triangle,
 )
-from autorobustloss.losses.canonical import CanonicalForm
+from autorobustloss.losses.taylor.form import CanonicalForm
 
 THETA = [0.4, 0.5, -1.0, 0.5, 0.3, -0.2, -1.0, 0.3, 0.4, 0.2, -0.1, 0.6]
 MAE = [0, 0, 0, 0, -1.0]

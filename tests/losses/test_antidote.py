@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import minimize, minimize_scalar
 
 from autorobustloss.losses import create_loss
-from autorobustloss.losses.antidote import tilted
+from autorobustloss.losses.literature.antidote import tilted
 
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = 3 * torch.randn(12, 5, generator=GENERATOR, dtype=torch.float64)

@@ -3,7 +3,7 @@
 import pytest
 
 from autorobustloss.losses import create_loss
-from autorobustloss.losses.authors import AUTHORS, FEW_CLASSES, PENALTY, published_penalty, published_values
+from autorobustloss.losses.literature.values import AUTHORS, FEW_CLASSES, PENALTY, published_penalty, published_values
 from autorobustloss.methods.published import default_values
 from autorobustloss.registry import LOSSES, METHODS
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from autorobustloss.data.indexed import Indexed
 from autorobustloss.errors import ConfigError, LossInputError
-from autorobustloss.losses.elr import EarlyLearningLoss
+from autorobustloss.losses.literature.elr import EarlyLearningLoss
 
 
 def batches(count=6, rows=4, samples=7, classes=3, spread=3.0):

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import GatedLoss, create_loss
 from autorobustloss.losses.base import value_and_gradient
-from autorobustloss.losses.gate import Gate, State
+from autorobustloss.losses.gated.core import Gate, State
 
 GATES = [
     {},

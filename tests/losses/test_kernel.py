@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from autorobustloss.errors import LossInputError
-from autorobustloss.losses import TaylorLoss, create_loss, functional, kernel
-from autorobustloss.losses.functional import Coefficients
+from autorobustloss.losses import TaylorLoss, create_loss, kernel
+from autorobustloss.losses.taylor import ops as functional
+from autorobustloss.losses.taylor.ops import Coefficients
 
 LIBRARIES = [path.name for path in sorted(kernel.SOURCE.parent.glob("libkernel*.so"))]
 

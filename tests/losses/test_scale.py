@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import TaylorLoss
-from autorobustloss.losses.canonical import CanonicalForm
-from autorobustloss.losses.scale import max_gradient, scale_factor
+from autorobustloss.losses.taylor.form import CanonicalForm
+from autorobustloss.losses.taylor.scale import max_gradient, scale_factor
 
 DOUBLE = torch.float64
 forms = st.lists(st.floats(-3, 3), min_size=6, max_size=6).flatmap(

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from autorobustloss.errors import ConfigError, LossInputError
 from autorobustloss.losses import TaylorLoss, create_loss
-from autorobustloss.losses.canonical import exponents, num_parameters
-from autorobustloss.losses.functional import BLOCK, hard_loss, taylor_loss
+from autorobustloss.losses.taylor.form import exponents, num_parameters
+from autorobustloss.losses.taylor.ops import BLOCK, hard_loss, taylor_loss
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "taylor_eq5.json").read_text())
 THETA = GOLDEN["thetas"]["theta1"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import TaylorLoss
-from autorobustloss.losses.canonical import CanonicalForm, exponents, num_parameters, order_of
+from autorobustloss.losses.taylor.form import CanonicalForm, exponents, num_parameters, order_of
 
 DOUBLE = torch.float64
 seeds = st.integers(0, 10**6)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autorobustloss.losses import TaylorLoss, create_loss
-from autorobustloss.losses.formula import as_latex, as_text
+from autorobustloss.losses.taylor.export import as_latex, as_text
 
 THETA = [0.4, 0.5, -1.0, 0.5, 0.3, -0.2, -1.0, 0.3, 0.4, 0.2, -0.1, 0.6]
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from autorobustloss.data import DataSpec, load_dataset, make_splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import list_losses
-from autorobustloss.losses.authors import AUTHORS, PENALTY, published_penalty, published_values
+from autorobustloss.losses.literature.values import AUTHORS, PENALTY, published_penalty, published_values
 from autorobustloss.methods import MethodSpec, create_criterion, create_procedure, run_method
 from autorobustloss.methods.duplicates import firsts_alike
 from autorobustloss.methods.published import values_used, with_published_values

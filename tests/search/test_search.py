@@ -8,8 +8,8 @@ import pytest
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import create_loss
-from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.losses.cards import LossCard
+from autorobustloss.losses.taylor.form import CanonicalForm
 from autorobustloss.methods import MethodSpec, card_method
 from autorobustloss.runs import Job, Result, SerialExecutor, Store, Task
 from autorobustloss.runs.cohort import by_cohort, one_by_one

@@ -11,7 +11,7 @@ from torch import nn
 from autorobustloss.data import DataSpec, load_dataset, make_splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import TaylorLoss, create_loss
-from autorobustloss.losses.functional import Coefficients, hard_loss
+from autorobustloss.losses.taylor.ops import Coefficients, hard_loss
 from autorobustloss.models import build_model
 from autorobustloss.training import LossObjective, TrainingProtocol, fit
 from autorobustloss.training.cohort import CohortError, _Cohort, bytes_per_candidate, cohort_size, fit_cohort

@@ -1,9 +1,9 @@
 from . import analysis as analysis
-from .authors import published_values as published_values
+from .base import LearnableLoss as LearnableLoss
 from .base import RobustLoss as RobustLoss
 from .create import create_loss as create_loss
 from .create import list_losses as list_losses
-from .elr import EarlyLearningLoss as EarlyLearningLoss
-from .gated import GatedLoss as GatedLoss
-from .learnable import LearnableLoss as LearnableLoss
-from .taylor import TaylorLoss as TaylorLoss
+from .gated.module import GatedLoss as GatedLoss
+from .literature.elr import EarlyLearningLoss as EarlyLearningLoss
+from .literature.values import published_values as published_values
+from .taylor.module import TaylorLoss as TaylorLoss

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.polynomial.polynomial import polyint, polyval
 from numpy.typing import NDArray
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import RobustLoss
-from autorobustloss.losses.canonical import CanonicalForm
-from autorobustloss.losses.gated import GatedLoss
-from autorobustloss.losses.scale import SMALLEST
-from autorobustloss.losses.taylor import TaylorLoss
+from autorobustloss.losses.gated.module import GatedLoss
+from autorobustloss.losses.taylor.form import CanonicalForm
+from autorobustloss.losses.taylor.module import TaylorLoss
+from autorobustloss.losses.taylor.scale import SMALLEST
 from autorobustloss.seeding import numpy_generator
 
 Array = NDArray[np.float64]
@@ -59,11 +60,8 @@ def along_line(loss: RobustLoss, t: Array, num_classes: int, labelled: bool) -> 
     labels = torch.full((len(t),), 0 if labelled else 1)
     double = _double(loss, num_classes)
     # Points of a line are no batch.
-    value = (
-        torch.cat([double.hard(z, y) for z, y in zip(logits.split(1), labels.split(1))])
-        if loss.batchwise
-        else (double.hard(logits, labels))
-    )
+    parts = 1 if loss.batchwise else len(t)
+    value = torch.cat([double.hard(z, y) for z, y in zip(logits.split(parts), labels.split(parts))])
     (gradient,) = torch.autograd.grad(value.sum(), logits)
     g = gradient.numpy()
     slope = g[:, 0] / t - g[:, 1:].sum(axis=1) / (1 - t)  # ∂ log ŷ/∂t is 1/t for the class, −1/(1−t) for the others
@@ -99,11 +97,8 @@ def _class_curves(form: CanonicalForm, t: Array) -> dict[int, Line]:
     p = np.clip(t, EDGE, 1 - EDGE)
     common = -(form.d1(0.5) + form.d0(0.5)) / 2
     slopes = {1: form.d1(p) + common, 0: form.d0(p) + common}
-    powers = [p**i / i for i in range(1, form.order + 1)]
-    values = {
-        label: common * p + sum(c * power for c, power in zip(coefficients, powers))
-        for label, coefficients in ((1, (*form.a, form.k)), (0, (0.0, *form.b, form.k)))
-    }
+    polynomials = {1: (*form.a, form.k), 0: (0.0, *form.b, form.k)}
+    values = {label: common * p + polyval(p, polyint(slope)) for label, slope in polynomials.items()}
     values[1] = values[1] - form.log_weight * form.log_term(p)
     return {label: Line(values[label], slopes[label], slopes[label]) for label in (1, 0)}
 

@@ -208,6 +208,22 @@ class RobustLoss(nn.Module):
         return {}
 
 
+class LearnableLoss(RobustLoss):
+    """A member of a family of losses that a search finds, made of the numbers in `hyperparameters()`."""
+
+    def formula(self) -> str:
+        """Return the loss as a short formula in plain text."""
+        raise NotImplementedError
+
+    def latex(self) -> str:
+        """Return the loss as a formula in LaTeX."""
+        raise NotImplementedError
+
+    def code(self) -> str:
+        """Return the loss as a Python module that needs only PyTorch."""
+        raise NotImplementedError
+
+
 def value_and_gradient(
     criterion: Callable[[Tensor, Tensor], Tensor], input: Tensor, target: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import RobustLoss
+from autorobustloss.losses.cards.card import load_card
 from autorobustloss.registry import LOSSES, parse_call
 
 
@@ -30,8 +31,6 @@ def create_loss(name: str | PathLike[str], **hyperparameters: Any) -> RobustLoss
     if not isinstance(name, (str, PathLike)):
         raise ConfigError(f"got a loss of type {type(name).__name__}, expected a name or the path of a loss card")
     if isinstance(name, PathLike) or name.endswith(".json"):
-        from autorobustloss.losses.cards.card import load_card  # reads losses
-
         return load_card(name).loss(**hyperparameters)
     name, options = parse_call("loss", name)
     twice = sorted(options.keys() & hyperparameters)

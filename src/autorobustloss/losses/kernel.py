@@ -1,4 +1,4 @@
-"""`functional.hard_loss` in C: value and gradient of a batch in one sweep over the logits, on a CPU in float32.
+"""`taylor.ops.closed_form` in C: value and gradient of a batch in one sweep over the logits, on a CPU in float32.
 
 The installation compiles kernel.c where there is a C compiler (`hatch_build.py`). Where there is none, and for whatever
 the kernel does not take, PyTorch's operations do the same: some twenty calls, each of which takes longer on a small
@@ -15,15 +15,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from autorobustloss.losses.base import seen_through
-
-if TYPE_CHECKING:
-    from autorobustloss.losses.functional import Coefficients
 
 SOURCE = Path(__file__).with_suffix(".c")
 OTHERS, LABEL = 3, 4
@@ -36,6 +33,26 @@ WIDE = 32
 """From so many classes on a processor's widest vectors pay."""
 
 _wanted = ContextVar("kernel wanted", default=True)
+
+
+class Coefficients(NamedTuple):
+    """A class-wise separable polynomial loss for hard labels.
+
+    The loss of a sample is Σ_k G(ŷ_k) + H(ŷ_label) − log_weight · log_q ŷ_label + offset, where
+    G(ŷ) = others₀ ŷ² + others₁ ŷ³ + …, H(ŷ) = label₀ ŷ + label₁ ŷ² + …, and log_q ŷ = (ŷ^q − 1)/q with q = log_power,
+    the logarithm at q = 0. The entries are floats (the fast path), or 0-d tensors, which `torch.vmap` may batch over
+    candidates and autograd may differentiate.
+    """
+
+    others: tuple[Any, ...]
+    label: tuple[Any, ...]
+    log_weight: Any
+    offset: Any
+    log_power: Any = 0.0
+
+
+ForClasses = Callable[[int], Coefficients]
+"""The coefficients of a loss for a number of classes."""
 
 
 @contextmanager
@@ -51,7 +68,7 @@ def left_out() -> Iterator[None]:
 def sweep(
     input: Tensor,
     target: Tensor,
-    coefficients: Callable[[int], Coefficients],
+    coefficients: ForClasses,
     *,
     mean: bool,
     gradient: bool,

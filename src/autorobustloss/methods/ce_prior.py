@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from autorobustloss.losses.published import within
+from autorobustloss.losses.literature.base import within
 from autorobustloss.methods.registry import Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import METHODS

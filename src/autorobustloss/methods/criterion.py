@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import RobustLoss, create_loss
-from autorobustloss.losses.authors import PENALTY
 from autorobustloss.losses.cards import LossCard
+from autorobustloss.losses.literature.values import PENALTY
 from autorobustloss.methods.spec import MethodSpec
 
 

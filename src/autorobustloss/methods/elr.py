@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from autorobustloss.losses.elr import EarlyLearningLoss
+from autorobustloss.losses.literature.elr import EarlyLearningLoss
 from autorobustloss.methods.registry import Procedure, Setting
 from autorobustloss.registry import METHODS
 from autorobustloss.training import History, LossObjective
@@ -15,7 +15,7 @@ def early_learning(beta: float = 0.7, lam: float = 3.0) -> Procedure:
     """Build cross-entropy plus λ·log(1 − ⟨t, p⟩), t the running average of what the network said of the sample.
 
     beta: β of that average. lam: λ. Published: (0.7, 3) on CIFAR-10, (0.9, 1) there under asymmetric noise, (0.9, 7)
-        on CIFAR-100; see `autorobustloss.losses.elr.EarlyLearningLoss`. The protocol is used as it is.
+        on CIFAR-100; see `autorobustloss.losses.literature.elr.EarlyLearningLoss`. The protocol is used as it is.
     Source: Liu et al., Early-Learning Regularization Prevents Memorization of Noisy Labels, NeurIPS 2020, equation 6.
     """
     EarlyLearningLoss(1, 2, beta, lam)  # refuses what is out of range, before anything is trained

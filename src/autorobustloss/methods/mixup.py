@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autorobustloss.losses.published import within
+from autorobustloss.losses.literature.base import within
 from autorobustloss.methods.registry import Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import METHODS

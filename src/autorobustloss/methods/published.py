@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from autorobustloss.losses.authors import PENALTY, published_penalty, published_values
+from autorobustloss.losses.literature.values import PENALTY, published_penalty, published_values
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import LOSSES, METHODS
 

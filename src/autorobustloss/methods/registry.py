@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.authors import PENALTY
+from autorobustloss.losses.literature.values import PENALTY
 from autorobustloss.methods.criterion import create_criterion, penalty_of
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model

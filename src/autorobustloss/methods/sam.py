@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from autorobustloss.losses.published import within
+from autorobustloss.losses.literature.base import within
 from autorobustloss.methods.registry import Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import METHODS

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.published import flag
 from autorobustloss.methods.best_epoch import fit_to_best_epoch
 from autorobustloss.methods.registry import Informed, Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec
@@ -20,7 +19,8 @@ def tuned_cross_entropy(smoothing: float = 0.1, average: float = 0.999, stop: bo
     smoothing: ε of label smoothing. average: decay of the exponential moving average of the weights, 0 for none.
     stop: early stopping, at the evaluated epoch that does best on noisy validation labels.
     """
-    flag("stop", stop)
+    if not isinstance(stop, bool):
+        raise ConfigError(f"method 'tuned-ce': got stop={stop!r}, expected True or False")
     if not 0 <= smoothing < 1:
         raise ConfigError(f"method 'tuned-ce': got smoothing={smoothing!r}, expected a number in [0, 1)")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from autorobustloss.losses.published import within
+from autorobustloss.losses.literature.base import within
 from autorobustloss.methods.criterion import Scaled
 from autorobustloss.methods.registry import Procedure, Setting
 from autorobustloss.methods.spec import MethodSpec

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.analysis import curves, triangle
 from autorobustloss.losses.base import RobustLoss
-from autorobustloss.losses.gated import GatedLoss
+from autorobustloss.losses.gated.module import GatedLoss
 from autorobustloss.report.style import LINES, OKABE_ITO, add_legend, layout, new_figure, panels, tidy
 from autorobustloss.search.search import Generation
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from autorobustloss.errors import ConfigError, unknown_name
-from autorobustloss.losses.gate import TERMS, Gate
+from autorobustloss.losses.gated.core import TERMS, Gate
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.search.space import coordinates
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from autorobustloss.errors import ConfigError, unknown_name
-from autorobustloss.losses.canonical import CanonicalForm, num_parameters
-from autorobustloss.losses.scale import check_scale
+from autorobustloss.losses.taylor.form import CanonicalForm, num_parameters
+from autorobustloss.losses.taylor.scale import check_scale
 from autorobustloss.methods.spec import MethodSpec
 
 LOG_UNIT = 0.1

@@ -26,7 +26,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_map
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.functional import Coefficients, hard_loss
+from autorobustloss.losses.taylor.ops import Coefficients, hard_loss
 from autorobustloss.seeding import torch_generator
 from autorobustloss.training.evaluation import EVALUATION_BATCH, autocast, hits, labelled_splits
 from autorobustloss.training.history import SPLITS, History

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from autorobustloss.errors import CardError, ConfigError, UnknownNameError
 from autorobustloss.losses import GatedLoss, TaylorLoss, create_loss
 from autorobustloss.losses.base import RobustLoss
-from autorobustloss.losses.canonical import CanonicalForm
 from autorobustloss.losses.cards import (
     Card,
     GatedCard,
@@ -21,11 +20,15 @@ from autorobustloss.losses.cards import (
     card_names,
     load_card,
     register_cards,
-    save_card,
     shelf,
 )
+from autorobustloss.losses.taylor.form import CanonicalForm
 from autorobustloss.registry import Registry
 
+FIELDS = [
+    *("schema", "name", "q", "q_hex", "r", "r_hex", "terms", "terms_hex", "progress", "progress_hex", "prior"),
+    *("prior_hex", "pace", "pace_hex", "sha256", "provenance", "measured", "licence", "checksum"),
+]
 THETA = (0.1, 0.5, -1.0, 0.5, 1 / 3, -0.2, -1.0, 0.3, 0.4, 0.2, -0.1, 0.6)
 PROVENANCE = {
     "search": {"seed": 3, "tasks": ["mnist/mlp-2/sym:0.8"], "population": 12},
@@ -36,7 +39,7 @@ PROVENANCE = {
     "hardware": "two cores, höchstens",
 }
 MEASURED = [{"data set": "mnist", "loss": "ce", "accuracy": 0.21}]
-CARD = Card("arl-test", THETA, 0.1, "init", PROVENANCE, MEASURED, "MIT", 0.25)
+CARD = Card("arl-test", THETA, 0.1, 0.25, "init", provenance=PROVENANCE, measured=MEASURED)
 TEXT = CARD.to_json()
 
 
@@ -49,7 +52,7 @@ def contents():
 def test_save_and_load(tmp_path, scale, length):
     theta = [0.1 / (i + 3) - 0.7 for i in range(length)]
     card = Card.from_loss(TaylorLoss(theta, 1 / 7, scale), name="a b", provenance=PROVENANCE, measured=MEASURED)
-    save_card(card, tmp_path / "card.json")
+    card.save(tmp_path / "card.json")
     again = load_card(tmp_path / "card.json")
     assert again == card
     loss = again.loss(reduction="sum", ignore_index=1, weight=torch.ones(4))
@@ -58,7 +61,7 @@ def test_save_and_load(tmp_path, scale, length):
     logits, labels = torch.randn(5, 4), torch.tensor([0, 2, 3, 3, 2])
     plain = TaylorLoss(theta, 1 / 7)
     torch.testing.assert_close(again.loss()(logits, labels), TaylorLoss(theta, 1 / 7, scale)(logits, labels))
-    from_card = TaylorLoss.from_card(tmp_path / "card.json", reduction="none")
+    from_card = create_loss(tmp_path / "card.json", reduction="none")
     assert from_card(logits, labels).shape == (5,)
     assert from_card.canonical() == plain.canonical()
     assert os.listdir(tmp_path) == ["card.json"]
@@ -279,13 +282,15 @@ class TestByName:
 
 
 class TestGatedCards:
-    CARD = GatedCard("a-gate", 0.1, 1 / 3, (0.1, -0.2, 0.3, 0.0, 1e-7), 4.35, 0.0, 0.5, PROVENANCE, MEASURED)
+    CARD = GatedCard(
+        "a-gate", 0.1, 1 / 3, (0.1, -0.2, 0.3, 0.0, 1e-7), 4.35, 0.0, 0.5, provenance=PROVENANCE, measured=MEASURED
+    )
 
     @pytest.mark.parametrize("progress", [None, 3])
     def test_save_and_load(self, tmp_path, progress):
         made = GatedLoss(0.1, 2, (0.1, 0, 0, 0, -1 / 3), progress)
         card = LossCard.from_loss(made, name="a b", provenance=PROVENANCE, measured=MEASURED)
-        save_card(card, tmp_path / "card.json")
+        card.save(tmp_path / "card.json")
         again = load_card(tmp_path / "card.json")
         assert again == card
         assert isinstance(again, GatedCard)
@@ -293,9 +298,6 @@ class TestGatedCards:
         assert (loss.gate, loss.reduction, loss.ignore_index) == (made.gate, "sum", 1)
         assert repr(loss) == "LearnedGatedLoss('a b', ignore_index=1, reduction='sum')"
         assert GatedLoss(**again.options()).gate == made.gate
-        assert GatedLoss.from_card(tmp_path / "card.json").gate == made.gate
-        with pytest.raises(CardError, match="GatedLoss, expected a TaylorLoss"):
-            TaylorLoss.from_card(tmp_path / "card.json")
         with pytest.raises(ConfigError, match="build a GatedLoss"):
             again.loss(q=1.0)
         assert "progress" in again.summary()
@@ -303,17 +305,17 @@ class TestGatedCards:
     def test_fields(self):
         content = self.CARD.to_dict()
         assert content["schema"] == "autorobustloss-gated-card/1"
-        assert tuple(content) == GatedCard.fields()
+        assert list(content) == FIELDS
         assert [float.fromhex(h) for h in content["terms_hex"]] == content["terms"] == list(self.CARD.terms)
         assert content["sha256"] == "84cd63de1a38d64bc2ecd59d88656aefbff6cd4c1490793dbc173be1e2609267"
 
     def test_hash_is_of_the_loss_alone(self):
-        numbers = {name: getattr(self.CARD, name) for name in GatedCard.ARGUMENTS}
+        numbers = self.CARD.arguments()
         assert GatedCard("other", **numbers, licence="CC0").sha256 == self.CARD.sha256
         changes = {"q": 0.2, "r": 1.0, "terms": (0.0,) * 5, "progress": None, "prior": 1.0, "pace": 0.0}
         assert len({GatedCard("a", **{**numbers, k: v}).sha256 for k, v in changes.items()} | {self.CARD.sha256}) == 7
 
-    @pytest.mark.parametrize("field", sorted(set(GatedCard.fields()) - {"schema"}))
+    @pytest.mark.parametrize("field", sorted(set(FIELDS) - {"schema"}))
     def test_what_was_altered_is_refused(self, field):
         content = json.loads(self.CARD.to_json())
         assert LossCard.from_dict(content) == self.CARD
@@ -327,6 +329,6 @@ class TestGatedCards:
          ("prior", None), ("progress", math.inf)],
     )  # fmt: skip
     def test_numbers_that_make_no_loss(self, field, value):
-        numbers = {name: getattr(self.CARD, name) for name in GatedCard.ARGUMENTS}
+        numbers = self.CARD.arguments()
         with pytest.raises(CardError, match=field):
             GatedCard("a", **{**numbers, field: value})

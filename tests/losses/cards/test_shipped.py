@@ -73,7 +73,7 @@ def test_the_card_tells_where_it_comes_from_and_how_it_was_tested(name, capsys):
 def test_variants_for_the_ablation_are_least_where_they_should(variant, target, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["ablate.py", "arl-dr-s80", "--out", str(tmp_path)])
     runpy.run_path(str(SEARCHES / "ablate.py"), run_name="__main__")
-    loss = arl.TaylorLoss.from_card(tmp_path / f"arl-dr-s80-{variant}" / "loss.json")
+    loss = arl.create_loss(tmp_path / f"arl-dr-s80-{variant}" / "loss.json")
     assert soft_targets(arl.create_loss("arl-dr-s80"), 10)[0] < 0.3
     assert soft_targets(loss, 10)[0] == pytest.approx(target, abs=1e-3)
 

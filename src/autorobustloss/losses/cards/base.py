@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import math
 import os
-import reprlib
+import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 from autorobustloss.errors import CardError, ConfigError, unknown_name
-from autorobustloss.losses.canonical import as_floats
-from autorobustloss.losses.learnable import LearnableLoss
+from autorobustloss.losses.base import LearnableLoss
+from autorobustloss.losses.cards.strict import READERS, digest, hexed, plain_json, read_json, same, short
 
 DESCRIBING = ("name", "provenance", "measured", "licence")
 """What a card says beside the numbers of its loss."""
@@ -25,6 +24,7 @@ KINDS: dict[str, type[LossCard]] = {}
 """The cards of each family by their schema."""
 
 
+@dataclass(frozen=True)
 class LossCard:
     """A learned loss and where it comes from; a subclass is the card of one family.
 
@@ -32,20 +32,19 @@ class LossCard:
     date, hardware). measured: how it fared in a benchmark. licence: terms under which the numbers may be used.
     Provenance and table are plain JSON. Raises CardError for a field that is not what it should be.
 
-    A family says its SCHEMA, the name of its losses in `create_loss` (FAMILY), their class (LOSS), which ARGUMENTS of
-    that class make the loss, and which fields of the file are about them (NUMBERS).
+    A family says its SCHEMA, the name of its losses in `create_loss` (FAMILY), their class (LOSS) and the class of one
+    that is a card's (LEARNED). Its fields are the arguments of that class that make the loss.
     """
 
     SCHEMA: ClassVar[str]
     FAMILY: ClassVar[str]
     LOSS: ClassVar[type[LearnableLoss]]
-    ARGUMENTS: ClassVar[tuple[str, ...]]
-    NUMBERS: ClassVar[tuple[str, ...]]
+    LEARNED: ClassVar[Callable[..., LearnableLoss]]
 
     name: str
-    provenance: Mapping[str, Any]
-    measured: Sequence[Any] | Mapping[str, Any]
-    licence: str
+    provenance: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    measured: Sequence[Any] | Mapping[str, Any] = field(default=(), kw_only=True)
+    licence: str = field(default="MIT", kw_only=True)
 
     def __init_subclass__(cls) -> None:
         KINDS[cls.SCHEMA] = cls
@@ -56,39 +55,44 @@ class LossCard:
             value = getattr(self, text)
             if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
                 raise CardError(f"{text}: got {short(value)}, expected a printable text of 1 to 200 characters")
-        for name, value in self.checked().items():
-            set_(self, name, value)
+        for name in self.arguments():
+            set_(self, name, READERS[self.__annotations__[name]](name, getattr(self, name)))
+        try:
+            self.LOSS(**self.arguments())
+        except ConfigError as error:
+            named = re.match(r"got (?:\d+ )?(\w+)", str(error))
+            raise CardError(f"{named[1]}: {error}" if named else str(error)) from None
         if not isinstance(self.provenance, Mapping):
             raise CardError(f"provenance: got {type(self.provenance).__name__}, expected an object of plain JSON")
         if not isinstance(self.measured, (Mapping, list, tuple)):
             raise CardError(f"measured: got {type(self.measured).__name__}, expected a list or an object of plain JSON")
-        set_(self, "provenance", _plain_json("provenance", self.provenance))
-        set_(self, "measured", _plain_json("measured", self.measured))
+        set_(self, "provenance", plain_json("provenance", self.provenance))
+        set_(self, "measured", plain_json("measured", self.measured))
 
-    def checked(self) -> dict[str, Any]:
-        """Return the arguments of the loss in their own types; raise CardError where one is not what it should be."""
-        raise NotImplementedError
-
-    def numbers(self) -> dict[str, Any]:
-        """Return what the file says of the loss, in the order of NUMBERS, hex floats and what follows included."""
-        raise NotImplementedError
-
-    def defining(self) -> dict[str, Any]:
-        """Return what of the loss is hashed, as plain JSON."""
-        raise NotImplementedError
-
-    def shown(self) -> dict[str, Any]:
-        """Return what a summary says of the numbers."""
-        raise NotImplementedError
+    def arguments(self) -> dict[str, Any]:
+        """Return the numbers of the loss."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in DESCRIBING}
 
     def options(self) -> dict[str, Any]:
         """Return the numbers as `create_loss` takes them with the name of the family."""
-        return self.LOSS(**{name: getattr(self, name) for name in self.ARGUMENTS}).hyperparameters()
+        return self.LOSS(**self.arguments()).hyperparameters()
 
-    @classmethod
-    def fields(cls) -> tuple[str, ...]:
-        """Return the fields of the file, in order."""
-        return ("schema", "name", *cls.NUMBERS, "sha256", *DESCRIBING[1:], "checksum")
+    def numbers(self) -> dict[str, Any]:
+        """Return what the file says of the loss: each number in decimal and in hex, which is exact."""
+        found: dict[str, Any] = {}
+        for name, value in self.arguments().items():
+            found[name] = list(value) if isinstance(value, tuple) else value
+            if self.__annotations__[name] != "Scale":
+                found[f"{name}_hex"] = hexed(value)
+        return found
+
+    def defining(self) -> dict[str, Any]:
+        """Return what of the loss is hashed, as plain JSON."""
+        return {name: hexed(value) for name, value in self.arguments().items()}
+
+    def shown(self) -> dict[str, Any]:
+        """Return what a summary says of the numbers."""
+        return self.arguments()
 
     @classmethod
     def from_loss(
@@ -103,9 +107,8 @@ class LossCard:
         """Return the card of a loss of a family that has cards; raises CardError for any other loss."""
         for kind in KINDS.values():
             if isinstance(loss, kind.LOSS):
-                numbers = {argument: getattr(loss, argument) for argument in kind.ARGUMENTS}
-                described = {"name": name, "provenance": provenance or {}, "measured": measured, "licence": licence}
-                return kind(**numbers, **described)
+                numbers = {f.name: getattr(loss, f.name) for f in fields(kind) if f.name not in DESCRIBING}
+                return kind(name, **numbers, provenance=provenance or {}, measured=measured, licence=licence)
         expected = " or ".join(f"a {kind.LOSS.__name__}" for kind in KINDS.values())
         raise CardError(f"got {type(loss).__name__}, expected {expected}; other losses are code, not numbers")
 
@@ -121,33 +124,24 @@ class LossCard:
                 f"schema: got {short(schema)}, expected {' or '.join(map(repr, KINDS))}; "
                 "the card may be of a newer version of this library, or no loss card at all"
             )
-        fields = kind.fields()
-        for name in content:
-            if name not in fields:
-                raise CardError(str(unknown_name("card field", name, fields)))
-        for name in fields:
-            if name not in content:
-                raise CardError(f"{name}: missing; take the card from its source again")
-        card = kind(**{name: content[name] for name in (*kind.ARGUMENTS, *DESCRIBING)})
-        for name, wanted in card.to_dict().items():
-            if not _same(content[name], wanted):
+        own = [f.name for f in fields(kind)]
+        _all_there(own, content)
+        wanted = kind(**{name: content[name] for name in own}).to_dict()
+        _all_there(wanted, content)
+        for name, value in content.items():
+            if name not in wanted:
+                raise CardError(str(unknown_name("card field", name, wanted)))
+            if not same(value, wanted[name]):
                 raise CardError(
-                    f"{name}: got {short(content[name])}, expected {short(wanted)} from the other fields; "
+                    f"{name}: got {short(value)}, expected {short(wanted[name])} from the other fields; "
                     "the card was altered or damaged, take it from its source again"
                 )
-        return card
+        return kind(**{name: content[name] for name in own})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> LossCard:
         """Read the text of a card file."""
-        try:
-            text = text.decode("utf-8") if isinstance(text, bytes) else text
-            content = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
-            return cls.from_dict(content)
-        except CardError:
-            raise
-        except (ValueError, RecursionError) as error:
-            raise CardError(f"not the JSON text of a loss card: {error}") from None
+        return cls.from_dict(read_json(text))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain JSON, with hex floats, what follows from the numbers, and hashes filled in."""
@@ -160,7 +154,7 @@ class LossCard:
             "measured": self.measured,
             "licence": self.licence,
         }
-        return {**content, "checksum": _digest(content)}
+        return {**content, "checksum": digest(content)}
 
     def to_json(self) -> str:
         """Return the text of the card file."""
@@ -185,7 +179,7 @@ class LossCard:
     @property
     def sha256(self) -> str:
         """Hash of what defines the loss, whatever the name and history."""
-        return _digest(self.defining())
+        return digest(self.defining())
 
     def loss(self, **arguments: Any) -> LearnableLoss:
         """Return the loss; arguments are weight, ignore_index and reduction, as in `CrossEntropyLoss`."""
@@ -195,17 +189,13 @@ class LossCard:
                     f"loss {self.name!r} does not take {name!r}; it takes {', '.join(ARGUMENTS)}. Its numbers are "
                     f"learned; to change one, build a {self.LOSS.__name__} from the numbers of the card"
                 )
-        return self.build(**arguments)
-
-    def build(self, **arguments: Any) -> LearnableLoss:
-        """Return the loss with these arguments."""
-        raise NotImplementedError
+        return type(self).LEARNED(self, **arguments)
 
     def summary(self) -> str:
         """Return the card in a few lines for a terminal."""
         lines = {
             "card": self.name,
-            **self.shown(),
+            **{name.replace("_", " "): value for name, value in self.shown().items()},
             "sha256": self.sha256[:16],
             "licence": self.licence,
         }
@@ -220,9 +210,13 @@ class LossCard:
 
 
 class Learned(LearnableLoss):
-    """What a loss of a card is beside a member of its family: it has nothing left to choose."""
+    """The loss of a card: a member of its family with nothing left to choose."""
 
     card: LossCard
+
+    def __init__(self, card: LossCard, **arguments: Any) -> None:
+        super().__init__(**card.arguments(), **arguments)
+        self.card = card
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return no hyper-parameters: the numbers are the card's."""
@@ -233,59 +227,7 @@ class Learned(LearnableLoss):
         return ", ".join(filter(None, [repr(self.card.name), super().extra_repr()]))
 
 
-def read_numbers(name: str, values: Any) -> tuple[float, ...]:
-    """Return numbers of a card as floats; raise CardError for what is none, or not finite."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise CardError(f"{name}: got {short(values)}, expected a list of numbers")
-    values = list(values)
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise CardError(f"{name}: got {short(value)}, expected a number")
-    try:
-        return as_floats(values, name)
-    except (ConfigError, OverflowError) as error:
-        raise CardError(f"{name}: {error}") from None
-
-
-def _plain_json(name: str, value: Any) -> Any:
-    """Return a copy in JSON's own types."""
-    try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-        text.encode()  # half a surrogate pair cannot be written
-        return json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise CardError(f"{name}: {error}; expected texts, finite numbers, lists and objects only") from None
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _same(got: Any, wanted: Any) -> bool:
-    """Compare as JSON text, so that 1, 1.0 and True differ nowhere but in how a number is written."""
-    if isinstance(wanted, float):
-        # Compared before it is converted: an integer may be beyond a float. The sign tells 0.0 from -0.0.
-        number = isinstance(got, (int, float)) and not isinstance(got, bool) and got == wanted
-        return number and math.copysign(1, got) == math.copysign(1, wanted)
-    if isinstance(wanted, list):
-        return isinstance(got, list) and len(got) == len(wanted) and all(map(_same, got, wanted))
-    if isinstance(wanted, dict):
-        return isinstance(got, dict) and got.keys() == wanted.keys() and all(_same(got[k], wanted[k]) for k in wanted)
-    return type(got) is type(wanted) and got == wanted
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise CardError(f"got a field twice in {short(sorted(k for k, _ in pairs))}, expected each once")
-    return content
-
-
-def _refuse(constant: str) -> Any:
-    raise CardError(f"got {constant}, expected finite numbers")
-
-
-def short(value: Any) -> str:
-    """Return a value as a short text on one line."""
-    return " ".join(f"{reprlib.repr(value):.80}".split())
+def _all_there(names: Iterable[str], content: Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in content:
+            raise CardError(f"{name}: missing; take the card from its source again")

@@ -1,24 +1,34 @@
-"""The cards of each family, and how they are read and written."""
+"""The cards of each family, and how they are read."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
-from autorobustloss.errors import CardError, ConfigError, unknown_name
-from autorobustloss.losses.canonical import CanonicalForm, order_of
-from autorobustloss.losses.cards.base import Learned, LossCard, read_numbers
+from autorobustloss.errors import CardError, unknown_name
+from autorobustloss.losses.base import LearnableLoss
+from autorobustloss.losses.cards.base import Learned, LossCard
 from autorobustloss.losses.cards.shelf import card_paths
-from autorobustloss.losses.gate import Gate, check_gate
-from autorobustloss.losses.gated import GatedLoss
-from autorobustloss.losses.scale import Scale, check_scale
-from autorobustloss.losses.taylor import TaylorLoss
+from autorobustloss.losses.gated.module import GatedLoss
+from autorobustloss.losses.taylor.form import CanonicalForm
+from autorobustloss.losses.taylor.module import TaylorLoss
+from autorobustloss.losses.taylor.scale import Scale
 from autorobustloss.reading import read_text
+from autorobustloss.registry import LOSSES, Registry
 
 LARGEST_FILE = 16 * 2**20
+
+
+class LearnedLoss(Learned, TaylorLoss):
+    """The loss of a card: a `TaylorLoss` with nothing left to choose."""
+
+
+class LearnedGatedLoss(Learned, GatedLoss):
+    """The loss of a card: a `GatedLoss` with nothing left to choose."""
 
 
 @dataclass(frozen=True)
@@ -33,72 +43,27 @@ class Card(LossCard):
     SCHEMA: ClassVar = "autorobustloss-card/1"
     FAMILY: ClassVar = "taylor"
     LOSS: ClassVar = TaylorLoss
-    ARGUMENTS: ClassVar = ("theta", "log_weight", "log_power", "scale")
-    NUMBERS: ClassVar = (
-        "order", "theta", "theta_hex", "log_weight", "log_weight_hex", "log_power", "log_power_hex", "scale",
-        "canonical",
-    )  # fmt: skip
+    LEARNED: ClassVar = LearnedLoss
 
-    name: str
     theta: tuple[float, ...]
     log_weight: float = 0.0
-    scale: Scale = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    measured: Sequence[Any] | Mapping[str, Any] = ()
-    licence: str = "MIT"
     log_power: float = 0.0
-
-    def checked(self) -> dict[str, Any]:
-        """Return the arguments of the loss in their own types."""
-        theta = read_numbers("theta", self.theta)
-        log_weight, log_power = (read_numbers(n, [getattr(self, n)])[0] for n in ("log_weight", "log_power"))
-        if not 0 <= log_power <= 1:
-            raise CardError(f"log_power: got {log_power}, expected 0 to 1")
-        scale = _scale(self.scale)
-        try:
-            order_of(len(theta))
-            CanonicalForm.from_theta(theta, log_weight, log_power)
-        except ConfigError as error:
-            raise CardError(f"theta: {error}") from None
-        return {"theta": theta, "log_weight": log_weight, "log_power": log_power, "scale": scale}
+    scale: Scale = None
 
     def numbers(self) -> dict[str, Any]:
-        """Return what the file says of the loss."""
+        """Return what the file says of the loss, its order and its canonical form included."""
         form = self.canonical()
-        return {
-            "order": form.order,
-            "theta": list(self.theta),
-            "theta_hex": [t.hex() for t in self.theta],
-            "log_weight": self.log_weight,
-            "log_weight_hex": self.log_weight.hex(),
-            "log_power": self.log_power,
-            "log_power_hex": self.log_power.hex(),
-            "scale": self.scale,
-            "canonical": {"a": list(form.a), "b": list(form.b), "k": form.k},
-        }
-
-    def defining(self) -> dict[str, Any]:
-        """Return θ, the log term and the scale rule."""
-        scale = self.scale.hex() if isinstance(self.scale, float) else self.scale
-        log_term = {"log_weight": self.log_weight.hex(), "log_power": self.log_power.hex()}
-        return {"theta": [t.hex() for t in self.theta], **log_term, "scale": scale}
+        canonical = {"a": list(form.a), "b": list(form.b), "k": form.k}
+        return {"order": form.order, **super().numbers(), "canonical": canonical}
 
     def shown(self) -> dict[str, Any]:
         """Return what a summary says of the numbers."""
-        return {
-            "order": self.canonical().order,
-            "log weight": self.log_weight,
-            "log power": self.log_power,
-            "scale": self.scale,
-        }
+        rest = {name: value for name, value in self.arguments().items() if name != "theta"}
+        return {"order": self.canonical().order, **rest}
 
     def canonical(self) -> CanonicalForm:
         """Return what of θ moves the gradient."""
         return CanonicalForm.from_theta(self.theta, self.log_weight, self.log_power)
-
-    def build(self, **arguments: Any) -> LearnedLoss:
-        """Return the loss with these arguments."""
-        return LearnedLoss(self, **arguments)
 
 
 @dataclass(frozen=True)
@@ -113,74 +78,18 @@ class GatedCard(LossCard):
     SCHEMA: ClassVar = "autorobustloss-gated-card/1"
     FAMILY: ClassVar = "gated"
     LOSS: ClassVar = GatedLoss
-    ARGUMENTS: ClassVar = Gate._fields
-    NUMBERS: ClassVar = tuple(name for field in Gate._fields for name in (field, f"{field}_hex"))
+    LEARNED: ClassVar = LearnedGatedLoss
 
-    name: str
     q: float
     r: float
     terms: tuple[float, ...]
     progress: float | None
     prior: float = 0.0
     pace: float = 0.0
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    measured: Sequence[Any] | Mapping[str, Any] = ()
-    licence: str = "MIT"
-
-    def checked(self) -> dict[str, Any]:
-        """Return the arguments of the loss in their own types."""
-        found: dict[str, Any] = {}
-        for name in self.ARGUMENTS:
-            value = getattr(self, name)
-            if name == "terms":
-                found[name] = read_numbers(name, value)
-            else:
-                found[name] = None if name == "progress" and value is None else read_numbers(name, [value])[0]
-        try:
-            return check_gate(**found)._asdict()
-        except ConfigError as error:
-            raise CardError(str(error)) from None
-
-    def numbers(self) -> dict[str, Any]:
-        """Return what the file says of the loss."""
-        found: dict[str, Any] = {}
-        for name, value in zip(self.ARGUMENTS, self.gate):
-            found[name] = list(value) if isinstance(value, tuple) else value
-            found[f"{name}_hex"] = _hex(value)
-        return found
 
     def defining(self) -> dict[str, Any]:
         """Return the family and its numbers."""
-        return {"family": self.FAMILY, **{name: _hex(value) for name, value in zip(self.ARGUMENTS, self.gate)}}
-
-    def shown(self) -> dict[str, Any]:
-        """Return what a summary says of the numbers."""
-        return self.gate._asdict()
-
-    @property
-    def gate(self) -> Gate:
-        """The numbers of the loss."""
-        return Gate(*(getattr(self, name) for name in self.ARGUMENTS))
-
-    def build(self, **arguments: Any) -> LearnedGatedLoss:
-        """Return the loss with these arguments."""
-        return LearnedGatedLoss(self, **arguments)
-
-
-class LearnedLoss(Learned, TaylorLoss):
-    """The loss of a card: a `TaylorLoss` with nothing left to choose."""
-
-    def __init__(self, card: Card, **arguments: Any) -> None:
-        super().__init__(card.theta, card.log_weight, card.scale, log_power=card.log_power, **arguments)
-        self.card = card
-
-
-class LearnedGatedLoss(Learned, GatedLoss):
-    """The loss of a card: a `GatedLoss` with nothing left to choose."""
-
-    def __init__(self, card: GatedCard, **arguments: Any) -> None:
-        super().__init__(*card.gate, **arguments)
-        self.card = card
+        return {"family": self.FAMILY, **super().defining()}
 
 
 def load_card(source: str | os.PathLike[str]) -> LossCard:
@@ -201,17 +110,18 @@ def load_card(source: str | os.PathLike[str]) -> LossCard:
         raise CardError(f"loss card {source}: {error}") from None
 
 
-def save_card(card: LossCard, path: str | os.PathLike[str]) -> None:
-    """Write a card to a JSON file, whole or not at all."""
-    card.save(path)
+def register_cards(registry: Registry[Any]) -> None:
+    """Register each card's loss under its name; a card is read when its loss is created."""
+    for name, path in card_paths().items():
+        registry.register(name)(_factory(path))
 
 
-def _scale(value: Any) -> Scale:
-    try:
-        return check_scale(value)
-    except ConfigError as error:
-        raise CardError(f"scale: {error}") from None
+def _factory(path: Path) -> Callable[..., LearnableLoss]:
+    def learned(*, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> LearnableLoss:
+        """Learned loss: its formula and how it was found are in its card."""
+        return load_card(path).loss(weight=weight, ignore_index=ignore_index, reduction=reduction)
+
+    return learned
 
 
-def _hex(value: Any) -> Any:
-    return [v.hex() for v in value] if isinstance(value, tuple) else None if value is None else value.hex()
+register_cards(LOSSES)

@@ -1,0 +1,1 @@
+"""The gated loss: its arithmetic, its module, and how it is written out."""

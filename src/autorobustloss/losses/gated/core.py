@@ -1,0 +1,205 @@
+"""The arithmetic of the gated family: beliefs, weights, and cross-entropy under weights that are constants.
+
+Notation: p is the probability of the label, m that of the strongest other class, u = 1 − p.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autorobustloss.errors import ConfigError
+from autorobustloss.losses.base import masked, seen_through
+from autorobustloss.losses.closed import transformed, with_gradient
+from autorobustloss.losses.numbers import as_floats
+
+TERMS = ("u", "m", "u²", "um", "m²")
+"""What the polynomial's coefficients multiply, in order."""
+
+LABEL_WINDOW = 64
+"""Samples of a label that its mean belief looks back on: from 16 to 256 made no difference in training."""
+
+AGREEMENT_WINDOW = 4096
+"""Samples that the agreement of predictions and labels looks back on."""
+
+SMALLEST = -60.0
+"""Beliefs end at e to this and to minus this, so that sums of thousands, and their quotients, stay in float32."""
+
+
+class Gate(NamedTuple):
+    """The numbers of a gated loss, see `GatedLoss`."""
+
+    q: float
+    r: float
+    terms: tuple[float, ...] = (0.0,) * len(TERMS)
+    progress: float | None = None
+    prior: float = 0.0
+    pace: float = 0.0
+
+
+class State(NamedTuple):
+    """What a gated loss remembers of the samples it was trained on: (C,) each, and (2,).
+
+    beliefs, counts: the sum of the beliefs in samples of a label, and their number, in a window.
+    labels: how often each label was seen. agreement: samples predicted as labelled, and all, in a window.
+    """
+
+    beliefs: Tensor
+    counts: Tensor
+    labels: Tensor
+    agreement: Tensor
+
+    @classmethod
+    def empty(cls, classes: int, like: Tensor) -> State:
+        """Return the state before the first sample."""
+        none = like.new_zeros(classes)
+        return cls(none, none, none, like.new_zeros(2))
+
+    def after(self, beliefs: Tensor, counts: Tensor, agreed: Tensor) -> State:
+        """Return the state after a batch with these sums of beliefs and numbers of samples, (C,), and this agreement.
+
+        A sample fades with the samples that come after its batch, so a batch that comes in parts leaves nearly the
+        same state.
+        """
+        fading = torch.pow(1 - 1 / LABEL_WINDOW, counts)
+        seen = counts.sum()
+        agreement = torch.stack([agreed, seen])
+        return State(
+            self.beliefs * fading + beliefs,
+            self.counts * fading + counts,
+            self.labels + counts,
+            self.agreement * torch.pow(1 - 1 / AGREEMENT_WINDOW, seen) + agreement,
+        )
+
+
+def log_belief(log_p: Tensor, log_m: Tensor, gate: Gate) -> Tensor:
+    """Return log b = q·log p + r·log(1 − m) + the terms of u = 1 − p and m; 0 at the certain, right prediction.
+
+    Kept in [−60, 60], except that a label that is masked (p = 0) is believed not at all if q > 0.
+
+    >>> half = torch.tensor(0.5).log()
+    >>> log_belief(half, half, Gate(q=1.0, r=2.0)).exp()
+    tensor(0.1250)
+    """
+    value = torch.zeros_like(log_p)
+    finite = log_p.clamp_min(-1e20)
+    if gate.q:
+        value = value + gate.q * finite
+    if gate.r:
+        # 1 − m is at least p; near m = 1 that has the digits which the difference has lost.
+        value = value + gate.r * torch.maximum((-torch.expm1(log_m)).clamp_min(0).log(), finite)
+    if any(gate.terms):
+        u, m = -torch.expm1(log_p), log_m.exp()
+        of_u, of_m, of_uu, of_um, of_mm = gate.terms
+        value = value + u * (of_u + of_uu * u + of_um * m) + m * (of_m + of_mm * m)
+    value = value.clamp(SMALLEST, -SMALLEST)
+    return value.masked_fill(masked(log_p), -torch.inf) if gate.q else value
+
+
+def weights(log_b: Tensor, beliefs: Tensor, counts: Tensor, agreement: Tensor, gate: Gate) -> Tensor:
+    """Return min(1, b / b̄)^g, with b̄ = beliefs / counts, 1 where nothing was counted, and g = min(1, κ·(1 − a)).
+
+    >>> beliefs, counts, agreement = torch.tensor(2.0), torch.tensor(4.0), torch.tensor([0.0, 4.0])
+    >>> weights(torch.tensor([0.25, 0.5, 1.0]).log(), beliefs, counts, agreement, Gate(q=1.0, r=0.0))
+    tensor([0.5000, 1.0000, 1.0000])
+    """
+    tiny = torch.finfo(log_b.dtype).tiny
+    mean = (beliefs / counts.clamp_min(tiny)).log().clamp_min(SMALLEST)
+    ratio = (log_b - mean).clamp(min=-1e20, max=0.0)
+    if gate.progress is not None:
+        share = agreement[0] / agreement[1].clamp_min(tiny)
+        ratio = ratio * (gate.progress * (1 - share)).clamp(max=1.0)
+    return ratio.exp()
+
+
+class Prediction(NamedTuple):
+    """What the network makes of each row: log p and log m, (M,), and all log-probabilities, (M, C).
+
+    Those may have −∞ at the label, which is not looked at again.
+    """
+
+    log_p: Tensor
+    log_m: Tensor
+    log_all: Tensor
+
+
+def predict(logits: Tensor, labels: Tensor) -> Prediction:
+    """Return what logits, taken as constants, say of the labels: (M, C), (M,)."""
+    logits, at_label = logits.detach(), labels.unsqueeze(1)
+    if torch.compiler.is_compiling():  # in as few loops over the classes as cross-entropy
+        largest, label = logits.amax(1, keepdim=True), logits.gather(1, at_label)
+        # Where the label is alone at the top, the best below it; found by comparing numbers, which vectorises.
+        below = torch.where(logits < label, logits, -torch.inf).amax(1, keepdim=True)
+        alone = (logits >= label).to(logits.dtype).sum(1, keepdim=True) < 2
+        log_sum = largest + (logits - largest).exp().sum(1, keepdim=True).log()
+        strongest_other = torch.where(alone, below, largest)
+        return Prediction((label - log_sum).squeeze(1), (strongest_other - log_sum).squeeze(1), logits - log_sum)
+    rest = F.log_softmax(logits, dim=1)
+    log_p = rest.gather(1, at_label).squeeze(1)
+    rest = rest.scatter(1, at_label, -torch.inf) if transformed() else rest.scatter_(1, at_label, -torch.inf)
+    return Prediction(log_p, rest.amax(1), rest)
+
+
+def weighed_cross_entropy(
+    logits: Tensor, labels: Tensor, weight: Tensor, found: Prediction, counted: Tensor | None
+) -> Tensor:
+    """Return weight · (−log p) of each row, 0 where it does not count, weights taken as constants: (M, C), … -> (M,).
+
+    found: what `predict` returns for the logits.
+    """
+    compiled = torch.compiler.is_compiling() and not transformed()
+    if counted is not None and not compiled:
+        weight = weight * counted
+    plain = partial(_plain, labels=labels, weight=weight)
+    if not compiled and (seen_through() or not (torch.is_grad_enabled() and logits.requires_grad)):
+        return plain(logits)
+    value, gradient = closed_form(labels, weight, found)
+    if counted is not None:
+        value, gradient = value.masked_fill(~counted, 0.0), torch.where(counted.unsqueeze(1), gradient, 0.0)
+    return with_gradient(logits, value, gradient, plain)
+
+
+def closed_form(labels: Tensor, weight: Tensor, found: Prediction, samples: int = 1) -> tuple[Tensor, Tensor]:
+    """Return weight · (−log p) and its gradient weight · (ŷ − onehot) / samples, from the log-probabilities found.
+
+    found: what `predict` returns, whose log-probabilities are overwritten.
+    """
+    at_label, of_label = labels.unsqueeze(1), torch.expm1(found.log_p).unsqueeze(1)
+    if torch.compiler.is_compiling():  # in one loop; a CPU compares int32 in vectors of twice as many numbers as int64
+        classes = torch.arange(found.log_all.shape[1], device=labels.device, dtype=torch.int32)
+        gradient = torch.where(classes == at_label.int(), of_label, found.log_all.exp())
+    else:
+        gradient = found.log_all.exp_().scatter_(1, at_label, of_label)
+    return weighed(-found.log_p, weight), gradient.mul_((weight / samples).unsqueeze(1))
+
+
+def _plain(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+    log_p = F.log_softmax(logits, dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
+    return weighed(-log_p, weight)
+
+
+def weighed(values: Tensor, weight: Tensor) -> Tensor:
+    """Return weight · value; 0 where the weight is 0, even of an infinite value."""
+    return (weight * values).masked_fill(weight == 0, 0.0)
+
+
+def check_gate(q: Any, r: Any, terms: Any, progress: Any, prior: Any, pace: Any) -> Gate:
+    """Return the numbers of a gated loss; raise ConfigError for what is out of range."""
+    terms = as_floats(terms, "terms")
+    if len(terms) != len(TERMS):
+        raise ConfigError(f"got {len(terms)} terms, expected {len(TERMS)}, the coefficients of {', '.join(TERMS)}")
+    (kappa,) = (None,) if progress is None else as_floats([progress], "progress")
+    numbers = {"q": q, "r": r, "prior": prior, "pace": pace}
+    numbers = {name: as_floats([value], name)[0] for name, value in numbers.items()}
+    for name, value in numbers.items():
+        if value < 0:
+            raise ConfigError(f"got {name}={value}, expected a number of 0 or more")
+    if numbers["pace"] > 1:
+        raise ConfigError(f"got pace={numbers['pace']}, expected 0 to 1")
+    if kappa is not None and kappa <= 0:
+        raise ConfigError(f"got progress={kappa}, expected a positive number, or None to leave it out")
+    return Gate(terms=terms, progress=kappa, **numbers)

@@ -1,0 +1,271 @@
+"""The gated family as a module: cross-entropy whose samples are weighed by how much the network believes them."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autorobustloss.losses.base import LearnableLoss, all_count, check_shapes, kept
+from autorobustloss.losses.closed import transformed
+from autorobustloss.losses.gated import export
+from autorobustloss.losses.gated.core import (
+    TERMS,
+    State,
+    check_gate,
+    closed_form,
+    log_belief,
+    predict,
+    weighed,
+    weighed_cross_entropy,
+    weights,
+)
+from autorobustloss.registry import LOSSES
+
+
+@LOSSES.register("gated")
+class GatedLoss(LearnableLoss):
+    """Cross-entropy, each sample weighed by how much the network believes it, relative to others of its label.
+
+        L = mean of w_i · (−log p_i),    w_i = min(1, b_i / b̄_{y_i})^g, taken as constants,
+        b = p^q · (1 − m)^r · exp(c₁u + c₂m + c₃u² + c₄um + c₅m²),    g = min(1, κ·(1 − a))
+
+    p is the probability of the label, m that of the strongest other class, u = 1 − p; b̄_y is the running mean of b over
+    samples labelled y, and a the running share of samples that are predicted as labelled. So a label is followed unless
+    the network is surer of another class than it is on other samples of that label, and where nearly all labels are
+    agreed with, the loss is cross-entropy. It never pulls away from a label.
+
+    q, r: powers >= 0 of p and of 1 − m. terms: c₁ … c₅, a polynomial in log b around the certain, right prediction.
+    progress: κ > 0, None for g = 1.
+    prior: p and m are those of softmax(z − prior · log π), π the frequencies of the labels seen so far.
+    pace: from 0 to 1; the weights are divided by their mean over the batch to this power. At 1 a batch pulls as hard as
+        under cross-entropy, whatever of it is believed; above 0 a weight may exceed 1.
+    weight, ignore_index, reduction: as in `torch.nn.CrossEntropyLoss`.
+
+    Members: q = r = 0 without terms is cross-entropy, exactly. While all of a label is believed fully (b̄ = 1) and
+    g = 1, r = 0 has the gradient of generalised cross-entropy with this q; with q = 1 that of mean absolute error
+    (1 − p).
+
+    The gradient is w_i·(ŷ − onehot)/N: none flows through the weights, so it is not the derivative of the value, and
+    second derivatives too take the weights as constants. With probabilities as target the loss of a sample is the
+    expectation over its labels; state and weights follow each class with its share.
+
+    State: b̄ (a window of 64 samples of a label), label counts and a (4,096 samples), O(C) numbers. A call in training
+    mode takes its batch in, then uses them; ignored samples are never part of it. In evaluation mode, and under
+    `no_grad`, they are used and left alone; before any training, and for another number of classes than before, the
+    batch itself gives them. A label that was never seen has weight 1.
+    The `state_dict` has none of it: training that goes on from a checkpoint starts with the first batch's, and has
+    forgotten that after some 64 samples of a label. Of a batch that comes in parts (gradient accumulation) each part
+    sees the parts before it only, and `pace` its own mean. Each process of a distributed training has a state of its
+    own: keep the loss outside of `DistributedDataParallel`. Under `vmap`, `grad` and other transformations, and for
+    tensors without values, nothing is remembered. One loss belongs to one training: `reset()`, or a new one, for the
+    next.
+
+    Raises ConfigError for numbers out of range.
+
+    >>> loss = GatedLoss(q=1.0, r=0.0, progress=None, reduction="none")
+    >>> loss(torch.tensor([[0.0, 0.0], [2.0, 0.0], [-2.0, 0.0]]), torch.tensor([0, 0, 0]))
+    tensor([0.6931, 0.1269, 0.5071])
+    """
+
+    detached = True
+    _beliefs: Tensor
+
+    def __init__(
+        self,
+        q: float = 0.83,
+        r: float = 2.1,
+        terms: Iterable[float] = (0.0,) * len(TERMS),
+        progress: float | None = 4.35,
+        prior: float = 0.0,
+        pace: float = 0.0,
+        *,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
+        self.gate = check_gate(q, r, terms, progress, prior, pace)
+        self.q, self.r, self.terms, self.progress, self.prior, self.pace = self.gate
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        for name, value in State.empty(0, torch.zeros(0))._asdict().items():
+            self.register_buffer(f"_{name}", value, persistent=False)
+
+    def at_start(self, num_classes: int) -> GatedLoss:
+        """Return a copy as it is for a network that has learnt nothing, in evaluation mode: uniform beliefs, a = 0."""
+        fresh = copy.deepcopy(self).eval()
+        device = next(iter(self.buffers())).device
+        one = torch.ones(num_classes, dtype=torch.float64, device=device)
+        uniform = -math.log(num_classes) * one
+        fresh._keep(State(log_belief(uniform, uniform, self.gate).exp(), one, one, one.new_tensor([0.0, 1.0])))
+        return fresh
+
+    def _apply(self, fn: Any, recurse: bool = True) -> GatedLoss:
+        before = {name: getattr(self, f"_{name}") for name in State._fields}
+        super()._apply(fn, recurse)
+        for name, value in before.items():  # `half()` and the like leave what is remembered alone
+            moved = getattr(self, f"_{name}")
+            if moved.dtype != value.dtype:
+                setattr(self, f"_{name}", value.to(moved.device))
+        return self
+
+    def belief(self, p: Any, m: Any) -> Any:
+        """Return b at probabilities p of the label and m of the strongest other class, numbers or arrays (float64)."""
+        p, m = torch.as_tensor(p, dtype=torch.float64), torch.as_tensor(m, dtype=torch.float64)
+        return log_belief(p.log(), m.log(), self.gate).exp().numpy()
+
+    def formula(self) -> str:
+        """Return the loss as a formula in plain text, and what its symbols mean."""
+        return export.as_text(self.gate)
+
+    def latex(self) -> str:
+        """Return the loss as a formula in LaTeX."""
+        return export.as_latex(self.gate)
+
+    def code(self) -> str:
+        """Return the loss as a Python module that needs only PyTorch."""
+        return export.as_code(self.gate)
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return the numbers by name, as `create_loss("gated", …)` takes them."""
+        return self.gate._asdict()
+
+    def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
+        return self._rows(logits, labels, None)
+
+    def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each row, 0 where it does not count: (M,), (M, C), (M,) -> (M,)."""
+        labels = torch.where(counted, labels, torch.zeros_like(labels))
+        if not torch.compiler.is_compiling() or transformed():  # compiled code chooses at the end, which costs less
+            logits = torch.where(counted.unsqueeze(1), logits, torch.zeros_like(logits))
+        return self._rows(logits, labels, counted)
+
+    def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
+        """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
+        log_p, target = F.log_softmax(logits, dim=1), probabilities.detach()
+        state, seen = self._recall(log_p), target.sum(0)
+        constant = log_p.detach()
+        if self.gate.prior:
+            constant = F.log_softmax(self._corrected(constant, state, seen), dim=1)
+        top = constant.topk(2, dim=1).values
+        others = torch.where(constant == top[:, :1], top[:, 1:], top[:, :1])
+        log_b = log_belief(constant, others, self.gate)
+        if self._learns(state):
+            agreed = target * (constant > others)
+            state = self._remember(state.after((target * _belief(log_b)).sum(0), seen, agreed.sum()))
+        weight = weights(log_b, state.beliefs, state.counts, state.agreement, self.gate)
+        weight = self._paced(weight, (target * weight).sum(1), None)
+        return weighed(-kept(log_p, probabilities) * probabilities, weight).sum(1)
+
+    def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss and its gradient in `input`, for training loops that need no graph."""
+        check_shapes(input, target)
+        usual = input.ndim == 2 and not torch.is_floating_point(target) and not transformed()
+        plain = self.reduction == "mean" and self.weight is None and not self.gate.prior
+        if not (usual and plain and all_count(target, input.shape[1], self.ignore_index)):
+            return super().value_and_gradient(input, target)
+        with torch.enable_grad():  # a training, as all that asks for a gradient; on constants that have no graph
+            logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+            labels = target.long()
+            found = predict(logits, labels)
+            weight = self._weight(found.log_p, found.log_m, labels, None, self._recall(logits))
+            value, gradient = closed_form(labels, weight, found, samples=len(labels))
+            return value.mean(), gradient.to(input.dtype)
+
+    def _rows(self, logits: Tensor, labels: Tensor, counted: Tensor | None) -> Tensor:
+        found, state = predict(logits, labels), self._recall(logits.detach())
+        believed = found
+        if self.gate.prior:
+            believed = predict(self._corrected(logits.detach(), state, _seen(state, labels, counted)), labels)
+        weight = self._weight(believed.log_p, believed.log_m, labels, counted, state)
+        return weighed_cross_entropy(logits, labels, weight, found, counted)
+
+    def _weight(self, log_p: Tensor, log_m: Tensor, labels: Tensor, counted: Tensor | None, state: State) -> Tensor:
+        """Return the weight of each row, after the batch was taken into the state if the loss learns."""
+        log_b = log_belief(log_p, log_m, self.gate)
+        if self._learns(state):
+            belief, agreed = _belief(log_b), (log_p > log_m).to(log_b.dtype)
+            if counted is not None:
+                belief, agreed = belief.masked_fill(~counted, 0.0), agreed * counted
+            beliefs = torch.zeros_like(state.beliefs).index_add(0, labels, belief)
+            state = self._remember(state.after(beliefs, _seen(state, labels, counted), agreed.sum()))
+        beliefs, counts = state.beliefs.gather(0, labels), state.counts.gather(0, labels)
+        weight = weights(log_b, beliefs, counts, state.agreement, self.gate)
+        return self._paced(weight, weight, counted)
+
+    def _corrected(self, logits: Tensor, state: State, seen: Tensor) -> Tensor:
+        """Return logits after the correction by label frequencies: (M, C) -> (M, C)."""
+        labels = state.labels + seen if self._learns(state) else state.labels
+        return logits - self.gate.prior * (labels + 1).log()
+
+    def _paced(self, weight: Tensor, of_sample: Tensor, counted: Tensor | None) -> Tensor:
+        """Return the weights over their mean over the batch to the power of the pace; of_sample: (M,)."""
+        if not self.gate.pace:
+            return weight
+        samples = of_sample.new_tensor(len(of_sample)) if counted is None else counted.sum()
+        total = of_sample.sum() if counted is None else of_sample.masked_fill(~counted, 0.0).sum()
+        mean = (total / samples.clamp_min(1)).clamp_min(torch.finfo(weight.dtype).tiny)
+        return weight / mean**self.gate.pace
+
+    def _recall(self, log_p: Tensor) -> State:
+        """Return what is remembered, for logits of this shape, type and place; an empty state for nothing."""
+        if self._beliefs.shape[0] != log_p.shape[1] or not _has_values(log_p):
+            return State.empty(log_p.shape[1], log_p.detach())
+        return State(*(getattr(self, f"_{name}").to(log_p) for name in State._fields))
+
+    def _learns(self, state: State) -> bool:
+        """Return whether a batch is taken in before its weights are taken: in training, and where nothing is known."""
+        return self._trains() or self._beliefs.shape[0] != state.beliefs.shape[0] or not _has_values(state.beliefs)
+
+    def _trains(self) -> bool:
+        """Return whether this call is part of a training: whoever looks at a loss without gradients only looks."""
+        return self.training and torch.is_grad_enabled()
+
+    def _remember(self, state: State) -> State:
+        """Keep a state, in training where nothing sees through the code that runs; return it."""
+        if self._trains() and _has_values(state.beliefs) and not transformed() and not _traced():
+            self._keep(state)
+        return state
+
+    def _keep(self, state: State) -> None:
+        for name, value in state._asdict().items():
+            old = getattr(self, f"_{name}")
+            alike = (old.shape, old.dtype, old.device) == (value.shape, value.dtype, value.device)
+            if torch.compiler.is_compiling() and alike:
+                old.copy_(value)  # what a compiled step returns may lie in memory that the next one takes over
+            else:
+                setattr(self, f"_{name}", value if type(value) is Tensor else value.as_subclass(Tensor))
+
+
+def _belief(log_b: Tensor) -> Tensor:
+    """Return the belief, 0 where it is no number, so that a batch that overflowed, and was skipped, is forgotten."""
+    return log_b.exp().nan_to_num(0.0)
+
+
+def _seen(state: State, labels: Tensor, counted: Tensor | None) -> Tensor:
+    """Return how often each label is in a batch: (C,)."""
+    ones = state.beliefs.new_ones(len(labels)) if counted is None else counted.to(state.beliefs.dtype)
+    return torch.zeros_like(state.beliefs).index_add(0, labels, ones)
+
+
+def _has_values(values: Tensor) -> bool:
+    """Return whether a tensor stands for numbers, as one on the meta device or a fake one does not."""
+    if torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(values):
+        return True
+    return values.device.type != "meta" and type(values).__torch_dispatch__ is Tensor.__torch_dispatch__
+
+
+def _traced() -> bool:
+    """Return whether somebody writes down the operations that run, other than `torch.compile`."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None

@@ -1,0 +1,1 @@
+"""Losses of the literature, one file per family."""
