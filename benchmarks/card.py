@@ -7,7 +7,7 @@ import time
 import torch
 
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs import Job, ProcessExecutor, SerialExecutor, Task
+from autorobustloss.runs import Job, ProcessExecutor, Runtime, SerialExecutor, Task
 from autorobustloss.runs.executors import Executor
 from autorobustloss.training.protocol import TrainingProtocol
 from benchmarks.settings import Settings, candidates
@@ -39,10 +39,10 @@ def _table(settings: Settings, device: str) -> Table:
     data = {settings.mnist.name: settings.mnist}
     sharing = () if settings.quick else SHARING
     ways: dict[str, Executor] = {
-        "a cohort": SerialExecutor(data, device, cohorts=True),
-        "one by one": SerialExecutor(data, device),
-        **{f"{n} processes share the GPU": ProcessExecutor(data, n, device) for n in sharing},
-        f"the CPU, {settings.workers} processes": ProcessExecutor(data, settings.workers, "cpu"),
+        "a cohort": SerialExecutor(data, Runtime(device, cohorts=True)),
+        "one by one": SerialExecutor(data, Runtime(device)),
+        **{f"{n} processes share the GPU": ProcessExecutor(data, Runtime(device, n)) for n in sharing},
+        f"the CPU, {settings.workers} processes": ProcessExecutor(data, Runtime(workers=settings.workers)),
     }
     first: dict[tuple[str, str], float] = {}
     later: dict[tuple[str, str], Spread] = {}

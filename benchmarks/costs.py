@@ -14,9 +14,9 @@ from autorobustloss.data import Dataset, DataSpec
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.analysis import screen
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs import Job, ProcessExecutor, Result, SerialExecutor, Store, Task, run_jobs
+from autorobustloss.runs import Job, ProcessExecutor, Result, Runtime, SerialExecutor, Store, Task, run_jobs
 from autorobustloss.runs.executors import Executor
-from autorobustloss.runs.trainer import library_versions
+from autorobustloss.runs.machine import library_versions
 from autorobustloss.search.space import Space
 from autorobustloss.search.strategy import Strategy
 from autorobustloss.training import History, create_protocol
@@ -37,7 +37,9 @@ def digit_jobs(settings: Settings, count: int, seed: int = 0, networks: tuple[st
 @contextmanager
 def pool(settings: Settings, datasets: dict[str, Dataset], workers: int) -> Iterator[Executor]:
     """Yield a pool whose workers are up (in a smoke test this process, for starting some takes seconds)."""
-    with SerialExecutor(datasets) if settings.quick else ProcessExecutor(datasets, workers) as executor:
+    with (
+        SerialExecutor(datasets) if settings.quick else ProcessExecutor(datasets, Runtime(workers=workers)) as executor
+    ):
         yield executor
 
 

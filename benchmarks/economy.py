@@ -24,7 +24,7 @@ from autorobustloss.benchmark.bench import pin
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.methods import MethodSpec
 from autorobustloss.report.style import LINES, OKABE_ITO, new_figure
-from autorobustloss.runs import Job, Result, SerialExecutor, Store, Task, run_jobs
+from autorobustloss.runs import Job, Result, Runtime, SerialExecutor, Store, Task, run_jobs
 from autorobustloss.search.config import SearchConfig
 from autorobustloss.search.fitness import score
 from autorobustloss.search.search import SPLIT_SEED, Generation, Reporter, generation_seeds, run_search
@@ -139,7 +139,7 @@ def run(store: Path, seeds: list[int], names: list[str], share: float) -> None:
     """Run the searches and keep their curves in the store."""
     budget = int(CANDIDATES * steps_per_candidate())
     datasets = {"digits": load_dataset("digits")}
-    with Store(store) as database, SerialExecutor(datasets, cohorts=True) as executor:
+    with Store(store) as database, SerialExecutor(datasets, Runtime(cohorts=True)) as executor:
         for seed in seeds:
             for name in names:
                 key = f"economy {name} {seed}"
@@ -149,7 +149,7 @@ def run(store: Path, seeds: list[int], names: list[str], share: float) -> None:
                 config = replace(config, tasks=pin(config.tasks, datasets))
                 part = budget if name == "plain" else int(share * budget)
                 points = curve(config, trail(config, part, database, executor), part, database, executor)
-                database.set_meta(key, json.dumps(points))
+                database.keep(key, json.dumps(points))
                 print(f"{name}, seed {seed}: {points[-1][1]:.3f} after {points[-1][0]} steps", flush=True)
 
 

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from autorobustloss.runs.trainer import environment
+from autorobustloss.runs.reproducible import environment
 from autorobustloss.runs.worker import SINGLE_THREADED
 from benchmarks.settings import Settings, threads
 from benchmarks.table import Table, share, times

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.runs import Job, SerialExecutor, Store, Task, run_jobs
+from autorobustloss.runs import Job, Runtime, SerialExecutor, Store, Task, run_jobs
 from autorobustloss.training.protocol import TrainingProtocol
 from benchmarks.settings import NETWORKS, Settings, candidates
 from benchmarks.table import Table, agreement
@@ -42,7 +42,7 @@ def trainer(settings: Settings, sizes: Sizes, exact: bool = False) -> Callable[[
     """Return what trains every candidate on a network, in a precision, with a seed, and tells the mean accuracy."""
     spec = settings.spec(sizes.train, sizes.valid)
     methods = [MethodSpec.of("taylor", theta=theta, scale="max") for theta in candidates(sizes.candidates)]
-    executor = SerialExecutor({settings.mnist.name: settings.mnist}, exact=exact)
+    executor = SerialExecutor({settings.mnist.name: settings.mnist}, Runtime(exact=exact))
 
     def accuracy(network: str, precision: str, seed: int) -> float:
         task = Task(spec, NOISE, network, TrainingProtocol(lr=LEARNING_RATE, epochs=sizes.epochs, precision=precision))

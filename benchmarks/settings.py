@@ -15,7 +15,7 @@ from autorobustloss.data import Dataset, DataSpec, load_dataset
 from autorobustloss.errors import DataError
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.analysis import screen
-from autorobustloss.runs.executors import usable_cores
+from autorobustloss.runs.runtime import usable_cores
 
 NETWORKS = ("mlp2", "mlp3", "cnn4")
 MAE = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0)

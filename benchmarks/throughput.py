@@ -16,7 +16,7 @@ from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.taylor.scale import scale_factor
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
-from autorobustloss.runs import Job, ProcessExecutor, SerialExecutor, Store, Task, run_jobs
+from autorobustloss.runs import Job, ProcessExecutor, Runtime, SerialExecutor, Store, Task, run_jobs
 from autorobustloss.runs.executors import Executor
 from autorobustloss.training.protocol import TrainingProtocol
 from benchmarks import textbook
@@ -93,8 +93,8 @@ def measure(settings: Settings) -> list[Table]:
 def _executor(settings: Settings, cohorts: bool = False, exact: bool = False) -> Executor:
     datasets = {settings.mnist.name: settings.mnist}
     if settings.quick:
-        return SerialExecutor(datasets, cohorts=cohorts, exact=exact)
-    return ProcessExecutor(datasets, settings.workers, cohorts=cohorts, exact=exact)
+        return SerialExecutor(datasets, Runtime(exact=exact, cohorts=cohorts))
+    return ProcessExecutor(datasets, Runtime(workers=settings.workers, exact=exact, cohorts=cohorts))
 
 
 class Yardstick:

@@ -72,7 +72,9 @@ def test_optional_packages_are_imported_where_used(file):
 
 def graph() -> dict[str, set[str]]:
     """Return what each module imports of the package: also for type checkers, in functions, and by a lazy name."""
-    modules = {".".join(f.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): f for f in FILES}
+    modules = {
+        ".".join(f.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): f for f in FILES
+    }
     lazy = {}
     for stub in PACKAGE.rglob("__init__.pyi"):
         home = ".".join(stub.parent.relative_to(PACKAGE.parent).parts)

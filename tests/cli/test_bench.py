@@ -148,15 +148,15 @@ def test_seed_is_not_taken_for_seeds(capsys):
 
 
 def test_a_failing_method_costs_its_cells_and_the_exit_code(tmp_path, monkeypatch, capsys):
-    train = running.run_job
+    real = running.run_method
 
-    def fragile(job, *rest):
-        if job.method.name == "mae":
+    def fragile(method, setting):
+        if method.name == "mae":
             raise ConfigError("no memory for mae")
-        return train(job, *rest)
+        return real(method, setting)
 
     command = [*BENCH, "--methods=mae,ce,gce", "--out", tmp_path / "run"]
-    monkeypatch.setattr(running, "run_job", fragile)
+    monkeypatch.setattr(running, "run_method", fragile)
     code, out, err = run(*command, capsys=capsys)
     assert code == 1
     assert "2 trainings failed" in err
@@ -165,7 +165,7 @@ def test_a_failing_method_costs_its_cells_and_the_exit_code(tmp_path, monkeypatc
     assert {job.method.name for job in jobs(tmp_path / "run")} == {"ce", "gce"}
     assert "no memory for mae" in (tmp_path / "run" / "report.html").read_text()
     retried = []
-    monkeypatch.setattr(running, "run_job", lambda job, *rest: retried.append(job.method.name) or train(job, *rest))
+    monkeypatch.setattr(running, "run_method", lambda m, setting: retried.append(m.name) or real(m, setting))
     code, out, err = run(*command, capsys=capsys)
     assert (code, err) == (0, "")
     assert retried == ["mae", "mae"]

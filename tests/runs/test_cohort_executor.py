@@ -15,9 +15,9 @@ from autorobustloss.errors import WorkerError
 from autorobustloss.methods import MethodSpec
 from autorobustloss.models.network import Network
 from autorobustloss.registry import MODELS
-from autorobustloss.runs import Job, ProcessExecutor, SerialExecutor, Store, Task, run_jobs
-from autorobustloss.runs import cohort as cohort_module
-from autorobustloss.runs.cohort import CohortTrainer, by_cohort
+from autorobustloss.runs import Job, ProcessExecutor, Runtime, SerialExecutor, Store, Task, run_jobs
+from autorobustloss.runs import trainer as trainer_module
+from autorobustloss.runs.cohort import by_cohort
 from autorobustloss.training import TrainingProtocol
 
 TASK = Task(
@@ -91,7 +91,7 @@ def test_workers_share_a_group(parts, sizes):
 
 def test_together_they_give_the_numbers_they_give_alone(datasets, loop):
     other = replace(POPULATION[0], method=MethodSpec("ce"))
-    with SerialExecutor(datasets, cohorts=True) as executor:
+    with SerialExecutor(datasets, Runtime(cohorts=True)) as executor:
         results = list(executor.map([other, *POPULATION]))
     assert [job for job, _ in results] == [other, *POPULATION]
     assert [r.device for _, r in results] == ["cpu"] + ["cpu, cohort of 5"] * 5
@@ -101,21 +101,11 @@ def test_together_they_give_the_numbers_they_give_alone(datasets, loop):
 
 
 def test_a_pool_divides_them_among_its_workers(datasets, loop):
-    with ProcessExecutor(datasets, workers=2, cohorts=True) as executor:
+    with ProcessExecutor(datasets, Runtime(workers=2, cohorts=True)) as executor:
         results = list(executor.map(POPULATION))
         assert {job.key for job, _ in results} == loop.keys()
         assert sorted(r.device for _, r in results) == ["cpu, cohort of 2"] * 2 + ["cpu, cohort of 3"] * 3
         check(results, loop)
-
-
-def test_a_later_generation_uses_what_was_traced(datasets):
-    trainer = CohortTrainer(datasets)
-    list(trainer.together(tuple(POPULATION)))
-    (traces,) = trainer._traces.values()
-    kept = dict(traces)
-    list(trainer.together(tuple(replace(job, seed=1, noise_seed=1) for job in POPULATION)))
-    assert kept
-    assert traces == kept
 
 
 # Where it does not work
@@ -132,21 +122,18 @@ def with_dropout(monkeypatch):
     return [replace(job, task=replace(TASK, model="with-dropout")) for job in POPULATION]
 
 
-def test_a_network_that_cannot_be_stacked_is_trained_in_the_loop(datasets, with_dropout, monkeypatch):
+def test_a_network_that_cannot_be_stacked_is_trained_in_the_loop(datasets, with_dropout):
     expected = {job.key: result.history for job, result in SerialExecutor(datasets).map(with_dropout)}
-    with SerialExecutor(datasets, cohorts=True) as executor:
-        for again in (False, True):
-            results = {job.key: result for job, result in executor.map(with_dropout)}
-            assert {key: result.history for key, result in results.items()} == expected
-            assert {result.device for result in results.values()} == {"cpu"}
-            if not again:  # what was declined is not tried again
-                monkeypatch.setattr(cohort_module, "fit_cohort", None)
+    with SerialExecutor(datasets, Runtime(cohorts=True)) as executor:
+        results = {job.key: result for job, result in executor.map(with_dropout)}
+    assert {key: result.history for key, result in results.items()} == expected
+    assert {result.device for result in results.values()} == {"cpu"}
 
 
 def test_a_job_that_fails_is_named_and_those_before_it_are_kept(datasets, loop):
     with Store(":memory:") as store:
         with (
-            SerialExecutor(datasets, cohorts=True) as executor,
+            SerialExecutor(datasets, Runtime(cohorts=True)) as executor,
             pytest.raises(WorkerError, match=r"job taylor\(.* failed: .*no scale 'init'"),
         ):
             run_jobs([*POPULATION[:2], BROKEN, *POPULATION[2:]], store, executor)
@@ -155,7 +142,7 @@ def test_a_job_that_fails_is_named_and_those_before_it_are_kept(datasets, loop):
 
 def test_too_large_a_cohort_is_halved(datasets, loop, monkeypatch):
     sizes = []
-    real = cohort_module.fit_cohort
+    real = trainer_module.fit_cohort
 
     def small_memory(network, losses, *arguments):
         sizes.append(len(losses))
@@ -163,52 +150,42 @@ def test_too_large_a_cohort_is_halved(datasets, loop, monkeypatch):
             raise torch.cuda.OutOfMemoryError("out of memory")
         return real(network, losses, *arguments)
 
-    monkeypatch.setattr(cohort_module, "fit_cohort", small_memory)
-    with SerialExecutor(datasets, cohorts=True) as executor:
+    monkeypatch.setattr(trainer_module, "fit_cohort", small_memory)
+    with SerialExecutor(datasets, Runtime(cohorts=True)) as executor:
         results = list(executor.map(POPULATION))
-    assert sizes == [5, 3, 2, 2]  # and the fifth alone, in the loop
-    assert [r.device for _, r in results] == ["cpu, cohort of 2"] * 4 + ["cpu"]
+    assert sizes == [5, 3, 2, 2]  # and the third alone, in the loop
+    assert [r.device for _, r in results] == ["cpu, cohort of 2"] * 2 + ["cpu"] + ["cpu, cohort of 2"] * 2
     check(results, loop)
 
 
 DYING = """
 import os, signal
 from autorobustloss.runs import Result
-from autorobustloss.runs.cohort import CohortTrainer
 from autorobustloss.training import History
 
-class Dying(CohortTrainer):
-    def __call__(self, job):
-        return Result(job.key, History([1], [0.5]), 0.0, 0.1, "alone", "here", {})
-
-    def together(self, unit):
-        for job in unit[:2]:
-            yield Result(job.key, History([1], [0.5]), 0.0, 0.1, "together", "here", {})
+def run(unit):
+    if len(unit) > 2:
         os.kill(os.getpid(), signal.SIGKILL)
+    return [Result(job.key, History([1], [0.5]), 0.0, 0.1, f"{len(unit)} at once", "here", {}) for job in unit]
 """
 
 
-@pytest.fixture
-def dying(tmp_path, monkeypatch):
+@pytest.mark.skipif(os.name != "posix", reason="kills processes with POSIX signals")
+def test_a_cohort_whose_worker_is_killed_is_tried_again_in_halves(tmp_path, monkeypatch):
     (tmp_path / "dying_cohorts.py").write_text(DYING)
     monkeypatch.syspath_prepend(tmp_path)
-    return importlib.import_module("dying_cohorts").Dying({})
-
-
-@pytest.mark.skipif(os.name != "posix", reason="kills processes with POSIX signals")
-def test_jobs_of_a_cohort_whose_worker_is_killed_are_trained_one_by_one(dying):
-    with ProcessExecutor({}, workers=1, cohorts=True) as executor:
-        executor.run = dying
+    with ProcessExecutor({}, Runtime(workers=1, cohorts=True)) as executor:
+        executor.run = importlib.import_module("dying_cohorts").run
         results = list(executor.map(POPULATION))
     assert [job for job, _ in results] == POPULATION
-    assert [r.device for _, r in results] == ["together", "together", "alone", "alone", "alone"]
+    assert [r.device for _, r in results] == ["2 at once"] * 2 + ["1 at once"] + ["2 at once"] * 2
 
 
 # Resuming
 
 
 def test_a_run_that_ended_early_goes_on_where_it_was(datasets, loop):
-    with Store(":memory:") as store, SerialExecutor(datasets, cohorts=True) as executor:
+    with Store(":memory:") as store, SerialExecutor(datasets, Runtime(cohorts=True)) as executor:
         run_jobs(POPULATION[:2], store, executor)
         heard = []
         results = run_jobs(POPULATION, store, executor, lambda job, result, cached: heard.append((job, cached)))

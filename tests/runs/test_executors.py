@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.context import SpawnProcess
@@ -18,9 +19,8 @@ import torch
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError, WorkerError
 from autorobustloss.methods import MethodSpec
-from autorobustloss.runs import Job, ProcessExecutor, SerialExecutor, Store, Task, executor_for, run_jobs
+from autorobustloss.runs import Job, ProcessExecutor, Runtime, SerialExecutor, Store, Task, executor_for, run_jobs
 from autorobustloss.runs.sharing import SharedDatasets
-from autorobustloss.runs.worker import Worker
 from autorobustloss.training import History, TrainingProtocol
 
 TASK = Task(DataSpec("digits", 300, 50, 50), "sym:0.4", "mlp2", TrainingProtocol(epochs=2))
@@ -45,7 +45,7 @@ def histories(results) -> dict[str, History]:
 
 @pytest.fixture(scope="module")
 def training_pool(datasets) -> Iterator[ProcessExecutor]:
-    with ProcessExecutor(datasets, workers=2) as executor:
+    with ProcessExecutor(datasets, Runtime(workers=2)) as executor:
         yield executor
 
 
@@ -88,6 +88,23 @@ def test_an_unexpected_error_comes_with_its_traceback(executor):
         list(executor.map([job]))
 
 
+@pytest.mark.parametrize("model", ["mlp2", "cnn4", "resnet18(width=0.1)"])
+def test_a_job_is_eight_frames_from_its_first_matrix_product(datasets, model, monkeypatch):
+    """Those of this library, from `run_jobs` to what calls the network's layers, its own `forward` not counted."""
+
+    def reached(*_, **__):
+        raise KeyboardInterrupt("reached")
+
+    for owner, name in ((torch, "addmm"), (torch.nn.Conv2d, "forward"), (torch.nn.Linear, "forward")):
+        monkeypatch.setattr(owner, name, reached)
+    job = replace(JOBS[0], task=replace(TASK, model=model))
+    with Store(":memory:") as store, pytest.raises(KeyboardInterrupt, match="reached") as caught:
+        run_jobs([job], store, SerialExecutor(datasets))
+    files = [frame.filename for frame in traceback.extract_tb(caught.tb)]
+    ours = [file for file in files if "autorobustloss" in file and "/models/" not in file]
+    assert len(ours) <= 8, ours
+
+
 # The pool, with jobs that only pretend
 
 PRETEND = """
@@ -95,13 +112,14 @@ import os, signal, time
 from autorobustloss.runs import Result
 from autorobustloss.training import History
 
-def run(job):
+def run(unit):
+    (job,) = unit
     if job.method.name == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if job.method.name == "fail":
         raise RuntimeError("as told")
     time.sleep(job.method.options.get("seconds", 0.05))
-    return Result(job.key, History([1], [job.seed / 7]), 0.0, 0.05, "cpu", str(os.getpid()), dict(os.environ))
+    return [Result(job.key, History([1], [job.seed / 7]), 0.0, 0.05, "cpu", str(os.getpid()), dict(os.environ))]
 """
 
 
@@ -116,17 +134,17 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pool(run) -> Iterator[ProcessExecutor]:
-    with ProcessExecutor({}, workers=2) as executor:
+    with ProcessExecutor({}, Runtime(workers=2)) as executor:
         executor.run = run
         yield executor
 
 
 def pids(pool: ProcessExecutor) -> list[int]:
-    return [worker._process.pid for worker in pool._pool]
+    return sorted(worker.process.pid for worker in [*pool._idle, *(worker for worker, _ in pool._busy.values())])
 
 
 def busy(pool: ProcessExecutor) -> list[int]:
-    return [worker._process.pid for worker in pool._pool if worker.job is not None and worker._up]
+    return [worker.process.pid for worker, _ in pool._busy.values() if worker._up.done()]
 
 
 def job(name: str, **options: object) -> Job:
@@ -140,7 +158,7 @@ def test_workers_are_started_as_they_are_needed_and_stay(run, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     before, threads = dict(os.environ), torch.get_num_threads()
-    with ProcessExecutor({}, workers=8) as executor:
+    with ProcessExecutor({}, Runtime(workers=8)) as executor:
         executor.run = run
         assert pids(executor) == []
         ((_, first),) = executor.map(JOBS[:1])
@@ -157,13 +175,14 @@ def test_workers_are_started_as_they_are_needed_and_stay(run, monkeypatch):
 
 
 @posix
-def test_an_interrupt_waits_until_the_worker_has_all_it_needs(monkeypatch):
+def test_an_interrupt_waits_until_the_worker_has_all_it_needs(run, monkeypatch):
     """A worker that is started half complains; any thread of this process may be the one that takes the signal."""
-    started = []
+    started, real = [], SpawnProcess.start
 
     def start(process):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.2)
+        real(process)
         started.append(process)
 
     monkeypatch.setattr(SpawnProcess, "start", start)
@@ -172,14 +191,17 @@ def test_an_interrupt_waits_until_the_worker_has_all_it_needs(monkeypatch):
     bystander.start()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt):
-            Worker(run_jobs)
+        with ProcessExecutor({}, Runtime(workers=2)) as executor:
+            executor.run = run
+            with pytest.raises(KeyboardInterrupt):
+                list(executor.map(JOBS))
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
         done.set()
         bystander.join()
-    assert len(started) == 1
+    (process,) = started
+    assert not process.is_alive()
 
 
 @posix
@@ -261,7 +283,7 @@ def test_a_second_map_on_a_busy_pool_is_refused(pool):
 
 
 def test_jobs_that_take_long_start_first():
-    executor = ProcessExecutor({}, workers=2)
+    executor = ProcessExecutor({}, Runtime(workers=2))
     slow, fast, new = (Job(replace(TASK, model=model), MethodSpec("ce")) for model in ("cnn4", "linear", "mlp3"))
     executor._seconds = {(slow.task, "ce"): 9.0, (fast.task, "ce"): 0.1}
     other = replace(fast, seed=5)
@@ -269,25 +291,15 @@ def test_jobs_that_take_long_start_first():
 
 
 @pytest.mark.parametrize("workers", [0, -3])
-def test_no_workers_is_an_error(datasets, workers):
+def test_no_workers_is_an_error(workers):
     with pytest.raises(ConfigError, match=f"got {workers} workers, expected 1 to"):
-        ProcessExecutor(datasets, workers=workers)
+        Runtime(workers=workers)
 
 
 def test_executor_for(datasets):
-    assert isinstance(executor_for(datasets, 1), SerialExecutor)
-    assert isinstance(executor_for(datasets, 3), ProcessExecutor)
-    assert isinstance(executor_for(datasets, None, "cuda"), SerialExecutor)
-    for workers in (1, 3):
-        for cohorts in (False, True):
-            assert executor_for(datasets, workers, cohorts=cohorts, exact=True).run.exact
-            assert not executor_for(datasets, workers, cohorts=cohorts).run.exact
-
-
-@pytest.mark.parametrize("kind", [SerialExecutor, ProcessExecutor])
-def test_what_is_faster_is_the_default_and_what_rounds_by_company_is_not(datasets, kind):
-    executor = kind(datasets)
-    assert (executor.cohorts, executor.run.exact, executor.run.device) == (False, False, "cpu")
+    assert isinstance(executor_for(datasets, Runtime(workers=1)), SerialExecutor)
+    assert isinstance(executor_for(datasets, Runtime(workers=3)), ProcessExecutor)
+    assert isinstance(executor_for(datasets, Runtime("cuda")), SerialExecutor)
 
 
 # Data that are shared
@@ -306,7 +318,7 @@ def test_a_folder_without_space_for_the_data_is_an_error(datasets, monkeypatch):
 
     monkeypatch.setattr("tempfile.TemporaryFile", full)
     with (
-        ProcessExecutor(datasets, workers=1) as executor,
+        ProcessExecutor(datasets, Runtime(workers=1)) as executor,
         pytest.raises(WorkerError, match=r"cannot share the data .*No space left on device.*TMPDIR"),
     ):
         list(executor.map(JOBS[:1]))

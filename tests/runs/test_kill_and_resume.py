@@ -32,7 +32,7 @@ import numpy as np
 
 from autorobustloss.data import Dataset
 from autorobustloss.data import DataSpec
-from autorobustloss.runs import Job, ProcessExecutor, Result, Store, Task, run_jobs
+from autorobustloss.runs import Job, ProcessExecutor, Result, Runtime, Store, Task, run_jobs
 from autorobustloss.methods import MethodSpec
 from autorobustloss.training import History, TrainingProtocol
 
@@ -43,13 +43,14 @@ TASK = Task(DataSpec("blobs"), "sym:0.3", "mlp2", TrainingProtocol(epochs=300))
 JOBS = [Job(TASK, MethodSpec.of("gce", q=0.5), seed=seed) for seed in range(12)]
 
 
-def pretend(job):
+def pretend(unit):
+    (job,) = unit
     time.sleep(0.2 if job.seed < 4 or sys.argv[2] != "stuck" else 10_000)
-    return Result(job.key, History([1], [job.seed / 7]), 0.0, 0.2, "cpu", "here", {})
+    return [Result(job.key, History([1], [job.seed / 7]), 0.0, 0.2, "cpu", "here", {})]
 
 
 def main(path, kind):
-    with Store(path) as store, ProcessExecutor(DATASETS, workers=2) as executor:
+    with Store(path) as store, ProcessExecutor(DATASETS, Runtime(workers=2)) as executor:
         if kind != "train":
             executor.run = pretend
         run_jobs(JOBS, store, executor, lambda job, result, cached: print(job.key, int(cached), flush=True))

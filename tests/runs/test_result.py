@@ -36,6 +36,7 @@ results = st.builds(
     processor=text,
     blas=text,
     exact=st.sampled_from([None, False, True]),
+    workers=st.integers(0, 99),
 )
 RESULT = Result("k", History([1, 2], [0.5, 0.25], steps=4), 0.4, 1.0, "cpu", "here", {"torch": "2"}, 7)
 
@@ -52,18 +53,18 @@ def test_through_json_and_back_with_every_bit(result):
     [
         (lambda d: d.pop("host"), "got no host"),
         (lambda d: d.update(hosts="a"), "did you mean 'host'"),
-        (lambda d: d.update(wall_time="1"), "wall_time='1', expected float"),
-        (lambda d: d.update(wall_time=None), "wall_time=None"),
-        (lambda d: d.update(key=5), "key=5, expected str"),
+        (lambda d: d.update(wall_time="1"), r"Expected `float`, got `str` - at `\$\.wall_time`"),
+        (lambda d: d.update(wall_time=None), r"got `null` - at `\$\.wall_time`"),
+        (lambda d: d.update(key=5), r"Expected `str`, got `int` - at `\$\.key`"),
         (lambda d: d.update(history=[]), "history: got list"),
-        (lambda d: d["history"].update(valid_clean=[0.5, "x"]), "valid_clean='x'"),
-        (lambda d: d["history"].update(epochs=[1.5]), "epochs=1.5, expected int"),
-        (lambda d: d["history"].update(steps=True), "steps=True"),
+        (lambda d: d["history"].update(valid_clean=[0.5, "x"]), r"got `str` - at `\$\.history\.valid_clean\[1\]`"),
+        (lambda d: d["history"].update(epochs=[1.5]), r"got `float` - at `\$\.history\.epochs\[0\]`"),
+        (lambda d: d["history"].update(steps=True), r"got `bool` - at `\$\.history\.steps`"),
         (lambda d: d["history"].update(best=[]), "unknown history field"),
-        (lambda d: d.update(exact=1), "exact=1, expected bool"),
-        (lambda d: d.update(processor=None), "processor=None, expected str"),
-        (lambda d: d.update(peak_memory=True), "peak_memory=True, expected int"),
-        (lambda d: d["history"].update(stopped=1), "stopped=1, expected str"),
+        (lambda d: d.update(exact=1), r"Expected `bool \| null`, got `int`"),
+        (lambda d: d.update(processor=None), r"got `null` - at `\$\.processor`"),
+        (lambda d: d.update(peak_memory=True), r"got `bool` - at `\$\.peak_memory`"),
+        (lambda d: d["history"].update(stopped=1), r"got `int` - at `\$\.history\.stopped`"),
     ],
 )
 def test_a_broken_result_is_refused(change, message):
@@ -75,10 +76,10 @@ def test_a_broken_result_is_refused(change, message):
 
 def test_results_of_before_the_processor_was_noted_still_read():
     values = json.loads(RESULT.to_json())
-    for name in ("processor", "blas", "exact", "peak_memory"):
+    for name in ("processor", "blas", "exact", "peak_memory", "workers"):
         del values[name]
     old = Result.from_json(json.dumps(values))
-    assert (old.processor, old.blas, old.exact, old.peak_memory) == ("", "", None, 0)
+    assert (old.processor, old.blas, old.exact, old.peak_memory, old.workers) == ("", "", None, 0, 0)
     assert old.history == RESULT.history
 
 

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from autorobustloss.errors import RunFolderError
-from autorobustloss.runs.run_folder import RunFolder, differences
+from autorobustloss.runs.run_folder import RunFolder, contents, differences
 
 CONFIG = {"command": "search", "seed": 0, "tasks": [{"noise": "sym:0.8"}], "space": {"order": 4}}
 
@@ -66,3 +66,39 @@ def test_writing_is_atomic(tmp_path, monkeypatch):
 def test_differences_of_lists():
     assert list(differences([1, 2], [1, 3])) == [("[1]", "2", "3")]
     assert list(differences({"a": [1]}, {"a": [1, 2]})) == [("a", "[1]", "[1, 2]")]
+
+
+WRITTEN = {"loss.json": "card", "table-raw.json": "table", "b.svg": "picture", "a.svg": "picture"}
+
+
+def test_a_manifest_says_what_is_in_a_folder(tmp_path):
+    for _ in range(2):  # the same command writes the same files again
+        with RunFolder(tmp_path, CONFIG) as folder:
+            for name in (*WRITTEN, "table-raw.md", "b.png", "report.html"):
+                folder.write(name, "{}")
+        assert list(contents(tmp_path).items()) == list(WRITTEN.items())
+    (tmp_path / "b.svg").unlink()
+    (tmp_path / "table-of-mine.json").write_text("{}")
+    assert list(contents(tmp_path)) == ["loss.json", "table-raw.json", "a.svg"]
+
+
+def test_a_folder_of_before_the_manifest_tells_by_its_files(tmp_path):
+    for name in (*WRITTEN, "provenance.json", "config.json", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    assert contents(tmp_path) == {**WRITTEN, "provenance.json": "provenance"}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"files": ["loss.json"]}', '{"files": {"loss.json": 1}}', "[" * 9000]
+)
+def test_a_manifest_that_does_not_read_is_named(text, tmp_path):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(RunFolderError, match=r"manifest\.json.*remove it"):
+        contents(tmp_path)
+
+
+def test_a_manifest_leads_nowhere_else(tmp_path):
+    (tmp_path / "secret.json").write_text("{}")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps({"files": {"../secret.json": "card", "..": "card"}}))
+    assert contents(tmp_path / "run") == {}

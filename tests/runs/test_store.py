@@ -76,25 +76,16 @@ def test_the_first_text_kept_stays(tmp_path):
     """Also where another process keeps its own between the look and the write."""
     path = tmp_path / "store.sqlite"
     with Store(path) as store, Store(path) as other:
+        assert store.get_meta("a") is None
         assert store.keep("a", "first") == "first"
         assert other.keep("a", "second") == "first"
         assert store.keep("b", "") == "" == other.keep("b", "third")
         looks = iter([None, "theirs"])
-        other.set_meta("c", "theirs")
+        other.keep("c", "theirs")
         store.get_meta = lambda name: next(looks)
         assert store.keep("c", "ours") == "theirs"
     with Store(path) as store:
         assert [store.get_meta(name) for name in "abc"] == ["first", "", "theirs"]
-
-
-def test_meta(tmp_path):
-    path = tmp_path / "store.sqlite"
-    with Store(path) as store:
-        assert store.get_meta("config") is None
-        store.set_meta("config", "a")
-        store.set_meta("config", "b")
-    with Store(path) as store:
-        assert store.get_meta("config") == "b"
 
 
 def test_results_of_earlier_training_semantics_are_kept_but_not_mixed_in(tmp_path, monkeypatch):
@@ -198,17 +189,21 @@ def test_a_path_that_cannot_be_a_file(tmp_path):
         Store(tmp_path / "pipe")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind the superuser")
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_a_file_that_cannot_be_written_is_opened_for_reading(tmp_path, monkeypatch):
     path = tmp_path / "store.sqlite"
-    filled(path, 1)
-    path.chmod(0o400)
-    tmp_path.chmod(0o500)
-    try:
+    (stored,) = filled(path, 1)
+    content = path.read_bytes()
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with Store(path) as store:
+        assert store.read_only
+        assert store.get(stored.key) == result(stored)
+        assert store.keep("name", "value") == "value"
+        with pytest.raises(StoreError, match=r"can be read only.*change the permissions"):
+            store.check_writable()
         with pytest.raises(StoreError, match="permissions"):
-            Store(path)
-    finally:
-        tmp_path.chmod(0o700)
+            store.put(job(7), result(job(7)))
+    assert path.read_bytes() == content
+    assert os.listdir(tmp_path) == ["store.sqlite"]
 
 
 def test_a_read_only_database_is_an_error(tmp_path):

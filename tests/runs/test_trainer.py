@@ -18,9 +18,10 @@ from autorobustloss.data import DataSpec, load_dataset, make_splits
 from autorobustloss.errors import ConfigError, DataError
 from autorobustloss.losses import kernel
 from autorobustloss.methods import MethodSpec
-from autorobustloss.runs import Job, Task, run_job
+from autorobustloss.runs import Job, Runtime, Task, machine, run_job
 from autorobustloss.runs import trainer as run_module
-from autorobustloss.runs.trainer import SplitsCache, Trainer, denormals_flushed, known_noise, reproducible
+from autorobustloss.runs.reproducible import denormals_flushed, environment, reproducible
+from autorobustloss.runs.trainer import SplitsCache, Trainer, known_noise
 from autorobustloss.training import TrainingProtocol
 
 
@@ -60,9 +61,21 @@ def test_a_result_tells_its_story(digits):
     assert set(result.versions) == {"python", "torch", "numpy", "autorobustloss"}
     assert result.peak_memory > 50e6
     assert result.exact is False
-    assert run_job(JOB, digits, exact=True).exact is True
-    assert Trainer({"digits": digits}, exact=True)(JOB).exact is True
-    assert Trainer({"digits": digits})(JOB).exact is False
+    assert result.workers == 1
+
+
+def test_a_result_notes_what_ran_it(digits):
+    runtime = Runtime(workers=3, exact=True)
+    assert run_job(JOB, digits, runtime).exact is True
+    (result,) = Trainer({"digits": digits}, runtime)((JOB,))
+    assert (result.exact, result.workers) == (True, 3)
+
+
+def test_training_returns_the_network_and_the_splits(digits):
+    trained = Trainer({"digits": digits}).train(JOB)
+    (network,), splits = trained.networks, trained.splits
+    correct = (network.eval()(splits.x_test).argmax(1) == splits.y_test).double().mean()
+    assert trained.results[0].history.last("test") == pytest.approx(correct.item())
 
 
 def test_a_result_tells_which_kernels_computed_it(digits):
@@ -79,13 +92,13 @@ def test_a_blas_that_says_nothing_of_itself_is_told_by_numpys_build(monkeypatch)
     monkeypatch.setattr("threadpoolctl.threadpool_info", list)
     monkeypatch.setattr("torch.__config__.show", lambda: "")
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
-    assert run_module.blas.__wrapped__() == f"{built} (NumPy), unknown (PyTorch)"
+    assert machine.blas.__wrapped__() == f"{built} (NumPy), unknown (PyTorch)"
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have no such choice")
 def test_forced_kernels_are_told():
     """The kernels in use count, not those that the processor could have."""
-    code = "from autorobustloss.runs.trainer import blas, processor; print(processor(), '|', blas())"
+    code = "from autorobustloss.runs.machine import blas, processor; print(processor(), '|', blas())"
     kernels = {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Nehalem"}
     run = subprocess.run([sys.executable, "-c", code], env={**os.environ, **kernels}, capture_output=True, text=True)
     assert ", DEFAULT |" in run.stdout or ", NO AVX |" in run.stdout, run.stderr  # the latter is PyTorch 2.4's word
@@ -96,7 +109,7 @@ def test_a_job_has_one_thread_whatever_the_process_has(digits, monkeypatch):
     """More threads add up in another order."""
     seen = []
     real = run_module.run_method
-    monkeypatch.setattr(run_module, "run_method", lambda *a, **k: seen.append(torch.get_num_threads()) or real(*a, **k))
+    monkeypatch.setattr(run_module, "run_method", lambda *a: seen.append(torch.get_num_threads()) or real(*a))
     for threads in (3, 2):
         torch.set_num_threads(threads)
         try:
@@ -112,15 +125,15 @@ def test_exact_jobs_leave_out_the_compiled_loss(digits, monkeypatch):
     taken = []
     sweep = kernel.sweep
     monkeypatch.setattr(kernel, "sweep", lambda *a, **k: taken.append(sweep(*a, **k) is not None) or sweep(*a, **k))
-    exact = [run_job(learned, digits, exact=True).history, Trainer({"digits": digits}, exact=True)(learned).history]
+    exact = run_job(learned, digits, Runtime(exact=True)).history
     assert taken
     assert not any(taken)
     with kernel.left_out():
-        assert exact == [run_job(learned, digits).history] * 2
+        assert exact == run_job(learned, digits).history
     taken.clear()
     quick = run_job(learned, digits).history
     assert all(taken) is kernel.available()
-    assert quick.train_loss == pytest.approx(exact[0].train_loss, rel=1e-4)
+    assert quick.train_loss == pytest.approx(exact.train_loss, rel=1e-4)
 
 
 @pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor cannot flush denormal numbers")
@@ -187,7 +200,7 @@ def test_within_it_is_as_in_a_fresh_process():
 def test_environment_variables_are_set_for_a_while(monkeypatch):
     monkeypatch.setenv("ARL_THERE", "before")
     monkeypatch.delenv("ARL_NEW", raising=False)
-    with run_module.environment(ARL_THERE="now", ARL_NEW="too"):
+    with environment(ARL_THERE="now", ARL_NEW="too"):
         assert (os.environ["ARL_THERE"], os.environ["ARL_NEW"]) == ("now", "too")
     assert os.environ["ARL_THERE"] == "before"
     assert "ARL_NEW" not in os.environ
@@ -226,7 +239,7 @@ def test_data_that_have_changed_are_refused(digits):
 
 def test_a_trainer_names_the_data_set_it_was_not_given(digits):
     with pytest.raises(ConfigError, match=r"got no data set 'mnist', expected it among \['digits'\]"):
-        Trainer({"digits": digits})(replace(JOB, task=replace(TASK, dataset=DataSpec("mnist"))))
+        Trainer({"digits": digits}).train(replace(JOB, task=replace(TASK, dataset=DataSpec("mnist"))))
 
 
 def test_splits_are_made_once_for_jobs_that_share_them(digits):
@@ -262,10 +275,10 @@ def test_new_noise_costs_labels_only(digits):
 
 def test_a_trainer_makes_splits_once(digits, monkeypatch):
     made = []
-    monkeypatch.setattr("autorobustloss.data.make_splits", lambda *a, **k: made.append(a) or make_splits(*a, **k))
+    monkeypatch.setattr(run_module, "make_splits", lambda *a, **k: made.append(a) or make_splits(*a, **k))
     trainer = Trainer({"digits": digits})
     for seed in range(3):
-        trainer(replace(JOB, seed=seed))
+        trainer.train(replace(JOB, seed=seed))
     assert len(made) == 1
 
 
@@ -283,11 +296,13 @@ def test_the_cache_is_bounded_and_drops_what_was_used_longest_ago(digits):
     assert 0 < cache.bytes <= cache.max_bytes
 
 
-def test_splits_too_large_for_the_cache_are_used_all_the_same(digits):
+def test_of_splits_too_large_for_the_cache_the_last_are_kept(digits):
     cache = SplitsCache(max_bytes=10)
-    assert Trainer({"digits": digits}, cache_bytes=10)(JOB).history == run_job(JOB, digits).history
-    assert len(cache.get(JOB, digits).y_train) == 200
-    assert len(cache) == 0
+    first = cache.get(JOB, digits)
+    assert len(first.y_train) == 200
+    assert cache.get(replace(JOB, seed=5), digits) is first
+    cache.get(replace(JOB, split_seed=5), digits)
+    assert len(cache) == 1
 
 
 def test_methods_are_told_the_noise_of_the_spec_or_the_counted_one(digits):

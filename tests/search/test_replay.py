@@ -17,7 +17,7 @@ from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError, StoreError
 from autorobustloss.losses import create_loss
 from autorobustloss.losses.cards import load_card
-from autorobustloss.runs import Result, SerialExecutor, Store, Task
+from autorobustloss.runs import Result, Runtime, SerialExecutor, Store, Task
 from autorobustloss.search import SearchConfig, Space, run_search
 from autorobustloss.search import config as config_module
 from autorobustloss.search.card import make_card
@@ -147,7 +147,7 @@ def test_without_its_store_it_would_not(monkeypatch):
 def test_real_trainings_replay_with_other_last_bits(monkeypatch, tmp_path):
     config = SearchConfig(TASKS, population=4, generations=3, finalists_seeds=1)
     with Store(tmp_path / "store.sqlite") as store:
-        one = search(config, store, SerialExecutor({"digits": DIGITS}, exact=True))
+        one = search(config, store, SerialExecutor({"digits": DIGITS}, Runtime(exact=True)))
         disturb(monkeypatch, 1e-13)
         two = search(config, store, Nobody())
     assert two == one
@@ -242,7 +242,7 @@ def test_kept_candidates_that_do_not_read_are_refused(kept):
     with Store(":memory:") as store:
         Remembered(config, store)
         (name,) = _kept(store)
-        store.set_meta(name, kept)
+        store._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, kept))
         with pytest.raises(StoreError, match=r"do not read[\s\S]*DELETE FROM meta WHERE name = 'cma-es"):
             Remembered(config, store)
 

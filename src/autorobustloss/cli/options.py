@@ -20,21 +20,20 @@ from autorobustloss.data import (
     is_own,
     known_labels,
     load_dataset,
-    make_splits,
     truth_known,
 )
+from autorobustloss.data.splits import check_splits
 from autorobustloss.errors import ARLError, ConfigError, unknown_name
 from autorobustloss.escape import visible
 from autorobustloss.losses.cards import card_names, load_card
 from autorobustloss.methods.criterion import card_method, create_criterion
-from autorobustloss.methods.registry import Informed
-from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
 from autorobustloss.noise import NoiseSpec
 from autorobustloss.registry import LOSSES, METHODS, MODELS
-from autorobustloss.runs.executors import Executor, executor_for, usable_cores
+from autorobustloss.runs.executors import Executor, executor_for
 from autorobustloss.runs.job import Task
+from autorobustloss.runs.runtime import Runtime, usable_cores
 from autorobustloss.training.protocol import PRESETS, TrainingProtocol, create_protocol, suited
 
 
@@ -334,7 +333,7 @@ def read_data_spec(options: argparse.Namespace, name: str, dataset: Dataset) -> 
 def check_tasks(tasks: Sequence[Task], datasets: Mapping[str, Dataset], allow_hopeless: bool) -> None:
     """Raise the error of sizes, a model or a noise that do not fit a data set now, before anything is trained."""
     for spec, noise in dict.fromkeys((task.dataset, task.noise) for task in tasks):
-        make_splits(datasets[spec.name], spec, noise, allow_hopeless=allow_hopeless)
+        check_splits(datasets[spec.name], spec, noise, allow_hopeless)
     for name, model in dict.fromkeys((task.dataset.name, task.model) for task in tasks):
         dataset = datasets[name]
         build_model(model, tuple(dataset.x_train.shape[1:]), dataset.num_classes, seed=0)
@@ -366,7 +365,7 @@ def read_method(text: str) -> MethodSpec:
     if spec.name not in METHODS and spec.name not in LOSSES:
         raise unknown_name("method", spec.name, [*METHODS, *LOSSES])
     # Complain about hyper-parameters now; two classes do for what does not depend on their number.
-    create_procedure(spec) if spec.name in METHODS else create_criterion(spec, num_classes=2)
+    METHODS.create(spec.name, **spec.options) if spec.name in METHODS else create_criterion(spec, num_classes=2)
     if spec.name in card_names():
         learned = card_method(load_card(spec.name))
         return MethodSpec.of(learned.name, **learned.options, **spec.options)
@@ -380,12 +379,12 @@ def class_counts(datasets: Mapping[str, Dataset]) -> dict[str, int]:
 
 def check_methods(methods: Iterable[MethodSpec], tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> None:
     """Raise the ConfigError of a method that needs to know more of the labels than anybody does."""
-    informed = [p for m in methods if m.name in METHODS and isinstance(p := create_procedure(m), Informed)]
+    procedures = [METHODS.create(m.name, **m.options) for m in methods if m.name in METHODS]
     for name, noise in dict.fromkeys((task.dataset.name, task.noise) for task in tasks):
         known = set(known_labels(datasets[name], noise))
         if truth_known(datasets[name], noise):
             known |= {"noise_rate", "noise_matrix"}
-        for procedure in informed:
+        for procedure in procedures:
             try:
                 procedure.check(known)
             except ConfigError as error:
@@ -428,7 +427,7 @@ def make_executor(
     cohorts = cohort == "on" or (cohort == "auto" and device == "cuda")
     if options.exact and cohorts:
         raise ConfigError("got --exact and --cohort on, which is exact to rounding only; leave out one of them")
-    return executor_for(datasets, workers, device, cohorts, options.exact)
+    return executor_for(datasets, Runtime(device, workers, options.exact, cohorts))
 
 
 def default_folder(settings: Mapping[str, Any], what: str) -> Path:

@@ -72,15 +72,7 @@ def make_splits(
     (torch.Size([1000, 1, 8, 8]), torch.Size([144, 1, 8, 8]), torch.Size([359, 1, 8, 8]))
     """
     noise = NoiseSpec.parse(noise)
-    if spec.fingerprint and spec.fingerprint != dataset.fingerprint:
-        raise DataError(
-            f"data set {dataset.name!r}: its arrays have SHA-256 {dataset.fingerprint[:12]}…, expected "
-            f"{spec.fingerprint[:12]}…: the file has changed since; restore it, or start a new run"
-        )
-    if not allow_hopeless:
-        require_hope(noise, dataset.num_classes, dataset.name)
-    noisy, noisy_pool = noisy_labels(dataset, noise, noise_seed)
-    train, valid, test = split_indices(dataset, spec, split_seed)
+    (noisy, noisy_pool), (train, valid, test) = _draw(dataset, spec, noise, split_seed, noise_seed, allow_hopeless)
     known = truth_known(dataset, noise)
     clean = dataset.y_train if known else torch.full_like(dataset.y_train, UNKNOWN)
     # Validation images: the data set's own, or some of the training images, which have the same two label vectors.
@@ -108,6 +100,32 @@ def make_splits(
         num_classes=dataset.num_classes,
         noise_rate=realised_rate(clean[train], noisy[train]) if known else None,
     )
+
+
+def check_splits(dataset: Dataset, spec: DataSpec, noise: NoiseSpec | str, allow_hopeless: bool = False) -> None:
+    """Raise what `make_splits` would raise, without the samples where these are bytes: no byte is too large to scale.
+
+    >>> from autorobustloss.data import load_dataset
+    >>> check_splits(load_dataset("digits"), DataSpec("digits", train_size=1000), "sym:0.4")
+    """
+    if dataset.x_train.dtype == torch.uint8:
+        _draw(dataset, spec, NoiseSpec.parse(noise), 0, 0, allow_hopeless)
+    else:
+        make_splits(dataset, spec, noise, allow_hopeless=allow_hopeless)
+
+
+def _draw(
+    dataset: Dataset, spec: DataSpec, noise: NoiseSpec, split_seed: int, noise_seed: int, allow_hopeless: bool
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+    """Return the noisy labels of the training part and the pool, and which samples are train, valid and test."""
+    if spec.fingerprint and spec.fingerprint != dataset.fingerprint:
+        raise DataError(
+            f"data set {dataset.name!r}: its arrays have SHA-256 {dataset.fingerprint[:12]}…, expected "
+            f"{spec.fingerprint[:12]}…: the file has changed since; restore it, or start a new run"
+        )
+    if not allow_hopeless:
+        require_hope(noise, dataset.num_classes, dataset.name)
+    return noisy_labels(dataset, noise, noise_seed), split_indices(dataset, spec, split_seed)
 
 
 def truth_known(dataset: Dataset, noise: NoiseSpec | str) -> bool:

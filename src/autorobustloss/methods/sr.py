@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.literature.base import within
-from autorobustloss.methods.registry import Procedure, Setting
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import METHODS
-from autorobustloss.training import History, LossObjective
+from autorobustloss.training import LossObjective
 
 
 @METHODS.register("sr")
@@ -42,7 +42,7 @@ def sparse_regularisation(
     if not isinstance(normalise, bool):
         raise ConfigError(f"method 'sr': got normalise={normalise!r}, expected True or False")
 
-    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+    def run(setting: Setting) -> Trained:
         criterion = setting.criterion(spec)
 
         def of_epoch(epoch: int) -> Callable[[Tensor, Tensor], Tensor]:
@@ -51,7 +51,7 @@ def sparse_regularisation(
 
         return setting.fit(Scheduled(setting.network(), of_epoch))
 
-    return run
+    return Procedure(run)
 
 
 class Scheduled(LossObjective):

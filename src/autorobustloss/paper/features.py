@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from autorobustloss.data import make_splits
-from autorobustloss.methods import train_networks
 from autorobustloss.runs.job import Job
-from autorobustloss.runs.trainer import known_noise, reproducible
+from autorobustloss.runs.runtime import Runtime
+from autorobustloss.runs.trainer import Trained, Trainer
 
 if TYPE_CHECKING:
     from autorobustloss.data import Dataset
@@ -31,18 +31,13 @@ def penultimate(
     networks, so the networks are trained here, to the same numbers as the jobs'. Where a method trains several
     networks, the first is shown.
     """
-    return {name: _features(job, dataset, samples, device) for name, job in jobs.items()}
+    trainer = Trainer({dataset.name: dataset}, Runtime(device, workers=1))
+    return {name: _features(trainer.train(replace(job, evaluate=())), samples) for name, job in jobs.items()}
 
 
-def _features(job: Job, dataset: Dataset, samples: int, device: str) -> Features:
-    task = job.task
-    with reproducible(job.seed, device):
-        made = make_splits(dataset, task.dataset, task.noise, job.split_seed, job.noise_seed, allow_hopeless=True)
-        splits = made.to(device)
-        known = known_noise(task.noise, dataset.name, splits)
-        networks, _ = train_networks(job.method, task.model, splits, task.protocol, job.seed, (), known)
-        network = networks[0].eval()
-        with torch.inference_mode():
-            parts = [network.features(x) for x in splits.x_test[:samples].split(BATCH)]  # type: ignore[operator]
-        features = torch.cat(parts).flatten(1).float().cpu().numpy()
+def _features(trained: Trained, samples: int) -> Features:
+    splits, network = trained.splits, trained.networks[0].eval()
+    with torch.inference_mode():
+        parts = [network.features(x) for x in splits.x_test[:samples].split(BATCH)]  # type: ignore[operator]
+    features = torch.cat(parts).flatten(1).float().cpu().numpy()
     return features, splits.y_test[:samples].cpu().numpy()

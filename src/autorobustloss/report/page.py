@@ -24,7 +24,7 @@ from autorobustloss.escape import visible
 from autorobustloss.losses.gate import Gate
 from autorobustloss.reading import read_text, reading
 from autorobustloss.runs.result import Result
-from autorobustloss.runs.run_folder import CONFIG, STORE
+from autorobustloss.runs.run_folder import CONFIG, STORE, contents
 from autorobustloss.runs.store import Store
 
 PAGE = "report.html"
@@ -43,7 +43,7 @@ Section = tuple[str, str, tuple[Any, ...]]
 def folder_page(path: str | Path) -> str:
     """Return the page of a search's or benchmark's run folder: what is there is shown, what is not is left out.
 
-    Read are config.json, loss.json, every table*.json and *.svg, and provenance.json or else store.sqlite.
+    Read are config.json, the card, tables and pictures of its manifest, and provenance.json or else store.sqlite.
     Raises RunFolderError where there is no run or a file cannot be read.
     """
     folder = Path(path)
@@ -89,11 +89,13 @@ def _agreed(versions: list[dict[str, str]]) -> dict[str, str]:
 
 
 def _sections(folder: Path) -> list[Section]:
-    """Return what the files of a folder show, in order. The one place that goes by the names of files."""
-    pictures = sorted(folder.glob("*.svg"), key=lambda file: (_place(file, PICTURES), file.name))
-    tables = sorted(folder.glob("table*.json"), key=lambda file: (_place(file, VIEWS), file.name))
+    """Return what the files that the folder's manifest lists show, in order."""
+    found = contents(folder)
+    cards, tables, pictures = ([folder / n for n in found if found[n] == k] for k in ("card", "table", "picture"))
+    pictures.sort(key=lambda file: (_place(file, PICTURES), file.name))
+    tables.sort(key=lambda file: (_place(file, VIEWS), file.name))
     return [
-        *(_card(file) for file in folder.glob(CARD) if file.is_file()),
+        *(_card(file) for file in cards),
         *(_picture(file) for file in pictures if _place(file, PICTURES) == 0),
         *((table.title, "table", (table,)) for table in distinct_tables(map(_table, tables))),
         *(_picture(file) for file in pictures if _place(file, PICTURES) > 0),

@@ -7,5 +7,6 @@ from .job import TRAINING_VERSION as TRAINING_VERSION
 from .job import Job as Job
 from .job import Task as Task
 from .result import Result as Result
+from .runtime import Runtime as Runtime
 from .store import Store as Store
 from .trainer import run_job as run_job

@@ -1,4 +1,4 @@
-"""Jobs that are trained together: which ones can be, and how.
+"""Jobs that are trained together: which ones can be.
 
 A job in a cohort gives the numbers it gives alone to rounding, not to the last bit, and which jobs share a cohort may
 depend on what was finished before a run was killed. So cohorts are asked for; without them a machine repeats every
@@ -8,27 +8,12 @@ number to the last bit (on the CPU), and the store takes the results of both.
 from __future__ import annotations
 
 import math
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
-import torch
-from torch import nn
-
-from autorobustloss.errors import ARLError
-from autorobustloss.losses import TaylorLoss
-from autorobustloss.methods.criterion import create_criterion
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.models import build_model
-from autorobustloss.runs.job import Job, Task
-from autorobustloss.runs.result import Result
-from autorobustloss.runs.trainer import Trainer, denormals_flushed, make_result, reproducible
-from autorobustloss.training.cohort import CohortError, Traces, bytes_per_candidate, cohort_size, fit_cohort
-
-if TYPE_CHECKING:
-    from autorobustloss.data import Splits
+from autorobustloss.runs.job import Job
 
 Unit: TypeAlias = tuple[Job, ...]
 """What an executor hands out at a time: one job, or several that are trained at once."""
@@ -38,17 +23,13 @@ TAYLOR_OPTIONS = {"theta", "log_weight", "log_power", "scale"}
 """What may differ within a cohort."""
 
 
-def one_by_one(jobs: Sequence[Job]) -> list[Unit]:
-    """Return every job as a unit of its own."""
-    return [(job,) for job in jobs]
-
-
 def by_cohort(jobs: Sequence[Job], parts: int = 1) -> list[Unit]:
     """Return units of jobs that differ in their Taylor loss only; all other jobs stay alone.
 
     parts: how many equal units such a group becomes, so that as many workers share it.
 
     >>> from autorobustloss.data import DataSpec
+    >>> from autorobustloss.runs.job import Task
     >>> theta = [(0, 0, -1.0 - i, 0, 0) for i in range(4)]
     >>> jobs = [Job(Task(DataSpec("digits"), "clean", "mlp2"), MethodSpec.of("taylor", theta=t)) for t in theta]
     >>> [len(unit) for unit in by_cohort([*jobs, replace(jobs[0], seed=1)], parts=2)]
@@ -63,76 +44,3 @@ def by_cohort(jobs: Sequence[Job], parts: int = 1) -> list[Unit]:
         size = math.ceil(len(group) / parts)
         units += [tuple(group[i : i + size]) for i in range(0, len(group), size)]
     return units
-
-
-def run_unit(run: Callable[[Job], Result], unit: Unit) -> Iterator[Result]:
-    """Yield the results of a unit's jobs, in order."""
-    return run.together(unit) if isinstance(run, CohortTrainer) and len(unit) > 1 else map(run, unit)
-
-
-class CohortTrainer(Trainer):
-    """A trainer that also takes units of several jobs; it keeps what it has traced for later ones."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        """As for `Trainer`; exact holds for the jobs that stay alone."""
-        super().__init__(*arguments, **options)
-        self._traces: defaultdict[Task, Traces] = defaultdict(dict)
-        self._declined: set[Task] = set()
-
-    def together(self, unit: Unit) -> Iterator[Result]:
-        """Yield the results of jobs that differ in their Taylor loss only, in order.
-
-        They are trained at once; in smaller cohorts if a GPU's memory asks for it; one after another where the network
-        cannot be stacked, and where a job fails, which then raises its own error.
-        """
-        left, size = unit, self._fitting(unit)
-        while left:
-            part = left[:size]
-            results: Iterator[Result] = map(self, part)
-            if len(part) > 1 and part[0].task not in self._declined:
-                try:
-                    results = iter(self._train(part))
-                except torch.cuda.OutOfMemoryError:
-                    size = math.ceil(len(part) / 2)
-                    continue
-                except CohortError:
-                    self._declined.add(part[0].task)
-                except ARLError:
-                    pass
-            yield from results
-            left = left[len(part) :]
-
-    def _train(self, unit: Unit) -> list[Result]:
-        first = unit[0]
-        with reproducible(first.seed, self.device), denormals_flushed():
-            network, splits = self._prepare(first)
-            start = time.perf_counter()
-            criteria = [create_criterion(job.method, splits.num_classes) for job in unit]
-            histories = fit_cohort(
-                network,
-                [c.coefficients(splits.num_classes) for c in criteria if isinstance(c, TaylorLoss)],
-                splits,
-                first.task.protocol,
-                first.seed,
-                first.evaluate,
-                self._traces[first.task],
-            )
-            seconds = (time.perf_counter() - start) / len(unit)
-        how = f", cohort of {len(unit)}"
-        return [make_result(j, h, splits, seconds, self.device, how) for j, h in zip(unit, histories)]
-
-    def _prepare(self, job: Job) -> tuple[nn.Module, Splits]:
-        """Return the initial network and the splits of a job, on the device."""
-        splits = self.cache.get(job, self.dataset(job), self.device)
-        network = build_model(job.task.model, splits.input_shape, splits.num_classes, job.seed)
-        return network.to(self.device), splits
-
-    def _fitting(self, unit: Unit) -> int:
-        """Return how many candidates of a unit to train at once."""
-        if self.device != "cuda":
-            return len(unit)
-        with reproducible(unit[0].seed, self.device):
-            network, splits = self._prepare(unit[0])
-            each = bytes_per_candidate(network, splits.x_train[: unit[0].task.protocol.batch_size])
-        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return cohort_size(each, torch.cuda.mem_get_info()[0] + kept, len(unit))

@@ -1,34 +1,34 @@
 """Who runs the jobs: this process, or a pool of others.
 
-An executor takes jobs and yields each with its result as it finishes, in any order. It keeps no results; `evaluate`
+An executor takes jobs and yields each with its result as it finishes, in any order. It keeps no results; `run_jobs`
 looks up and stores. Because a job is a pure function of its spec, who ran it, and where, changes no number, up to
 rounding: cohorts round otherwise than jobs alone (see `runs.cohort`), the compiled loss otherwise than PyTorch's
-operations, and PyTorch otherwise on another type of processor. `exact` leaves the compiled loss out, and takes denormal
-numbers for what they are.
+operations, and PyTorch otherwise on another type of processor.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from abc import ABC, abstractmethod
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Mapping, Sequence
-from multiprocessing.connection import wait
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from autorobustloss.errors import ConfigError, WorkerError
-from autorobustloss.runs.cohort import CohortTrainer, Unit, by_cohort, one_by_one, run_unit
+from autorobustloss.errors import WorkerError
+from autorobustloss.runs.cohort import Unit, by_cohort
 from autorobustloss.runs.job import Job, Task
 from autorobustloss.runs.result import Result
-from autorobustloss.runs.sharing import share
-from autorobustloss.runs.trainer import Trainer
-from autorobustloss.runs.worker import Worker, WorkerDiedError, describe_failure
+from autorobustloss.runs.runtime import Runtime
+from autorobustloss.runs.sharing import SharedDatasets
+from autorobustloss.runs.trainer import SERIAL, Trainer
+from autorobustloss.runs.worker import Run, Worker, failure_of, interrupts_blocked
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from autorobustloss.data import Dataset
+    from autorobustloss.data.dataset import Dataset
 
 Results: TypeAlias = Generator[tuple[Job, Result], None, None]
 Failures: TypeAlias = dict[str, str]
@@ -36,7 +36,7 @@ Failures: TypeAlias = dict[str, str]
 
 
 class Executor(ABC):
-    """What `evaluate` needs: run jobs, yield (job, result) as they finish, raise WorkerError when one fails."""
+    """What `run_jobs` needs: run jobs, yield (job, result) as they finish, raise WorkerError when one fails."""
 
     @abstractmethod
     def map(self, jobs: Sequence[Job], failures: Failures | None = None) -> Results:
@@ -57,33 +57,44 @@ class Executor(ABC):
         self.close()
 
 
+def units_of(jobs: Sequence[Job], runtime: Runtime) -> deque[Unit]:
+    """Return what an executor hands out: cohorts where the runtime wants them, else every job alone."""
+    return deque(by_cohort(jobs, runtime.workers) if runtime.cohorts else [(job,) for job in jobs])
+
+
+def after_failure(unit: Unit, error: WorkerError, failures: Failures | None) -> list[Unit]:
+    """Return what is to be tried of a unit that failed: its halves, until the job that fails is alone, and noted.
+
+    Raises the error where failures are not noted.
+    """
+    if len(unit) > 1:
+        middle = math.ceil(len(unit) / 2)
+        return [unit[:middle], unit[middle:]]
+    if failures is None:
+        raise error
+    failures[unit[0].key] = str(error)
+    return []
+
+
 class SerialExecutor(Executor):
     """Runs the jobs one after another in this process."""
 
-    def __init__(
-        self, datasets: Mapping[str, Dataset], device: str = "cpu", cohorts: bool = False, exact: bool = False
-    ) -> None:
-        """`datasets`: by the name that the jobs use; device: "cpu" or "cuda"; cohorts: train like jobs at once.
-
-        exact: only what PyTorch computes, without the compiled loss, see `runs.run_job`.
-        """
-        self.cohorts = cohorts
-        self.run: Callable[[Job], Result] = (CohortTrainer if cohorts else Trainer)(datasets, device, exact=exact)
+    def __init__(self, datasets: Mapping[str, Dataset], runtime: Runtime = SERIAL) -> None:
+        """`datasets`: by the name that the jobs use."""
+        self.runtime = replace(runtime, workers=1)
+        self.trainer = Trainer(datasets, self.runtime)
 
     def map(self, jobs: Sequence[Job], failures: Failures | None = None) -> Results:
         """Yield every job with its result, in order; a cohort when its first job's turn comes."""
-        pending = deque(by_cohort(jobs) if self.cohorts else one_by_one(jobs))
+        pending = units_of(jobs, self.runtime)
         while pending:
             unit = pending.popleft()
-            results = run_unit(self.run, unit)
-            for number, job in enumerate(unit, 1):
-                try:
-                    result = next(results)
-                except Exception as error:
-                    _note(job, WorkerError(describe_failure(job, error)), failures)
-                    pending.extendleft(one_by_one(unit[number:])[::-1])
-                    break
-                yield job, result
+            try:
+                results = self.trainer.train(*unit).results
+            except Exception as error:
+                pending.extendleft(after_failure(unit, failure_of(unit, error), failures)[::-1])
+            else:
+                yield from zip(unit, results)
 
 
 class ProcessExecutor(Executor):
@@ -92,76 +103,60 @@ class ProcessExecutor(Executor):
     Processes are spawned when `map` first needs them and keep their data between calls. They ignore Ctrl-C, which is
     the parent's to handle, and end when the parent ends, however it does. A process that dies (killed, out of memory)
     is replaced and its job tried once more; dying again is a WorkerError. With cohorts, jobs that can be trained at
-    once are divided among the processes; those of a cohort whose process dies are tried again one by one.
+    once are divided among the processes.
 
     As wherever processes are spawned, a script that makes one needs `if __name__ == "__main__":`.
     """
 
-    def __init__(
-        self,
-        datasets: Mapping[str, Dataset],
-        workers: int | None = None,
-        device: str = "cpu",
-        cohorts: bool = False,
-        exact: bool = False,
-    ) -> None:
-        """`datasets`: by the name that the jobs use, shared with the workers; workers: None for one per core.
-
-        cohorts, exact: as for `SerialExecutor`.
-        """
-        most = max(64, 8 * usable_cores())
-        if workers is not None and not 1 <= workers <= most:
-            raise ConfigError(f"got {workers} workers, expected 1 to {most}; more than {usable_cores()} gain nothing")
-        self.workers = usable_cores() if workers is None else workers
-        self.cohorts = cohorts
-        trainer = CohortTrainer if cohorts else Trainer
-        self.run: Callable[[Job], Result] = trainer(share(datasets), device, exact=exact)
-        self._pool: list[Worker] = []
+    def __init__(self, datasets: Mapping[str, Dataset], runtime: Runtime | None = None) -> None:
+        """`datasets`: by the name that the jobs use, shared with the workers; runtime: None for one worker per core."""
+        self.runtime = runtime or Runtime()
+        self.run: Run = Trainer(SharedDatasets(datasets), self.runtime)
+        self._idle: list[Worker] = []
+        self._busy: dict[Future[Sequence[Result]], tuple[Worker, Unit]] = {}
         self._seconds: dict[tuple[Task, str], float] = {}
 
     def map(self, jobs: Sequence[Job], failures: Failures | None = None) -> Results:
         """Yield every job with its result as it finishes; jobs that took long before start first."""
-        if self._busy():
+        if self._busy:
             raise WorkerError("got a second map while the first goes on; finish or close that, or use another executor")
-        jobs = self._longest_first(jobs)
-        pending, deaths = deque(by_cohort(jobs, self.workers) if self.cohorts else one_by_one(jobs)), Counter[str]()
+        pending, died = units_of(self._longest_first(jobs), self.runtime), set[Unit]()
         try:
-            while pending or self._busy():
+            while pending or self._busy:
                 self._assign(pending)
                 finished: list[tuple[Job, Result]] = []
-                failed: list[tuple[Job, WorkerError]] = []
-                for worker, job in self._wait():
-                    unit = worker.jobs
+                failed: list[tuple[Unit, WorkerError]] = []
+                for future in wait(self._busy, return_when=FIRST_COMPLETED).done:
+                    worker, unit = self._busy.pop(future)
                     try:
-                        result = worker.receive()
-                    except WorkerDiedError as death:
-                        self._discard(worker)
-                        deaths[job.key] += 1
-                        if deaths[job.key] > 1:
-                            failed.append((job, WorkerError(str(death))))
-                            unit.popleft()
-                        pending.extendleft(one_by_one(tuple(unit))[::-1])
+                        finished += zip(unit, future.result())
                     except WorkerError as error:
-                        failed.append((job, error))
-                        pending.extendleft(one_by_one(tuple(unit)[1:])[::-1])
-                        worker.jobs.clear()
-                    else:
-                        finished += [(job, result)] if result is not None else []
+                        failed.append((unit, error))
+                    except BrokenExecutor:
+                        worker.kill()
+                        if unit in died or len(unit) > 1:
+                            failed.append((unit, worker.obituary(unit)))
+                        else:
+                            died.add(unit)
+                            pending.appendleft(unit)
+                        continue
+                    self._idle.append(worker)
                 if failures is not None or not failed:
                     self._assign(pending)  # before the caller gets to store what is finished: no core waits for that
                 for job, result in finished:
                     self._seconds[job.task, job.method.name] = result.wall_time
                     yield job, result
-                for job, failure in failed:
-                    _note(job, failure, failures)
+                for unit, error in failed:
+                    pending.extendleft(after_failure(unit, error, failures)[::-1])
         finally:
-            for worker in self._busy():
-                self._discard(worker)
+            for worker, _ in self._busy.values():
+                worker.kill()
+            self._busy.clear()
 
     def close(self) -> None:
         """End the processes."""
-        while self._pool:
-            self._discard(self._pool[-1])
+        while self._idle:
+            self._idle.pop().kill()
 
     def _longest_first(self, jobs: Sequence[Job]) -> list[Job]:
         """Order jobs by how long the last one of the same task and method took, so that none is left for the end.
@@ -170,60 +165,15 @@ class ProcessExecutor(Executor):
         """
         return sorted(jobs, key=lambda job: -self._seconds.get((job.task, job.method.name), math.inf))
 
-    def _busy(self) -> list[Worker]:
-        return [worker for worker in self._pool if worker.job is not None]
-
-    def _wait(self) -> list[tuple[Worker, Job]]:
-        """Block until a worker has something to say, and return those that have, with their jobs."""
-        speaking = wait([worker.connection for worker in self._pool])
-        return [(w, w.job) for w in self._pool if w.connection in speaking and w.job is not None]
-
     def _assign(self, pending: deque[Unit]) -> None:
         """Give pending units to idle workers, starting workers as long as there are fewer than allowed."""
-        for worker in [w for w in self._pool if not w.alive]:
-            if worker.job is None:
-                self._discard(worker)
-        while pending:
-            idle = next((worker for worker in self._pool if worker.job is None), None)
-            if idle is None:
-                if len(self._pool) == self.workers:
-                    return
-                self._pool.append(idle := Worker(self.run))
-            idle.give(pending.popleft())
-
-    def _discard(self, worker: Worker) -> None:
-        self._pool.remove(worker)
-        worker.kill()
+        while pending and len(self._busy) < self.runtime.workers:
+            with interrupts_blocked():
+                worker, unit = self._idle.pop() if self._idle else Worker(self.run), pending.popleft()
+                self._busy[worker.submit(unit)] = worker, unit
 
 
-def _note(job: Job, error: WorkerError, failures: Failures | None) -> None:
-    if failures is None:
-        raise error
-    failures[job.key] = str(error)
-
-
-def usable_cores() -> int:
-    """Return the number of cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
-
-
-def executor_for(
-    datasets: Mapping[str, Dataset],
-    workers: int | None = None,
-    device: str = "cpu",
-    cohorts: bool = False,
-    exact: bool = False,
-) -> Executor:
-    """Return the executor for so many workers: this process for one, a pool for more.
-
-    workers: None for one per usable core, or for one on a GPU. cohorts: train jobs that differ in their Taylor loss
-        only at once (see `runs.cohort`). exact: see `runs.run_job`.
-    """
-    if workers is None:
-        workers = 1 if device == "cuda" else usable_cores()
-    if workers == 1:
-        return SerialExecutor(datasets, device, cohorts, exact)
-    return ProcessExecutor(datasets, workers, device, cohorts, exact)
+def executor_for(datasets: Mapping[str, Dataset], runtime: Runtime | None = None) -> Executor:
+    """Return the executor of a runtime, by default of `Runtime()`: this process for one worker, a pool for more."""
+    runtime = runtime or Runtime()
+    return (SerialExecutor if runtime.workers == 1 else ProcessExecutor)(datasets, runtime)

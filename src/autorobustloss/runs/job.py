@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.noise import NoiseSpec
-from autorobustloss.runs.strict import known_fields, plain
+from autorobustloss.runs.strict import plain, read
 from autorobustloss.training.protocol import TrainingProtocol
 
 TRAINING_VERSION = 2
@@ -92,16 +92,10 @@ class Job:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Job:
         """Read what `to_dict` wrote, now or before a field was added; an unknown field is a ConfigError."""
-        job = known_fields("job", cls, values)
-        task = known_fields("task", Task, job["task"])
-        method = known_fields("method", MethodSpec, job["method"])
-        dataset = known_fields("data set", DataSpec, task["dataset"])
-        protocol = known_fields("protocol", TrainingProtocol, task.get("protocol", {}))
+        job = read("job", cls, values)
         try:
-            task.update(dataset=DataSpec(**dataset), protocol=TrainingProtocol(**protocol))
-            job["method"] = MethodSpec.of(method["name"], **dict(method.get("hyperparameters", ())))
-            return cls(**{**job, "task": Task(**task)})
-        except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+            return replace(job, method=MethodSpec.of(job.method.name, **job.method.options))
+        except (TypeError, RecursionError) as error:
             raise ConfigError(f"got a job that does not read: {error}; expected what Job.to_dict writes") from error
 
     @cached_property

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import reprlib
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
+
 from autorobustloss.errors import ConfigError
-from autorobustloss.runs.strict import known_fields
+from autorobustloss.runs.strict import read
 from autorobustloss.training.history import History
 
 
@@ -25,7 +25,8 @@ class Result:
         an equal share of it. versions: of python, torch, numpy and autorobustloss.
     peak_memory: largest resident memory of the process so far, bytes; 0 where the system does not tell.
     processor: its name and the instruction set that PyTorch takes on it. blas: what multiplies matrices for NumPy and
-        for PyTorch. exact: as in `runs.run_job`. Results of before these were noted have "" and None.
+        for PyTorch. exact: as in `Runtime`, False for a cohort. workers: how many processes ran jobs beside each other.
+        Results of before these were noted have "", None and 0.
 
     Two results of one job agree in `key`, `history` and `noise_rate`; the rest tells their story.
     """
@@ -41,6 +42,7 @@ class Result:
     processor: str = ""
     blas: str = ""
     exact: bool | None = None
+    workers: int = 0
 
     def to_json(self) -> str:
         """Return the result as one line of JSON; floats keep every bit."""
@@ -59,25 +61,12 @@ class Result:
         True
         """
         try:
-            return cls.from_dict(json.loads(text, parse_constant=_refuse))
-        except (ValueError, TypeError, RecursionError) as error:
+            values = msgspec.json.decode(text)
+        except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
             raise ConfigError(
                 f"got a result that does not read: {error}; expected what Result.to_json writes"
             ) from error
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Result:
-        """Read what `to_dict` gave; anything else is a ConfigError."""
-        result = known_fields("result", cls, values)
-        result["history"] = known_fields("history", History, result["history"])
-        for name, value in result.items():
-            if name != "history" and (name not in _OPTIONAL or value is not None):
-                _check(name, value, _KINDS[name])
-        for name, value in result["history"].items():
-            _check(name, value, _HISTORY_KINDS.get(name, list))
-            for number in value if isinstance(value, list) else ():
-                _check(name, number, int if name == "epochs" else float)
-        return cls(**{**result, "history": History(**result["history"])})
+        return read("result", cls, values)
 
 
 @dataclass(frozen=True)
@@ -105,29 +94,3 @@ class Origin:
             blas=tuple(sorted({blas for _, blas, _ in found if blas})),
             exact=False if False in exact else None if exact != {True} else True,
         )
-
-
-_KINDS = {
-    "key": str,
-    "noise_rate": float,
-    "wall_time": float,
-    "device": str,
-    "host": str,
-    "versions": dict,
-    "peak_memory": int,
-    "processor": str,
-    "blas": str,
-    "exact": bool,
-}
-_OPTIONAL = ("noise_rate", "exact")
-_HISTORY_KINDS = {"stopped": str, "steps": int}
-
-
-def _check(name: str, value: Any, kind: type) -> None:
-    wrong = not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool) != (kind is bool)
-    if wrong or (kind is float and not abs(value) <= sys.float_info.max):  # false for NaN, and for huge integers
-        raise ConfigError(f"result: got {name}={reprlib.repr(value)}, expected {kind.__name__}")
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not a number of JSON")

@@ -6,9 +6,12 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import msgspec
 
 from autorobustloss.errors import RunFolderError
 from autorobustloss.escape import clipped
@@ -17,6 +20,9 @@ from autorobustloss.runs.store import Store
 
 CONFIG = "config.json"
 STORE = "store.sqlite"
+MANIFEST = "manifest.json"
+KINDS = {"loss.json": "card", "provenance.json": "provenance", "table*.json": "table", "*.svg": "picture"}
+"""What a file holds, by its name; the others are copies in another form, or made of these."""
 MOST_SHOWN = 20
 """Lines of a difference between two configurations that an error lists."""
 
@@ -39,6 +45,7 @@ class RunFolder:
                 f"cannot create the run folder {self.path}: {getattr(error, 'strerror', error)}; try another --out"
             ) from error
         found = self._check(plain)
+        self._contents = contents(self.path)
         self.store = Store(Path(store) if store is not None else self.path / STORE)
         try:
             if not found:
@@ -94,7 +101,8 @@ class RunFolder:
         """Write a file of the folder atomically: whoever reads it sees the old one or the whole new one.
 
         In text, what has no UTF-8 (bytes of a file name that are none) is spelled out. In a folder that cannot be
-        written, such as that of a finished run, a file that is there is left as it is.
+        written, such as that of a finished run, a file that is there is left as it is. What the file holds is noted in
+        the folder's manifest (see `contents`).
         """
         target = self.path / name
         data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
@@ -103,7 +111,36 @@ class RunFolder:
                 replace_file(target, data)
         except OSError as error:
             raise RunFolderError(f"cannot write {target}: {error.strerror}; {self._kept()}") from error
+        kind = _kind(name)
+        if kind and name not in self._contents:
+            self._contents[name] = kind
+            self.write(MANIFEST, json.dumps({"files": self._contents}, indent=1) + "\n")
         return target
+
+
+def contents(path: str | Path) -> dict[str, str]:
+    """Return what a run folder holds: "card", "table", "picture" or "provenance" by file name, in the order written.
+
+    The manifest says it; in a folder of before there was one, the names of the files do. Files that were removed are
+    left out. Raises RunFolderError for a manifest that does not read.
+    """
+    folder = Path(path)
+    file = folder / MANIFEST
+    if not file.is_file():
+        return {found.name: kind for found in sorted(folder.iterdir()) if (kind := _kind(found.name))}
+    remedy = "remove it and run the same command again"
+    text = read_text(file, remedy, RunFolderError)
+    with reading(file, "is no manifest", remedy, RunFolderError):
+        files = msgspec.json.decode(text, type=_Manifest).files
+    return {name: kind for name, kind in files.items() if name == Path(name).name and (folder / name).is_file()}
+
+
+class _Manifest(msgspec.Struct):
+    files: dict[str, str]
+
+
+def _kind(name: str) -> str:
+    return next((kind for pattern, kind in KINDS.items() if fnmatchcase(name, pattern)), "")
 
 
 def replace_file(target: Path, data: bytes) -> None:

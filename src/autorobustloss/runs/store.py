@@ -24,7 +24,7 @@ from autorobustloss.runs.result import Result
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x41524C53  # "ARLS", what `file` and SQLite show for a store of this library
 
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE results (
     key TEXT PRIMARY KEY,
     training_version INTEGER NOT NULL,
@@ -33,6 +33,8 @@ CREATE TABLE results (
     created TEXT NOT NULL
 );
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
 """
 
 
@@ -51,33 +53,22 @@ class Store:
     def __init__(self, path: str | Path, timeout: float = 60.0) -> None:
         """Open or create the file; `timeout`: seconds to wait for another process that is writing."""
         self.path = Path(path)
-        self.read_only = False
         self._file: tuple[int, int] | None = None
         with self._errors("open"):
             if self.lasting and self.path.exists() and not self.path.is_file():  # SQLite would wait for ever for a pipe
                 raise StoreError(f"cannot open the store {self.path}: it is a folder, pipe or device; name a file")
-        try:
-            with self._errors("open"):
-                if self.lasting:
-                    self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._database = self._opened(self.path, timeout)
-        except StoreError:
-            if not self._readable():
+            self.read_only = self.lasting and _can_only_be_read(self.path)
+            if self.lasting and not self.read_only:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            address = _read_only_address(self.path) if self.read_only else self.path
+            self._database = sqlite3.connect(address, timeout=timeout, isolation_level=None, uri=self.read_only)
+            try:
+                self._prepare(timeout)
+            except BaseException:
+                self._database.close()
                 raise
-            self.read_only = True
-            with self._errors("open"):
-                self._database = self._opened(self._read_only_address(), timeout, uri=True)
         if self.lasting:
             self._file = _file_number(self.path)
-
-    def _opened(self, path: str | Path, timeout: float, uri: bool = False) -> sqlite3.Connection:
-        self._database = sqlite3.connect(path, timeout=timeout, isolation_level=None, uri=uri)
-        try:
-            self._prepare(timeout)
-        except BaseException:
-            self._database.close()
-            raise
-        return self._database
 
     @property
     def lasting(self) -> bool:
@@ -105,35 +96,17 @@ class Store:
                 "cannot be kept; put the file back, or start again"
             )
 
-    def _readable(self) -> bool:
-        """Return whether the failure to open the file may be one to write it."""
-        try:
-            with self.path.open("rb") as file:
-                return self.lasting and bool(file.read(1)) and not _can_be_written(self.path)
-        except (OSError, ValueError):
-            return False
-
-    def _read_only_address(self) -> str:
-        """Return SQLite's address of the file for reading; beside it nothing can be made, nor does anybody write."""
-        log = self.path.with_name(f"{self.path.name}-wal")
-        unchanging = "" if log.is_file() and log.stat().st_size else "&immutable=1"
-        return f"{self.path.resolve().as_uri()}?mode=ro{unchanging}"
-
     def _prepare(self, timeout: float) -> None:
+        """Check that the file is a store, make a new one a store; nothing is written to what is none."""
         execute = self._database.execute
-        execute("BEGIN")
-        with self._database:  # one view of the file, which another process may be creating at this moment
-            version = self._schema_version()
+        # Two processes may create the file at the same moment: the second waits, and finds it made.
+        execute("BEGIN" if self.read_only else "BEGIN IMMEDIATE")
+        with self._database:
+            if self._schema_version() == 0:
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    execute(statement)
         if not self.read_only:
             self._write_ahead(timeout)
-        if version == 0:
-            execute("BEGIN IMMEDIATE")
-            with self._database:  # two processes may create the file at the same moment: the second finds it made
-                if self._schema_version() == 0:
-                    for statement in filter(str.strip, _SCHEMA.split(";")):
-                        execute(statement)
-                    execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                    execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         fault = execute("PRAGMA quick_check(1)").fetchone()[0]
         if fault != "ok":
             raise sqlite3.DatabaseError(f"malformed: {fault}")
@@ -155,11 +128,12 @@ class Store:
 
     def _schema_version(self) -> int:
         """Return the version of the schema, 0 for an empty file; raise for one that is not ours or too new."""
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        (application,) = self._database.execute("PRAGMA application_id").fetchone()
-        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        query = "SELECT count(*) FROM sqlite_master WHERE type IN ('view', 'trigger')"
-        (code,) = self._database.execute(query).fetchone()
+        query = (
+            "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master), "
+            "(SELECT count(*) FROM sqlite_master WHERE type IN ('view', 'trigger')) "
+            "FROM pragma_user_version, pragma_application_id"
+        )
+        version, application, tables, code = self._database.execute(query).fetchone()
         if tables and application != APPLICATION_ID:
             raise StoreError(f"{self.path} is a database of another program; name another file for the store")
         if code:  # which a stranger may have put there, and which would run at the first query
@@ -191,13 +165,8 @@ class Store:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Result]:
         """Return the results there are for these keys, in their order."""
-        wanted, found = list(dict.fromkeys(keys)), dict[str, Result]()
-        for start in range(0, len(wanted), 500):  # SQLite takes 999 parameters at least
-            part = wanted[start : start + 500]
-            query = f"SELECT key, result FROM results WHERE key IN ({', '.join('?' * len(part))})"
-            for key, text in self._rows(query, part):
-                found[key] = self._read(key, text)
-        return {key: found[key] for key in wanted if key in found}
+        query = "SELECT result FROM results WHERE key = ?"
+        return {key: self._read(key, text) for key in dict.fromkeys(keys) for (text,) in self._rows(query, (key,))}
 
     def keys(self) -> list[str]:
         """Return the keys of all results of the present training semantics, oldest first."""
@@ -221,24 +190,16 @@ class Store:
     def __len__(self) -> int:
         return len(self.keys())
 
-    def set_meta(self, name: str, value: str) -> None:
-        """Keep a text beside the results, such as the configuration of a run; replaces an earlier one."""
-        with self._errors("write to"):
-            self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
-
     def keep(self, name: str, value: str) -> str:
         """Return the text kept under a name; `value`, and keep it, if there is none: the first one kept, for ever."""
+        if not self.read_only and self.get_meta(name) is None:
+            with self._errors("write to"):
+                self._database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
         kept = self.get_meta(name)
-        if kept is not None:
-            return kept
-        if self.read_only:
-            return value
-        with self._errors("write to"):
-            cursor = self._database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
-        return value if cursor.rowcount else self.keep(name, value)
+        return value if kept is None else kept
 
     def get_meta(self, name: str) -> str | None:
-        """Return a text kept with `set_meta`, or None."""
+        """Return a text kept with `keep`, or None."""
         rows = self._rows("SELECT value FROM meta WHERE name = ?", (name,))
         return rows[0][0] if rows else None
 
@@ -314,9 +275,17 @@ def _file_number(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _can_be_written(path: Path) -> bool:
-    """Return whether a database can be written: the file, and its folder for the log beside it."""
-    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+def _can_only_be_read(path: Path) -> bool:
+    """Return whether a file with something in it cannot be written as a database: itself, or the log beside it."""
+    there = path.is_file() and path.stat().st_size > 0
+    return there and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def _read_only_address(path: Path) -> str:
+    """Return SQLite's address of a file for reading; beside it nothing can be made, nor does anybody write."""
+    log = path.with_name(f"{path.name}-wal")
+    unchanging = "" if log.is_file() and log.stat().st_size else "&immutable=1"
+    return f"{path.resolve().as_uri()}?mode=ro{unchanging}"
 
 
 def _remedy(error: Exception) -> str:
