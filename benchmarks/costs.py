@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from autorobustloss.data import Dataset
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import Dataset, DataSpec
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.analysis import screen
 from autorobustloss.methods.spec import MethodSpec

@@ -11,9 +11,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from autorobustloss.data import Dataset, load_dataset
-from autorobustloss.data.dataset import build_dataset
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import Dataset, DataSpec, load_dataset
 from autorobustloss.errors import DataError
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.analysis import screen
@@ -65,7 +63,9 @@ def random_images(count: int = 3000) -> Dataset:
     patterns = draw.integers(0, 120, (10, 28, 28))
     images = (patterns[labels] + draw.integers(0, 136, (count, 28, 28))).astype(np.uint8)
     cut = count - count // 6
-    return build_dataset("random-images", images[:cut], labels[:cut], images[cut:], labels[cut:], source="benchmark")
+    return Dataset.from_arrays(
+        images[:cut], labels[:cut], images[cut:], labels[cut:], source="benchmark", name="random-images"
+    )
 
 
 def candidates(count: int) -> list[tuple[float, ...]]:

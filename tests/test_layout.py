@@ -70,6 +70,45 @@ def test_optional_packages_are_imported_where_used(file):
         assert not (at_top and module.split(".")[0] in OPTIONAL), f"{file} imports {module} at the top"
 
 
+def graph() -> dict[str, set[str]]:
+    """Return what each module imports of the package: also for type checkers, in functions, and by a lazy name."""
+    modules = {".".join(f.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): f for f in FILES}
+    lazy = {}
+    for stub in PACKAGE.rglob("__init__.pyi"):
+        home = ".".join(stub.parent.relative_to(PACKAGE.parent).parts)
+        for node in ast.parse(stub.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and node.module:
+                lazy.update({(home, alias.name): f"{home}.{node.module}" for alias in node.names})
+
+    def found(module: str, name: str) -> str:
+        if f"{module}.{name}" in modules:
+            return f"{module}.{name}"
+        return found(lazy[module, name], name) if (module, name) in lazy else module
+
+    edges = {}
+    for module, file in modules.items():
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        of = {found(n.module or "", a.name) for n in nodes if isinstance(n, ast.ImportFrom) for a in n.names}
+        edges[module] = {name for name in plain | of if name in modules and name != module}
+    return edges
+
+
+def circle(edges: dict[str, set[str]]) -> list[str]:
+    """Return modules that import each other in a circle, none if there is no circle."""
+    left = dict(edges)
+    while free := [module for module, imports in left.items() if not imports & left.keys()]:
+        for module in free:
+            del left[module]
+    return sorted(left)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+    assert circle(graph()) == []
+
+
 def test_import_is_light_and_configures_nothing():
     code = """
 import sys, time, torch

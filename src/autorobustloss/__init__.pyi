@@ -1,3 +1,4 @@
+from .data import Dataset as Dataset
 from .data import DataSpec as DataSpec
 from .data import list_datasets as list_datasets
 from .data import load_dataset as load_dataset

@@ -8,12 +8,12 @@ import math
 import os
 import re
 from collections.abc import Iterator
-from typing import IO
-
-import numpy as np
-from numpy.lib import format as npy
+from typing import IO, TYPE_CHECKING
 
 from autorobustloss.errors import ARLError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Path = str | os.PathLike[str]
 
@@ -22,13 +22,11 @@ LARGEST_TEXT = 2**24
 """Bytes of a text that is read whole."""
 
 _MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is the beginning of this one
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_NPY_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 @contextlib.contextmanager
@@ -73,7 +71,7 @@ def read_text(path: Path, remedy: str, error: type[ARLError] = DataError, larges
             content = file.read(largest + 1)
         if len(content) > largest:
             raise ValueError(f"more than {largest} bytes")
-        encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+        encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8-sig")
         text = content.decode(encoding)
         if "\0" in text:
             raise ValueError("no UTF-8 text: it holds zero bytes")
@@ -86,10 +84,13 @@ def read_npy(path: Path, file: IO[bytes], size: int) -> np.ndarray:
     The header must agree with the size before any memory is taken for what it claims.
     Raises DataError that names `path` for pickled objects, ValueError and others for a damaged file.
     """
+    from numpy.lib import format as npy  # here, so that reading texts needs no NumPy
+
+    headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(file)
-    if version not in _NPY_HEADERS:
+    if version not in headers:
         raise ValueError(f"an array in NumPy's format {version}, which holds no plain numbers")
-    shape, _, dtype = _NPY_HEADERS[version](file)
+    shape, _, dtype = headers[version](file)
     if dtype.hasobject:
         raise DataError(
             f"{path}: holds pickled objects, which are never loaded since that can run code; "

@@ -182,4 +182,4 @@ METHODS: Registry[Any] = Registry("method", "METHODS", "methods")
 """Factories that take a procedure's hyper-parameters; a name that is not here is that of a loss."""
 MODELS: Registry[Any] = Registry("model", "MODELS", "models")
 DATASETS: Registry[Any] = Registry("data set", "DATASETS", "data")
-"""Loaders that take (data_dir, download) and return a `Dataset`."""
+"""Loaders that take (name, data_dir, download) and return a `Dataset`."""

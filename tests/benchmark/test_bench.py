@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from autorobustloss.benchmark.bench import SWEEP, BenchConfig, load_datasets, pin, run_bench
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError, UnknownNameError
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.runs.job import Task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autorobustloss.benchmark.grid import Grid, counted_once, matched, values_note, with_learning_rate
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.runs.job import Task

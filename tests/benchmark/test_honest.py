@@ -16,8 +16,7 @@ from autorobustloss.benchmark.ranking import friedman
 from autorobustloss.benchmark.render import best_rows, distinct_tables, footer, render
 from autorobustloss.benchmark.table import SELECTIONS, Table, tabulate
 from autorobustloss.cli.main import main
-from autorobustloss.data import load_dataset
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.report.bench import rank_figure
 from autorobustloss.report.page import page

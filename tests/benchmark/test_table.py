@@ -14,7 +14,7 @@ from autorobustloss.benchmark.grid import Grid
 from autorobustloss.benchmark.ranking import average_ranks, critical_difference
 from autorobustloss.benchmark.render import RENDERERS, render
 from autorobustloss.benchmark.table import SELECTIONS, Table, accuracy, compare, method_names, tabulate
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.runs.job import Task

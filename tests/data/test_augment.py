@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from autorobustloss.data import crop, crop_and_flip
-from autorobustloss.data.augment import HANDED, check_augment, handed
+from autorobustloss.data import check_augment, crop, crop_and_flip, handed
+from autorobustloss.data.names import HANDED
 from autorobustloss.errors import ConfigError
 from autorobustloss.seeding import torch_generator
 

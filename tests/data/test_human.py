@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from autorobustloss.data import DataSpec, build_dataset, load_dataset, make_splits
+from autorobustloss.data import Dataset, DataSpec, load_dataset, make_splits
 from autorobustloss.data.human import read_human_labels, with_human_labels
 from autorobustloss.errors import DataError
 
@@ -151,7 +151,7 @@ def test_the_published_rates(real_dir: Path) -> None:
     with np.load(path) as archive:
         clean = archive["clean_label"]
     x = np.zeros((len(clean), 1, 1), np.uint8)
-    data = with_human_labels(build_dataset("cifar10", x, clean, x, clean), real_dir)
+    data = with_human_labels(Dataset.from_arrays(x, clean, x, clean, name="cifar10"), real_dir)
     assert read_human_labels(path, data).keys() == data.label_sets.keys()
     rates = {name: float((labels != data.y_train).double().mean()) for name, labels in data.label_sets.items()}
     published = {"aggre": 0.0903, "random1": 0.1723, "random2": 0.1812, "random3": 0.1764, "worse": 0.4021}

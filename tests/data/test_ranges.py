@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from autorobustloss.data import Dataset, DataSpec, build_dataset, load_npz, make_splits, save_npz
+from autorobustloss.data import Dataset, DataSpec, load_npz, make_splits, save_npz
 from autorobustloss.errors import ARLError, DataError, DataWarning
 
 ROWS = 200
@@ -24,7 +24,7 @@ Y = np.arange(ROWS) % 2
 
 def built(x: np.ndarray, x_test: np.ndarray | None = None, **more: Any) -> Dataset:
     test = x if x_test is None else x_test
-    return build_dataset("own", x, Y, test, np.arange(len(test)) % 2, **more)
+    return Dataset.from_arrays(x, Y, test, np.arange(len(test)) % 2, **more, name="own")
 
 
 def standardised(x: np.ndarray, x_test: np.ndarray | None = None) -> Any:
@@ -128,7 +128,7 @@ def test_a_constant_stays_one_also_where_it_was_computed() -> None:
 def test_numbers_that_fit_stay_what_they_are(noise: np.ndarray, size: float) -> None:
     """Fingerprints of sound data, and so the keys of stored jobs, hang on this."""
     x = size * (noise + np.linspace(-1e6, 1e6, 12)[:, None])
-    data = build_dataset("own", x, np.arange(12) % 2, x, np.arange(12) % 2)
+    data = Dataset.from_arrays(x, np.arange(12) % 2, x, np.arange(12) % 2, name="own")
     assert np.array_equal(data.x_train.numpy(), x.astype(np.float32))
 
 
@@ -139,8 +139,8 @@ def test_values_beyond_float32_are_refused(part: str, value: float, shape: tuple
     arrays = {key: RNG.normal(size=shape) for key in ("x_train", "x_test", "x_valid")}
     arrays[part][(3, 1, *(0 for _ in shape[2:]))] = value
     y = np.arange(60) % 3
-    with pytest.raises(DataError, match=rf"own': {part} has .* in 1 samples, first in sample 3"):
-        build_dataset("own", **arrays, y_train=y, y_test=y, y_valid=y)
+    with pytest.raises(DataError, match=rf"own': {part} has NaN, .* in 1 samples, first in sample 3"):
+        Dataset.from_arrays(**arrays, y_train=y, y_test=y, y_valid=y, name="own")
 
 
 def test_what_standardising_makes_infinite_is_refused() -> None:
@@ -162,7 +162,7 @@ def test_any_numbers_are_standardised_or_refused(x: np.ndarray) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         try:
-            data = build_dataset("own", x, np.arange(12) % 2, x[::-1], np.arange(12) % 2)
+            data = Dataset.from_arrays(x, np.arange(12) % 2, x[::-1], np.arange(12) % 2, name="own")
             splits = make_splits(data, DataSpec("own", valid_size=2))
         except ARLError:
             return
@@ -186,7 +186,7 @@ class TestUnits:
         x = self.parts(kind)
         other = {"x_test": x, "x_valid": x, part: x * factor}
         with pytest.warns(DataWarning, match=f"own': {part} and x_train are in different ranges"):
-            build_dataset("own", x, Y, y_test=Y, y_valid=Y, **other)
+            Dataset.from_arrays(x, Y, y_test=Y, y_valid=Y, **other, name="own")
 
     def test_one_column_is_named(self) -> None:
         x = self.parts("table")
@@ -244,7 +244,7 @@ class TestUnits:
             parts: dict[str, Any] = {"x_test": x, "x_valid": x} | {f"x_{part}": other[:rows]}
             y = {key.replace("x", "y"): np.arange(len(values)) % 2 for key, values in parts.items()}
             with pytest.warns(DataWarning, match=f"x_{part} and x_train .* in 1 of 2 columns.* in number 1;"):
-                build_dataset("own", x, Y, **parts, **y)
+                Dataset.from_arrays(x, Y, **parts, **y, name="own")
 
     def test_a_constant_is_as_far_as_it_differs(self) -> None:
         x = np.stack([NORMAL, np.full(ROWS, 2020.0), np.full(ROWS, 0.3)], axis=1)

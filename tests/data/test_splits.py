@@ -17,7 +17,6 @@ from autorobustloss.data import (
     Dataset,
     DataSpec,
     Splits,
-    build_dataset,
     known_labels,
     load_dataset,
     make_splits,
@@ -35,7 +34,7 @@ def tagged(counts: tuple[int, ...] = (300, 200, 100, 60), test: int = 40, **extr
     total = len(y) + test
     x = np.stack([np.arange(total), np.full(total, 7.0), np.random.default_rng(1).normal(size=total)], axis=1)
     y_test = np.arange(test) % len(counts)
-    return build_dataset("tagged", x[: len(y)], y, x[len(y) :], y_test, **extra)  # type: ignore[arg-type]
+    return Dataset.from_arrays(x[: len(y)], y, x[len(y) :], y_test, **extra, name="tagged")  # type: ignore[arg-type]
 
 
 @cache
@@ -142,7 +141,7 @@ def test_normalised_by_the_training_split_per_channel() -> None:
     x = np.random.default_rng(0).integers(0, 256, size=(500, 6, 6, 3)).astype(np.uint8)
     x[..., 1] //= 4
     x[..., 2] = 9
-    data = build_dataset("colours", x, np.arange(500) % 5, x[:50], np.arange(50) % 5)
+    data = Dataset.from_arrays(x, np.arange(500) % 5, x[:50], np.arange(50) % 5, name="colours")
     splits = make_splits(data, DataSpec("colours", 300, 100), "clean")
     mean, std = splits.x_train.double().mean((0, 2, 3)), splits.x_train.double().std((0, 2, 3), correction=0)
     torch.testing.assert_close(mean, torch.zeros(3, dtype=torch.float64), atol=1e-6, rtol=0)
@@ -158,7 +157,7 @@ def test_normalised_by_the_training_split_per_channel() -> None:
 def test_constant_and_huge_features_are_safe() -> None:
     generator = np.random.default_rng(0)
     x = np.stack([np.full(200, 0.1), np.full(200, -1e6), 1e6 + generator.normal(size=200) * 1e3, np.zeros(200)], axis=1)
-    data = build_dataset("odd", x[:160], np.arange(160) % 2, x[160:] * 2, np.arange(40) % 2)
+    data = Dataset.from_arrays(x[:160], np.arange(160) % 2, x[160:] * 2, np.arange(40) % 2, name="odd")
     splits = make_splits(data, DataSpec("odd"), "clean")
     assert splits.x_train[:, [0, 1, 3]].abs().max() == 0
     assert splits.x_train[:, 2].double().std(correction=0) == pytest.approx(1, abs=1e-4)
@@ -178,10 +177,10 @@ def test_the_data_set_is_not_changed() -> None:
 @pytest.mark.parametrize(
     ("sizes", "says"),
     [
-        ((1400, 100, 0), r"1400 \+ 100.*1438 training"),
-        ((0, 1438, 0), r"1438.*1438 training"),
-        ((2000, 0, 0), "1438 training"),
-        ((0, 0, 400), "test_size = 400.*359 test"),
+        ((1400, 100, 0), r"100 \+ 1400.*1438 samples of its train part"),
+        ((0, 1438, 0), r"1438.*1438 samples"),
+        ((2000, 0, 0), "1438 samples"),
+        ((0, 0, 400), "test_size = 400.*359 samples of its test part"),
     ],
 )
 def test_sizes_that_are_not_there(sizes: tuple[int, int, int], says: str) -> None:
@@ -322,7 +321,7 @@ def test_which_labels_are_known_is_told_without_drawing(
 
 def test_a_subset_of_a_large_set_takes_well_under_a_second() -> None:
     x = np.random.default_rng(0).integers(0, 256, size=(60_000, 28, 28)).astype(np.uint8)
-    data = build_dataset("large", x, np.arange(60_000) % 10, x[:10_000], np.arange(10_000) % 10)
+    data = Dataset.from_arrays(x, np.arange(60_000) % 10, x[:10_000], np.arange(10_000) % 10, name="large")
     best = float("inf")
     for _ in range(3):
         start = time.perf_counter()

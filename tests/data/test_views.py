@@ -8,7 +8,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from autorobustloss.data import DataSpec, load_dataset, make_splits
-from autorobustloss.data.views import split_classes
+from autorobustloss.data.views import view
 from autorobustloss.errors import ConfigError
 
 
@@ -69,4 +69,4 @@ def test_refusals(name, says):
 
 def test_split_needs_clean_labels():
     with pytest.raises(ConfigError, match="clean labels"):
-        split_classes(dataclasses.replace(load_dataset("wine"), clean_labels=False), 6)
+        view(dataclasses.replace(load_dataset("wine"), clean_labels=False), "split", 6)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.noise import corrupt, corrupt_by_instance, realised_rate, transition_matrix
+from autorobustloss.noise import corrupt, create_noise, realised_rate, transition_matrix
 from autorobustloss.seeding import torch_generator
 
 
@@ -108,9 +108,7 @@ def test_the_global_generator_is_left_alone() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
     corrupt(labels_of(100, 5), transition_matrix("sym:0.5", 5), torch_generator("noise", 0))
-    corrupt_by_instance(
-        torch.randn(9, 3, generator=torch_generator("x")), labels_of(9, 3), 0.3, 3, torch_generator("n")
-    )
+    by_instance(torch.randn(9, 3, generator=torch_generator("x")), labels_of(9, 3), 0.3, 3, torch_generator("n"))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -129,15 +127,19 @@ def test_wrong_input_is_refused() -> None:
         corrupt(torch.tensor([0]), torch.ones(2, 3) / 3, generator)
     with pytest.raises(ConfigError, match="labels from 0 to 2"):
         corrupt(torch.tensor([0, 2]), torch.eye(2), generator)
-    with pytest.raises(ConfigError, match=r"\(0, 1\)"):
-        corrupt_by_instance(torch.ones(2, 2), torch.tensor([0, 1]), 0.0, 2, generator)
+    with pytest.raises(ConfigError, match=r"\[0, 1\]"):
+        create_noise("idn", rate=-0.1).draw(torch.ones(2, 2), torch.tensor([0, 1]), 2, generator)
+
+
+def by_instance(x, labels, rate, classes, generator):
+    return create_noise("idn", rate=rate).draw(x, labels, classes, generator)
 
 
 class TestInstanceDependent:
     def test_rate_and_no_flip_to_the_true_class(self) -> None:
         x = torch.randn(20_000, 8, generator=torch_generator("x"))
         clean = labels_of(20_000, 6)
-        noisy = corrupt_by_instance(x, clean, 0.4, 6, torch_generator("noise", 0))
+        noisy = by_instance(x, clean, 0.4, 6, torch_generator("noise", 0))
         # The mean of a normal(0.4, 0.1) truncated to [0, 1].
         expected = stats.truncnorm(-4, 6, loc=0.4, scale=0.1).mean()
         assert realised_rate(clean, noisy) == pytest.approx(expected, abs=4 * (0.24 / 20_000) ** 0.5)
@@ -146,7 +148,7 @@ class TestInstanceDependent:
 
     def test_a_low_rate_is_truncated_as_published(self) -> None:
         clean = labels_of(40_000, 4)
-        noisy = corrupt_by_instance(torch.zeros(40_000, 1), clean, 0.05, 4, torch_generator("noise", 0))
+        noisy = by_instance(torch.zeros(40_000, 1), clean, 0.05, 4, torch_generator("noise", 0))
         expected = stats.truncnorm(-0.5, 9.5, loc=0.05, scale=0.1).mean()
         assert realised_rate(clean, noisy) == pytest.approx(expected, abs=0.007)
 
@@ -154,13 +156,13 @@ class TestInstanceDependent:
         """Two kinds of samples of one class go to different wrong classes, the same one for alike samples."""
         x = torch.cat([torch.eye(2)[0].expand(4000, 2), torch.eye(2)[1].expand(4000, 2)]) * 6
         clean = torch.zeros(8000, dtype=torch.long)
-        noisy = corrupt_by_instance(x, clean, 0.45, 8, torch_generator("noise", 4))
+        noisy = by_instance(x, clean, 0.45, 8, torch_generator("noise", 4))
         first, second = (torch.bincount(part, minlength=8)[1:].double() for part in noisy.split(4000))
         assert stats.chi2_contingency(np.stack([first + 1, second + 1])).pvalue < 1e-10
 
     def test_zero_features_flip_evenly(self) -> None:
         clean = labels_of(30_000, 5)
-        noisy = corrupt_by_instance(torch.zeros(30_000, 3), clean, 0.5, 5, torch_generator("noise", 1))
+        noisy = by_instance(torch.zeros(30_000, 3), clean, 0.5, 5, torch_generator("noise", 1))
         hops = torch.bincount((noisy - clean) % 5, minlength=5)[1:]
         assert stats.chisquare(hops.numpy()).pvalue > 1e-4
 
@@ -179,11 +181,11 @@ class TestInstanceDependent:
             P[y] = 1 - q[n]
             ends = np.cumsum([P[(y + i) % classes] for i in range(classes)])
             expected.append((y + int(np.searchsorted(ends, draws[1, n], side="right"))) % classes)
-        assert corrupt_by_instance(x, clean, rate, classes, torch_generator("noise", 2)).tolist() == expected
+        assert by_instance(x, clean, rate, classes, torch_generator("noise", 2)).tolist() == expected
 
     def test_bytes_are_brought_to_the_unit_interval(self) -> None:
         x = torch.randint(0, 256, (500, 1, 4, 4), generator=torch_generator("x"), dtype=torch.uint8)
         clean = labels_of(500, 4)
-        a = corrupt_by_instance(x, clean, 0.4, 4, torch_generator("noise", 0))
-        b = corrupt_by_instance(x.float() / 255, clean, 0.4, 4, torch_generator("noise", 0))
+        a = by_instance(x, clean, 0.4, 4, torch_generator("noise", 0))
+        b = by_instance(x.float() / 255, clean, 0.4, 4, torch_generator("noise", 0))
         assert torch.equal(a, b)

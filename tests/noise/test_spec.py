@@ -6,11 +6,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autorobustloss.errors import ConfigError, DataError, UnknownNameError
-from autorobustloss.noise import NOISES, NoiseSpec, create_noise, list_noises
+from autorobustloss.noise import NOISES, NoiseSpec, create_noise, list_noises, transition_matrix
 
 rates = st.floats(0, 1, allow_nan=False)
 
@@ -46,13 +47,34 @@ def test_parse_reads_back_the_text(spec: NoiseSpec) -> None:
     assert hash(NoiseSpec.parse(str(spec))) == hash(spec)
 
 
+def example(kind: str) -> NoiseSpec:
+    """A spec of each kind; a new one that takes more than a rate needs its arguments here."""
+    arguments = {"matrix": [[[0.9, 0.1], [0.2, 0.8]]], "human": ["worse"], "clean": [], "given": []}
+    return create_noise(kind, *arguments.get(kind, [0.4]))
+
+
 @pytest.mark.parametrize("kind", list(NOISES))
 def test_every_kind_has_a_text_of_its_own_name(kind: str) -> None:
-    arguments = {"matrix": [[[0.9, 0.1], [0.2, 0.8]]], "human": ["worse"], "clean": [], "given": []}.get(kind, [0.4])
-    spec = NOISES.create(kind, *arguments)
+    spec = example(kind)
     assert spec.kind == kind
     assert str(spec).partition(":")[0] == kind
     assert len(spec.label) < 30
+    assert NOISES.about(kind).endswith(".")
+
+
+@pytest.mark.parametrize("kind", list(NOISES))
+def test_every_kind_has_a_matrix_or_labels_or_a_draw(kind: str) -> None:
+    spec, classes = example(kind), 2 if kind == "matrix" else 10
+    if spec.by_class:
+        T = transition_matrix(spec, classes, "mnist")
+        assert T.shape == (classes, classes)
+        torch.testing.assert_close(T.sum(1), torch.ones(classes, dtype=torch.float64))
+    elif not spec.labels:
+        labels = torch.arange(200) % classes
+        noisy = spec.draw(torch.randn(200, 4), labels, classes, torch.Generator().manual_seed(0))
+        assert noisy.shape == labels.shape
+        assert 0.2 < (noisy != labels).double().mean() < 0.6
+        assert set(noisy.tolist()) <= set(range(classes))
 
 
 @pytest.mark.parametrize(
@@ -104,11 +126,11 @@ def test_unknown_kind_suggests_a_near_one() -> None:
         NoiseSpec.parse("pairs:0.4")
 
 
-def test_a_spec_built_by_hand_is_checked_too() -> None:
+def test_a_spec_from_keywords_is_checked_too() -> None:
     with pytest.raises(ConfigError, match="rate"):
-        NoiseSpec("sym", 1.5)
+        create_noise("sym", rate=1.5)
     with pytest.raises(ConfigError, match="row 0"):
-        NoiseSpec("matrix", matrix=((0.5, 0.4), (0.0, 1.0)))
+        create_noise("matrix", matrix=((0.5, 0.4), (0.0, 1.0)))
 
 
 @pytest.mark.parametrize("suffix", [".json", ".csv", ".txt", ".npy"])

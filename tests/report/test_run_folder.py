@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from autorobustloss.benchmark.bench import BenchConfig, load_datasets, pin, run_bench
 from autorobustloss.benchmark.grid import Grid
 from autorobustloss.benchmark.table import Table
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import RunFolderError
 from autorobustloss.escape import visible
 from autorobustloss.methods.spec import MethodSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError, StoreError, WorkerError
 from autorobustloss.methods import MethodSpec
 from autorobustloss.runs import Job, Result, Store, Task, run_jobs

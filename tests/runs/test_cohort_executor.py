@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from autorobustloss.data import load_dataset
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import WorkerError
 from autorobustloss.methods import MethodSpec
 from autorobustloss.models.network import Network

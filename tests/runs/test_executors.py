@@ -15,8 +15,7 @@ from multiprocessing.context import SpawnProcess
 import pytest
 import torch
 
-from autorobustloss.data import load_dataset
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError, WorkerError
 from autorobustloss.methods import MethodSpec
 from autorobustloss.runs import Job, ProcessExecutor, SerialExecutor, Store, Task, executor_for, run_jobs

@@ -30,15 +30,15 @@ import time
 
 import numpy as np
 
-from autorobustloss.data.dataset import build_dataset
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import Dataset
+from autorobustloss.data import DataSpec
 from autorobustloss.runs import Job, ProcessExecutor, Result, Store, Task, run_jobs
 from autorobustloss.methods import MethodSpec
 from autorobustloss.training import History, TrainingProtocol
 
 draw = np.random.default_rng(0)
 x, y = draw.normal(size=(600, 20)).astype("float32"), draw.integers(0, 3, 600)
-DATASETS = {"blobs": build_dataset("blobs", x + y[:, None], y, x[:90] + y[:90, None], y[:90])}
+DATASETS = {"blobs": Dataset.from_arrays(x + y[:, None], y, x[:90] + y[:90, None], y[:90], name="blobs")}
 TASK = Task(DataSpec("blobs"), "sym:0.3", "mlp2", TrainingProtocol(epochs=300))
 JOBS = [Job(TASK, MethodSpec.of("gce", q=0.5), seed=seed) for seed in range(12)]
 

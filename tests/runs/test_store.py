@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import StoreError
 from autorobustloss.methods import MethodSpec
 from autorobustloss.runs import Job, Result, Store, Task
@@ -283,7 +283,7 @@ import sys
 from autorobustloss.runs import Job, Result, Store
 path, start, stop, value = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 sys.stdin.readline()
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.runs import Task
 from autorobustloss.methods import MethodSpec
 from autorobustloss.training import History, TrainingProtocol

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from autorobustloss.data import load_dataset, make_splits
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec, load_dataset, make_splits
 from autorobustloss.errors import ConfigError, DataError
 from autorobustloss.losses import kernel
 from autorobustloss.methods import MethodSpec

@@ -14,7 +14,7 @@ from autorobustloss.benchmark.grid import Entry, Grid, counted_once, values_note
 from autorobustloss.benchmark.ranking import Friedman, average_ranks, critical_difference, friedman, wilcoxon_holm
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.noise.spec import NoiseSpec
+from autorobustloss.noise import NoiseSpec
 from autorobustloss.runs.batch import run_jobs
 from autorobustloss.runs.job import Job, Task
 from autorobustloss.runs.result import Result

@@ -13,9 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from autorobustloss.cli.streams import warn
-from autorobustloss.data import Dataset, is_own, known_labels, load_dataset, make_splits, truth_known
-from autorobustloss.data.augment import check_augment
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import (
+    Dataset,
+    DataSpec,
+    check_augment,
+    is_own,
+    known_labels,
+    load_dataset,
+    make_splits,
+    truth_known,
+)
 from autorobustloss.errors import ARLError, ConfigError, unknown_name
 from autorobustloss.escape import visible
 from autorobustloss.losses.cards import card_names, load_card

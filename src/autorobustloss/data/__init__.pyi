@@ -2,7 +2,6 @@ from .augment import crop as crop
 from .augment import crop_and_flip as crop_and_flip
 from .dataset import UNKNOWN as UNKNOWN
 from .dataset import Dataset as Dataset
-from .dataset import build_dataset as build_dataset
 from .folders import load_folder as load_folder
 from .indexed import Indexed as Indexed
 from .loading import is_own as is_own
@@ -10,9 +9,11 @@ from .loading import list_datasets as list_datasets
 from .loading import load_dataset as load_dataset
 from .loading import resolve_data_dir as resolve_data_dir
 from .names import DataName as DataName
+from .names import DataSpec as DataSpec
+from .names import check_augment as check_augment
+from .names import handed as handed
 from .npz import load_npz as load_npz
 from .npz import save_npz as save_npz
-from .spec import DataSpec as DataSpec
 from .splits import Splits as Splits
 from .splits import known_labels as known_labels
 from .splits import make_splits as make_splits

@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch at once, on the device it lives on, and of which data sets it makes sense."""
+"""Augmentation of a whole batch at once, on the device it lives on."""
 
 from __future__ import annotations
 
@@ -6,31 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autorobustloss.data.names import DataName
 from autorobustloss.errors import ConfigError
-
-HANDED = frozenset({"digits", "mnist", "emnist", "kmnist", "qmnist", "usps", "svhn"})
-"""Data sets, by name, whose mirror images are no samples: a mirrored digit or letter is another one, or none."""
-
-
-def handed(dataset: str) -> bool:
-    """Return whether mirror images are no samples of a data set, as far as its name or path tells.
-
-    >>> handed("mnist[split=26]"), handed("data/usps.npz"), handed("fashion_mnist"), handed("own")
-    (True, True, False, False)
-    """
-    base = DataName.parse(dataset).base.replace("\\", "/").rstrip("/")
-    return base.rpartition("/")[2].removesuffix(".npz").lower() in HANDED
-
-
-def check_augment(augment: str, dataset: str, image: bool = True) -> None:
-    """Raise ConfigError where an augmentation makes no sense: on tables, and mirror images of digits."""
-    if augment != "none" and not image:
-        raise ConfigError(f"data set {dataset!r}: got augment={augment!r} for a table; use augment='none'")
-    if "flip" in augment and handed(dataset):
-        raise ConfigError(
-            f"data set {dataset!r}: got augment={augment!r}, but a mirrored digit is another one; use augment='crop'"
-        )
 
 
 def crop(batch: Tensor, generator: torch.Generator, padding: int = 4, flip: bool = False) -> Tensor:

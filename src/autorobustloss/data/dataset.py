@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from autorobustloss.data.ranges import as_stored
+from autorobustloss.data.sampling import stratified_draw
 from autorobustloss.errors import DataError
+from autorobustloss.reading import reading
+from autorobustloss.seeding import numpy_generator
 
 UNKNOWN = -1
 """The label of a sample whose true (or noisy) class is not known; no prediction is ever equal to it."""
+TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,65 +60,72 @@ class Dataset:
         """Whether samples are images, normalised per channel, rather than rows of a table."""
         return self.x_train.ndim == 4
 
+    @classmethod
+    def from_arrays(
+        cls,
+        x_train: Any,
+        y_train: Any,
+        x_test: Any = None,
+        y_test: Any = None,
+        *,
+        name: str = "arrays",
+        classes: Iterable[str] = (),
+        test_seed: int | str = 0,
+        x_valid: Any = None,
+        y_valid: Any = None,
+        y_valid_noisy: Any = None,
+        y_train_noisy: Any = None,
+        clean_labels: bool = True,
+        source: str = "",
+    ) -> Dataset:
+        """Build a data set from arrays, tensors or nested lists.
 
-def build_dataset(
-    name: str,
-    x_train: np.ndarray,
-    y_train: np.ndarray,
-    x_test: np.ndarray,
-    y_test: np.ndarray,
-    *,
-    source: str = "",
-    classes: tuple[str, ...] = (),
-    x_valid: np.ndarray | None = None,
-    y_valid: np.ndarray | None = None,
-    y_valid_noisy: np.ndarray | None = None,
-    y_train_noisy: np.ndarray | None = None,
-    clean_labels: bool = True,
-) -> Dataset:
-    """Check arrays and build a Dataset; every DataError starts with `source` and says what to do.
+        Images may be (N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3 (where both fit, channels are last, the
+        Keras convention); tables (N, F). Integers from 0 to 255 are kept as uint8, everything else becomes float32 (see
+        `as_stored`). Labels (N,) are of any type that can be sorted: integers from 0 to C - 1 stay what they are, all
+        others are numbered in their order and become the class names. Every class occurs in y_train.
 
-    Images may be (N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3 (where both fit, channels are last, the
-    Keras convention); tables (N, F). Integers from 0 to 255 are kept as uint8, everything else becomes float32 (see
-    `as_stored`). Labels are integers from 0 to C - 1, each of which occurs in y_train.
-    """
-    source = source or f"data set {name!r}"
-    parts = {"train": (x_train, y_train), "test": (x_test, y_test)}
-    if x_valid is not None and y_valid is not None:
-        parts["valid"] = (x_valid, y_valid)
-    inputs = {f"x_{part}": _inputs(np.asarray(values), source, f"x_{part}") for part, (values, _) in parts.items()}
-    for part, samples in inputs.items():
-        if samples.shape[1:] != inputs["x_train"].shape[1:]:
-            raise DataError(
-                f"{source}: samples of {part} have shape {samples.shape[1:]}, "
-                f"those of x_train {inputs['x_train'].shape[1:]}; expected the same"
-            )
-    stored = as_stored(inputs, source)
-    x = {part: torch.from_numpy(stored[f"x_{part}"]) for part in parts}
-    y = {f"y_{part}": _labels(np.asarray(v), source, f"y_{part}", len(x[part])) for part, (_, v) in parts.items()}
-    if y_valid_noisy is not None and "valid" in x:
-        values = np.asarray(y_valid_noisy)
-        y["y_valid_noisy"] = _labels(values, source, "y_valid_noisy", len(x["valid"]), lowest=UNKNOWN)
-    if y_train_noisy is not None:
-        y["y_train_noisy"] = _labels(np.asarray(y_train_noisy), source, "y_train_noisy", len(x["train"]))
-    num_classes = _class_count(y, source)
-    if classes and len(classes) != num_classes:
-        raise DataError(f"{source}: got {len(classes)} class names for {num_classes} classes")
-    return Dataset(
-        name=name,
-        x_train=x["train"],
-        y_train=y["y_train"],
-        x_test=x["test"],
-        y_test=y["y_test"],
-        num_classes=num_classes,
-        fingerprint=fingerprint_of({**{f"x_{part}": images for part, images in x.items()}, **y}, clean_labels),
-        classes=classes,
-        x_valid=x.get("valid"),
-        y_valid=y.get("y_valid"),
-        y_valid_noisy=y.get("y_valid_noisy"),
-        clean_labels=clean_labels,
-        label_sets={"given": y["y_train_noisy"]} if "y_train_noisy" in y else {},
-    )
+        x_test, y_test: without them a fifth of the samples, stratified by class and drawn by `test_seed` alone, becomes
+            the test part and leaves the training part.
+        classes: names of the classes, in the order of their labels.
+        x_valid, y_valid: a clean validation part; y_valid_noisy: its noisy labels, -1 for none.
+        y_train_noisy: the noisy labels of the training samples, where y_train are the true ones.
+        clean_labels: False where y_train are noisy and nobody knows the true ones.
+        source: what the data are called in errors.
+        Raises DataError, which starts with `source` and says what to do, for arrays that do not fit.
+
+        >>> x, y = np.random.default_rng(0).normal(size=(100, 4)), ["cat", "dog"] * 50
+        >>> data = Dataset.from_arrays(x, y, name="pets")
+        >>> data.classes, data.y_train[:3], len(data.y_train), len(data.y_test)
+        (('cat', 'dog'), tensor([0, 1, 1]), 80, 20)
+        """
+        source = source or f"data set {name!r}"
+        given = {
+            **{"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test},
+            **{"x_valid": x_valid, "y_valid": y_valid, "y_valid_noisy": y_valid_noisy, "y_train_noisy": y_train_noisy},
+        }
+        arrays = {key: _array(values, source, key) for key, values in given.items() if values is not None}
+        x = {key: _inputs(values, source, key) for key, values in arrays.items() if key.startswith("x")}
+        y = {key: values for key, values in arrays.items() if key.startswith("y")}
+        _require_fit(x, y, source)
+        y, names = _numbered(y, source)
+        if "x_test" not in x:
+            x, y = _with_test_part(x, y, test_seed, source)
+        num_classes, classes = int(y["y_train"].max()) + 1, tuple(classes) or names
+        if classes and len(classes) != num_classes:
+            raise DataError(f"{source}: got {len(classes)} class names for {num_classes} classes")
+        tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in {**as_stored(x, source), **y}.items()}
+        fingerprint = fingerprint_of(tensors, clean_labels)
+        noisy = tensors.pop("y_train_noisy", None)
+        return cls(
+            name=name,
+            num_classes=num_classes,
+            fingerprint=fingerprint,
+            classes=classes,
+            clean_labels=clean_labels,
+            label_sets={} if noisy is None else {"given": noisy},
+            **tensors,
+        )
 
 
 def fingerprint_of(arrays: Mapping[str, Tensor], clean_labels: bool = True) -> str:
@@ -126,6 +138,32 @@ def fingerprint_of(arrays: Mapping[str, Tensor], clean_labels: bool = True) -> s
     return digest.hexdigest()
 
 
+def require_class_numbers(labels: Mapping[str, np.ndarray], source: str) -> None:
+    """Raise DataError unless labels of a file are integers, and those of training 0 to C - 1 without gaps.
+
+    A gap is more often a slip than a class without samples, and what is renumbered fits no class map any more.
+    """
+    for key, values in labels.items():
+        if values.ndim == 1 and values.dtype.kind not in "iu":
+            raise DataError(
+                f"{source}: {key} holds {values.dtype}, expected integers from 0 to C-1; "
+                f"save np.unique({key}, return_inverse=True)[1]"
+            )
+    present = np.unique(labels["y_train"]).tolist() if labels["y_train"].ndim == 1 else [0]
+    missing = sorted(set(range(min(present[-1], 10_000))) - set(present))
+    if present[0] < 0 or present[-1] != len(present) - 1:
+        raise DataError(
+            f"{source}: y_train has {len(present)} classes, label {present[0]} to {present[-1]}, but none of label "
+            f"{', '.join(map(str, missing[:5]))}{', …' if len(missing) > 5 else ''}; expected 0 to C-1 without gaps: "
+            "renumber with np.unique(y, return_inverse=True)[1], over train and test together"
+        )
+
+
+def _array(values: Any, source: str, key: str) -> np.ndarray:
+    with reading(source, f"{key} is no array", "pass an array, a tensor, or lists of one length"):
+        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
 def _inputs(x: np.ndarray, source: str, key: str) -> np.ndarray:
     """Bring images to (N, C, H, W) and tables to (N, F), all finite."""
     if x.dtype.kind not in "buif":
@@ -135,60 +173,69 @@ def _inputs(x: np.ndarray, source: str, key: str) -> np.ndarray:
             f"{source}: {key} has shape {x.shape}, expected images (N, H, W), (N, H, W, C) or (N, C, H, W), "
             "or a table (N, F), none of them empty"
         )
-    if x.ndim == 3:
-        x = x[:, None]
-    elif x.ndim == 4:
-        if x.shape[3] in (1, 3):
-            x = x.transpose(0, 3, 1, 2)
-        elif x.shape[1] not in (1, 3):
-            raise DataError(
-                f"{source}: {key} has shape {x.shape}, expected 1 or 3 channels, last or second; "
-                "drop an alpha channel with x[..., :3]"
-            )
-    if x.dtype.kind == "f":
-        finite = np.isfinite(x).reshape(len(x), -1).all(1)
-        if not finite.all():
-            raise DataError(
-                f"{source}: {key} has NaN or infinite values in {int((~finite).sum())} samples, first in sample "
-                f"{int((~finite).argmax())}; drop those samples or fill the values in"
-            )
-    return x
-
-
-def _labels(y: np.ndarray, source: str, key: str, expected: int, lowest: int = 0) -> Tensor:
-    """Check the form of a label vector and return it as int64."""
-    if y.ndim != 1:
-        remedy = f"save {key}.ravel()" if y.size == expected else f"for one-hot labels save {key}.argmax(1)"
-        raise DataError(f"{source}: {key} has shape {y.shape}, expected ({expected},); {remedy}")
-    if y.dtype.kind not in "iu":
+    if x.ndim == 4 and x.shape[3] in (1, 3):
+        return x.transpose(0, 3, 1, 2)
+    if x.ndim == 4 and x.shape[1] not in (1, 3):
         raise DataError(
-            f"{source}: {key} holds {y.dtype}, expected integers from 0 to C-1; "
-            f"save np.unique({key}, return_inverse=True)[1]"
+            f"{source}: {key} has shape {x.shape}, expected 1 or 3 channels, last or second; "
+            "drop an alpha channel with x[..., :3]"
         )
-    if len(y) != expected:
-        raise DataError(f"{source}: {key} has {len(y)} labels for {expected} samples, expected one each")
-    labels = torch.from_numpy(y.astype(np.int64))
-    if int(labels.min()) < lowest:
-        raise DataError(f"{source}: {key} has label {int(labels.min())}, expected integers from {lowest} to C-1")
-    return labels
+    return x[:, None] if x.ndim == 3 else x
 
 
-def _class_count(y: Mapping[str, Tensor], source: str) -> int:
-    """Return C; DataError unless the training labels are exactly 0 to C - 1, C >= 2, and no other label is above."""
-    present = y["y_train"].unique().tolist()
-    if len(present) < 2:
-        raise DataError(f"{source}: y_train has {len(present)} class, expected at least 2")
-    if present[-1] != len(present) - 1:
-        missing = sorted(set(range(min(present[-1], 10_000))) - set(present))
-        raise DataError(
-            f"{source}: y_train has {len(present)} classes up to label {present[-1]}, but none of label "
-            f"{', '.join(map(str, missing[:5]))}{', …' if len(missing) > 5 else ''}; expected 0 to C-1 without gaps: "
-            "renumber with np.unique(y, return_inverse=True)[1], over train and test together"
-        )
+def _require_fit(x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray], source: str) -> None:
+    """Raise DataError unless all samples are of one shape, and every part has one label for each."""
+    parts = {key[2:] for key in x}
+    labelled, noisy = ({key[2:] for key in y if key.endswith("_noisy") is noisy} for noisy in (False, True))
+    if parts != labelled or not {part.removesuffix("_noisy") for part in noisy} <= parts:
+        have = ", ".join((*x, *y))
+        raise DataError(f"{source}: got {have}; samples and labels of a part come together, or not at all")
+    for key, samples in x.items():
+        if samples.shape[1:] != x["x_train"].shape[1:]:
+            raise DataError(
+                f"{source}: samples of {key} have shape {samples.shape[1:]}, "
+                f"those of x_train {x['x_train'].shape[1:]}; expected the same"
+            )
     for key, labels in y.items():
-        if int(labels.max()) >= len(present):
+        expected = len(x["x" + key[1:].removesuffix("_noisy")])
+        if labels.shape != (expected,):
+            remedy = f"give {key}.ravel()" if labels.size == expected else f"{key}.argmax(1) if they are one-hot"
             raise DataError(
-                f"{source}: {key} has label {int(labels.max())}, but y_train has classes 0 to {len(present) - 1} only; "
-                "expected every class among the training labels"
+                f"{source}: {key} has shape {labels.shape}, expected one label each, ({expected},); {remedy}"
             )
-    return len(present)
+
+
+def _numbered(y: Mapping[str, np.ndarray], source: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return labels as int64 from 0 to C - 1 in their order, and the names of the classes where they were others."""
+    numbers: dict[str, np.ndarray] = {}
+    with reading(source, "labels cannot be sorted", "give all of them as numbers, or all as texts"):
+        classes = np.unique(y["y_train"])
+        if len(classes) < 2 or (classes != classes).any():
+            raise DataError(f"{source}: y_train has {len(classes)} class, expected at least 2, and none missing")
+        for key, labels in y.items():
+            place = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+            unknown = np.equal(labels, UNKNOWN) if key == "y_valid_noisy" and labels.dtype.kind == "i" else False
+            foreign = (classes[place] != labels) & ~np.bool_(unknown)
+            if foreign.any():
+                raise DataError(
+                    f"{source}: {key} has label {labels[foreign][0]}, but y_train has classes {classes[0]} to "
+                    f"{classes[-1]} only; expected every class among the training labels"
+                )
+            numbers[key] = np.where(unknown, UNKNOWN, place)
+    plain = classes.dtype.kind in "iu" and classes[0] == 0 and classes[-1] == len(classes) - 1
+    return numbers, () if plain else tuple(map(str, classes))
+
+
+def _with_test_part(
+    x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray], seed: int | str, source: str
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Move a stratified fifth of the training samples to a test part."""
+    labels = y["y_train"]
+    count = round(TEST_SHARE * len(labels))
+    parts = stratified_draw(labels, (count, len(labels) - count), numpy_generator("bundled test split", seed))
+    test, train = (np.sort(part) for part in parts)
+    if not count or len(np.unique(labels[train])) < len(np.unique(labels)):
+        raise DataError(f"{source}: {len(labels)} samples are too few for a test part of every class; pass one")
+    x = {**x, "x_train": x["x_train"][train], "x_test": x["x_train"][test]}
+    y = {**y, **{key: values[train] for key, values in y.items() if "train" in key}, "y_test": labels[test]}
+    return x, y

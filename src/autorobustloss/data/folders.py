@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from autorobustloss.data.dataset import UNKNOWN, Dataset, build_dataset
+from autorobustloss.data.dataset import UNKNOWN, Dataset, require_class_numbers
 from autorobustloss.data.pictures import Progress, decode
 from autorobustloss.errors import DataError
 from autorobustloss.reading import read_text, reading
@@ -30,7 +31,7 @@ def is_image_folder(path: Path) -> bool:
     return os.path.isdir(path / "train") or _key_root(path) is not None
 
 
-def load_folder(path: Path | str, size: int = 0, name: str = "", progress: Progress | None = None) -> Dataset:
+def load_folder(path: Path | str, size: int = 0, progress: Progress | None = None) -> Dataset:
     """Load images into memory from one of two layouts.
 
     Class folders: train/CLASS/*.png, test/CLASS/*.png and, if there is one, a cleanly labelled valid/CLASS/*.png
@@ -47,13 +48,13 @@ def load_folder(path: Path | str, size: int = 0, name: str = "", progress: Progr
     path = Path(path)
     root = _key_root(path)
     if root is not None:
-        return _load_keyed(path, root, size, name or path.name, progress)
+        return _load_keyed(path, root, size, progress)
     if not os.path.isdir(path / "train"):
         raise DataError(f"{path}: expected train/CLASS/*.png and test/CLASS/*.png, or {KEY_LIST}; found neither")
-    return _load_classes(path, size, name or path.name, progress)
+    return _load_classes(path, size, progress)
 
 
-def _load_classes(path: Path, size: int, name: str, progress: Progress | None) -> Dataset:
+def _load_classes(path: Path, size: int, progress: Progress | None) -> Dataset:
     classes = [entry.name for entry in _folders(path / "train")]
     folders = {"train": path / "train", "test": path / "test"}
     valid = [entry for entry in _folders(path) if entry.name.lower() in VALID_NAMES]
@@ -64,19 +65,9 @@ def _load_classes(path: Path, size: int, name: str, progress: Progress | None) -
     parts = {part: _listing(folder, classes) for part, folder in folders.items()}
     images = decode([file for files, _ in parts.values() for file in files], size, progress)
     ends = np.cumsum([len(files) for files, _ in parts.values()])
-    x = dict(zip(parts, np.split(images, ends[:-1])))
-    y = {part: np.array(labels, dtype=np.int64) for part, (_, labels) in parts.items()}
-    return build_dataset(
-        name,
-        x["train"],
-        y["train"],
-        x["test"],
-        y["test"],
-        x_valid=x.get("valid"),
-        y_valid=y.get("valid"),
-        source=str(path),
-        classes=tuple(classes),
-    )
+    arrays: dict[str, Any] = {f"x_{part}": x for part, x in zip(parts, np.split(images, ends[:-1]))}
+    arrays |= {f"y_{part}": np.array(labels) for part, (_, labels) in parts.items()}
+    return Dataset.from_arrays(**arrays, source=str(path), name=path.name, classes=classes)
 
 
 def _listing(folder: Path, classes: Sequence[str]) -> tuple[list[Path], list[int]]:
@@ -132,7 +123,7 @@ def _key_root(path: Path) -> Path | None:
     return next((root for root in (path, path / "annotations") if os.path.isfile(root / KEY_LIST)), None)
 
 
-def _load_keyed(path: Path, root: Path, size: int, name: str, progress: Progress | None) -> Dataset:
+def _load_keyed(path: Path, root: Path, size: int, progress: Progress | None) -> Dataset:
     noisy, clean = _labels(root / "noisy_label_kv.txt"), _labels(root / "clean_label_kv.txt")
     lists = [_lines(root / file) for file in (KEY_LIST, "clean_val_key_list.txt", "clean_test_key_list.txt")]
     train, valid, test = lists
@@ -140,16 +131,14 @@ def _load_keyed(path: Path, root: Path, size: int, name: str, progress: Progress
     y_valid, y_test = (_look_up(keys, clean, root / "clean_label_kv.txt") for keys in (valid, test))
     images = decode([_file(path, key) for keys in lists for key in keys], size, progress)
     x_train, x_valid, x_test = np.split(images, np.cumsum([len(train), len(valid)]))
-    return build_dataset(
-        name,
-        x_train,
-        y_train,
-        x_test,
-        y_test,
+    require_class_numbers({"y_train": y_train}, str(path))
+    return Dataset.from_arrays(
+        *(x_train, y_train, x_test, y_test),
         x_valid=x_valid,
         y_valid=y_valid,
-        y_valid_noisy=np.array([noisy.get(_key(key), UNKNOWN) for key in valid]),
+        y_valid_noisy=[noisy.get(_key(key), UNKNOWN) for key in valid],
         source=str(path),
+        name=path.name,
         clean_labels=False,
     )
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from autorobustloss.data import bundled, vision  # noqa: F401  (they register their data sets)
 from autorobustloss.data.dataset import Dataset
 from autorobustloss.data.folders import is_image_folder, load_folder
 from autorobustloss.data.human import with_human_labels
 from autorobustloss.data.names import DataName
 from autorobustloss.data.npz import load_npz
 from autorobustloss.data.pictures import Progress
-from autorobustloss.data.views import VIEWS
+from autorobustloss.data.views import VIEWS, view
 from autorobustloss.errors import ConfigError, DataError
 from autorobustloss.registry import DATASETS
 
 DATA_DIR_VARIABLE = "ARL_DATA_DIR"
+READERS: dict[str, Callable[[Path], Dataset]] = {".npz": load_npz}
+"""Readers of files by suffix, one module each; what is no such file may be an image folder."""
 
 
 def resolve_data_dir(data_dir: Path | str | None = None) -> Path:
@@ -27,7 +29,7 @@ def resolve_data_dir(data_dir: Path | str | None = None) -> Path:
 
 
 def list_datasets() -> list[str]:
-    """Return the names that `load_dataset` knows; .npz files and image folders come on top."""
+    """Return the names that `load_dataset` knows; files and image folders come on top."""
     return DATASETS.names()
 
 
@@ -66,30 +68,37 @@ def load_dataset(
     """
     parsed = DataName.parse(name)
     dataset = _load_base(parsed, resolve_data_dir(data_dir), download, progress)
-    for option, view in VIEWS.items():
+    for option in VIEWS:
         if number := parsed.option(option):
-            dataset = view(dataset, number)
+            dataset = view(dataset, option, number)
     return dataset
 
 
 def _load_base(name: DataName, data_dir: Path, download: bool, progress: Progress | None) -> Dataset:
-    size = name.option("size")
-    registered = name.base in DATASETS
-    path = Path(os.path.expanduser(name.base))
-    folder = next((p for p in (path, data_dir / name.base) if not registered and is_image_folder(p)), None)
-    file = path if path.suffix == ".npz" else data_dir / f"{name.base}.npz"
-    if size and folder is None and (registered or os.path.isfile(file)):
-        raise ConfigError(f"data set {str(name)!r}: size is for image folders, and {name.base} is none")
-    if registered:
-        return with_human_labels(DATASETS.create(name.base, data_dir, download), data_dir)
-    if os.path.isfile(file) or path.suffix == ".npz":
-        return with_human_labels(load_npz(file), file.parent)
-    if folder is not None:
-        return load_folder(folder, size, progress=progress)
-    near = difflib.get_close_matches(name.base.lower(), list(DATASETS), n=1)
+    base, size = name.base, name.option("size")
+    place = None if base in DATASETS else _find(base, data_dir)
+    if place is not None and place.suffix not in READERS:
+        return load_folder(place, size, progress=progress)
+    if size:
+        raise ConfigError(f"data set {str(name)!r}: size is for image folders, and {base} is none")
+    if place is None:
+        return with_human_labels(DATASETS.get(base)(base, data_dir, download), data_dir)
+    return with_human_labels(READERS[place.suffix](place), place.parent)
+
+
+def _find(base: str, data_dir: Path) -> Path:
+    """Return the file or image folder that a name means; a path that ends like a file is one, there or not."""
+    path = Path(os.path.expanduser(base))
+    if path.suffix in READERS:
+        return path
+    files = [data_dir / f"{base}{suffix}" for suffix in READERS]
+    for place in (path, *files, data_dir / base):
+        if os.path.isfile(place) if place in files else is_image_folder(place):
+            return place
+    near = difflib.get_close_matches(base.lower(), list(DATASETS), n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise DataError(
-        f"data set {name.base!r:.200}: {hint}It is no registered name ({', '.join(DATASETS)}), no .npz file or image "
-        f"folder of that path, and neither {file} nor {data_dir / name.base}{os.sep} is there; "
+        f"data set {base!r:.200}: {hint}It is no registered name ({', '.join(DATASETS)}), no {' or '.join(READERS)} "
+        f"file or image folder of that path, and neither {files[0]} nor {data_dir / base}{os.sep} is there; "
         f"check the path, or set the data directory (--data-dir, or {DATA_DIR_VARIABLE})"
     )

@@ -1,4 +1,4 @@
-"""Names of data sets with options: `mnist`, `mnist[merge=3]`, `photos[size=64]`."""
+"""Data sets by name: which one (`mnist[merge=3]`), how much of it, and what the name tells."""
 
 from __future__ import annotations
 
@@ -6,12 +6,33 @@ from dataclasses import dataclass
 
 from autorobustloss.errors import ConfigError, unknown_name
 
-OPTIONS = {
-    "merge": "merge classes down to this many: class c becomes c mod k",
-    "split": "cut classes into clusters of like samples, up to this many classes",
-    "components": "make a table of so many principal components",
-    "size": "resize the images of a folder to this side, in pixels",
-}
+OPTIONS = ("merge", "split", "components", "size")
+"""What `load_dataset` says of them."""
+HANDED = frozenset({"digits", "mnist", "emnist", "kmnist", "qmnist", "usps", "svhn"})
+"""Data sets, by name, whose mirror images are no samples: a mirrored digit or letter is another one, or none."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A data set by name and how much of it is used. Part of a job's key.
+
+    name: a registered data set, the stem of an `.npz` in the data directory, or a path.
+    train_size, valid_size, test_size: images of each split, drawn stratified and seeded; 0 means all
+        (for valid_size: a tenth of the training images, taken out of them).
+    fingerprint: SHA-256 of the arrays, filled in when the data are loaded, so that a changed file is another job.
+    """
+
+    name: str
+    train_size: int = 0
+    valid_size: int = 0
+    test_size: int = 0
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("train_size", "valid_size", "test_size"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < 0:
+                raise ConfigError(f"data set {self.name!r}: got {field}={value!r}, expected a whole number, 0 for all")
 
 
 @dataclass(frozen=True)
@@ -60,3 +81,23 @@ class DataName:
     def option(self, key: str) -> int:
         """Return an option's number, 0 where it is not given."""
         return dict(self.options).get(key, 0)
+
+
+def handed(dataset: str) -> bool:
+    """Return whether mirror images are no samples of a data set, as far as its name or path tells.
+
+    >>> handed("mnist[split=26]"), handed("data/usps.npz"), handed("fashion_mnist"), handed("own")
+    (True, True, False, False)
+    """
+    base = DataName.parse(dataset).base.replace("\\", "/").rstrip("/")
+    return base.rpartition("/")[2].removesuffix(".npz").lower() in HANDED
+
+
+def check_augment(augment: str, dataset: str, image: bool = True) -> None:
+    """Raise ConfigError where an augmentation makes no sense: on tables, and mirror images of digits."""
+    if augment != "none" and not image:
+        raise ConfigError(f"data set {dataset!r}: got augment={augment!r} for a table; use augment='none'")
+    if "flip" in augment and handed(dataset):
+        raise ConfigError(
+            f"data set {dataset!r}: got augment={augment!r}, but a mirrored digit is another one; use augment='crop'"
+        )

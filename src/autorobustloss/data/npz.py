@@ -6,10 +6,11 @@ import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from autorobustloss.data.dataset import Dataset, build_dataset
+from autorobustloss.data.dataset import Dataset, require_class_numbers
 from autorobustloss.errors import DataError
 from autorobustloss.reading import AGAIN, read_npy, reading, require_memory
 
@@ -19,8 +20,8 @@ ENCRYPTED = 0x1
 """The flag of a zip member that needs a password."""
 
 
-def load_npz(path: Path | str, name: str = "") -> Dataset:
-    """Load a data set from an .npz file; forms of the arrays as in `build_dataset`.
+def load_npz(path: Path | str) -> Dataset:
+    """Load a data set from an .npz file; forms of the arrays as in `Dataset.from_arrays`.
 
     Optional keys: x_valid and y_valid, a clean validation part (with y_valid_noisy, its noisy labels, -1 for none);
     y_train_noisy, the noisy labels that the noise `given` uses. A file with y_train_noisy and no y_train says that
@@ -34,25 +35,17 @@ def load_npz(path: Path | str, name: str = "") -> Dataset:
         arrays["y_train"] = arrays.pop("y_train_noisy")
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
+        with reading(path, "damaged", AGAIN), zipfile.ZipFile(path) as archive:
+            there = sorted({key.removesuffix(".npy") for key in archive.namelist()})
         raise DataError(
-            f"{path}: no array {', '.join(missing)} among {', '.join(npz_keys(path)) or 'none':.300}; "
+            f"{path}: no array {', '.join(missing)} among {', '.join(there) or 'none':.300}; "
             "expected np.savez(FILE, x_train=…, y_train=…, x_test=…, y_test=…)"
         )
-    if ("x_valid" in arrays) != ("y_valid" in arrays) or ("y_valid_noisy" in arrays and "y_valid" not in arrays):
-        raise DataError(f"{path}: x_valid and y_valid come together (and y_valid_noisy with them), or not at all")
-    return build_dataset(
-        name or path.stem,
-        *(arrays[key] for key in REQUIRED),
-        source=str(path),
-        x_valid=arrays.get("x_valid"),
-        y_valid=arrays.get("y_valid"),
-        y_valid_noisy=arrays.get("y_valid_noisy"),
-        y_train_noisy=arrays.get("y_train_noisy"),
-        clean_labels=clean,
-    )
+    require_class_numbers({key: values for key, values in arrays.items() if key.startswith("y")}, str(path))
+    return Dataset.from_arrays(**arrays, name=path.stem, source=str(path), clean_labels=clean)
 
 
-def read_npz(path: Path, wanted: Iterable[str]) -> dict[str, np.ndarray]:
+def read_npz(path: Path, wanted: Iterable[str]) -> dict[str, Any]:
     """Return those of the wanted arrays that an .npz file has; its other members are not looked at.
 
     Raises DataError where the file is missing, damaged, protected, packed in a way that np.savez does not pack, or
@@ -68,13 +61,11 @@ def read_npz(path: Path, wanted: Iterable[str]) -> dict[str, np.ndarray]:
             # Twice, since what is unpacked is checked and cast into memory of its own.
             unpacked = 2 * sum(info.file_size for info in members.values())
             require_memory(path, unpacked, "save fewer samples, or smaller ones")
-            return {key: _read_member(path, archive, info) for key, info in members.items()}
-
-
-def npz_keys(path: Path) -> list[str]:
-    """Return the names of the arrays in an .npz file, sorted."""
-    with reading(path, "damaged", AGAIN), zipfile.ZipFile(path) as archive:
-        return sorted({name.removesuffix(".npy") for name in archive.namelist()})
+            arrays = {}
+            for key, info in members.items():
+                with archive.open(info) as member:
+                    arrays[key] = read_npy(path, member, info.file_size)
+            return arrays
 
 
 def _members(path: Path, archive: zipfile.ZipFile, wanted: set[str]) -> dict[str, zipfile.ZipInfo]:
@@ -94,11 +85,6 @@ def _members(path: Path, archive: zipfile.ZipFile, wanted: set[str]) -> dict[str
             )
         found[key] = info
     return found
-
-
-def _read_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    with archive.open(info) as file:
-        return read_npy(path, file, info.file_size)
 
 
 def save_npz(dataset: Dataset, path: Path | str) -> None:

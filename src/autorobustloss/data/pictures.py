@@ -45,55 +45,56 @@ def decode(files: Sequence[Path], size: int = 0, progress: Progress | None = Non
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Image size", RuntimeWarning)  # Pillow's, of pictures not quite too large
         try:
-            return _decode(files, size, progress, "")
+            return _decode(files, size, progress)
         except _ColourError:
-            return _decode(files, size, progress, "RGB")
+            return _decode(files, size, progress, channels=3)
 
 
 class _ColourError(Exception):
     """An image has colours, where those before it were grey."""
 
 
-def _decode(files: Sequence[Path], size: int, progress: Progress | None, wanted: str) -> np.ndarray:
-    """Return the images in the mode `wanted`, or in the first one's; raise _ColourError where colours would be lost."""
+def _decode(files: Sequence[Path], size: int, progress: Progress | None, channels: int = 0) -> np.ndarray:
+    """Return the images with as many channels, by default the first one's; _ColourError where colours would be lost."""
     remedy = f"give a smaller size to resize to, for {len(files)} images"
     require_memory(files[0], (len(files) + THREADS) * size * size * 3, remedy)
-    first, _, mode = _read(files[0], size, wanted)
-    channels = 3 if mode == "RGB" else 1
+    first, mode = _read(files[0], size)
     require_memory(files[0], len(files) * first.nbytes, remedy)
     with reading(files[0], "images of its size cannot be held", remedy):
-        images = np.empty((len(files), channels, *first.shape[:2]), dtype=first.dtype)
+        images = np.empty((len(files), channels or len(first), *first.shape[1:]), dtype=first.dtype)
 
     def fill(chunk: range) -> int:
         for i in chunk:
-            image, own, _ = _read(files[i], size, mode)
-            if own == "RGB" and mode == "L":
-                raise _ColourError
-            if image.shape != first.shape:
+            image, own = _read(files[i], size)
+            if own != mode and (own in DEEP or mode in DEEP):
                 raise DataError(
-                    f"{files[i]}: {image.shape[1]}x{image.shape[0]} pixels, but {files[0]} has "
-                    f"{first.shape[1]}x{first.shape[0]}; give a size to resize to, as in NAME[size=64]"
+                    f"{files[i]}: its values are {DEEP.get(own, '8-bit')}, those of the first image "
+                    f"{DEEP.get(mode, '8-bit')}; save all images at one depth"
                 )
-            images[i] = image.transpose(2, 0, 1) if mode == "RGB" else image
+            if len(image) > images.shape[1]:
+                raise _ColourError
+            if image.shape[1:] != first.shape[1:]:
+                raise DataError(
+                    f"{files[i]}: {image.shape[2]}x{image.shape[1]} pixels, but {files[0]} has "
+                    f"{first.shape[2]}x{first.shape[1]}; give a size to resize to, as in NAME[size=64]"
+                )
+            images[i] = image  # a grey one into all channels
         return len(chunk)
 
     chunks = [range(start, min(start + CHUNK, len(files))) for start in range(0, len(files), CHUNK)]
-    pool = ThreadPoolExecutor(THREADS)
     done = 0
-    try:
-        for count in pool.map(fill, chunks):
+    with ThreadPoolExecutor(THREADS) as pool:
+        for count in pool.map(fill, chunks):  # which leaves out what is not begun when this fails
             done += count
             if progress is not None:
                 progress(done, len(files))
-    finally:
-        pool.shutdown(cancel_futures=True)
     return images
 
 
-def _read(path: Path, size: int, wanted: str) -> tuple[np.ndarray, str, str]:
-    """Return one image as (H, W) or (H, W, 3), its own mode and that which it is in: `wanted`, or for "" its own."""
+def _read(path: Path, size: int) -> tuple[np.ndarray, str]:
+    """Return one image as (C, H, W), and the mode that it is in: L, RGB, or a deep one."""
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ImportError:
         raise MissingDependencyError(
             "image folders need Pillow, which is not installed; pip install 'autorobustloss[vision]'"
@@ -108,45 +109,22 @@ def _read(path: Path, size: int, wanted: str) -> tuple[np.ndarray, str, str]:
     ):
         if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
             raise ValueError(f"it holds {image.n_frames} pictures, expected one; save each as a file of its own")
-        mode = own = _mode(image.mode)
-        if wanted and (mode in DEEP or wanted in DEEP) and mode != wanted:
-            raise DataError(
-                f"{path}: its values are {DEEP.get(mode, '8-bit')}, those of the first image "
-                f"{DEEP.get(wanted, '8-bit')}; save all images at one depth"
-            )
-        mode = mode if mode in DEEP else wanted or mode
+        mode = "I;16" if image.mode.startswith("I;16") else image.mode
+        mode = mode if mode in DEEP else "L" if mode in ("1", "L") else "RGB"
         cut = mode not in DEEP and ";16" in str(image.tile)
         image.load()
-        if cut and 0 < max(high for _, high in _extrema(image)) < 2**KEPT_BITS:
+        bands = [band for name, band in zip(image.getbands(), image.split()) if name.upper() != "A"] if cut else []
+        if cut and 0 < max(band.getextrema()[1] for band in bands) < 2**KEPT_BITS:
             raise ValueError(
                 f"16 bits, of which no more than {8 + KEPT_BITS} are used, and with colours or transparency only the "
                 "upper 8 can be read; save it with 8 bits"
             )
-        _turn(image)
+        with contextlib.suppress(Exception):  # a broken EXIF block says nothing
+            ImageOps.exif_transpose(image, in_place=True)
         picture = _deep(image) if mode in DEEP else _flat(image, mode)
         if size:
             picture = picture.resize((size, size), Image.Resampling.BILINEAR)
-        return np.asarray(picture), own, mode
-
-
-def _extrema(image: Any) -> list[tuple[int, int]]:
-    """Return the smallest and largest value of each band but that of transparency."""
-    return [band.getextrema() for name, band in zip(image.getbands(), image.split()) if name.upper() != "A"]
-
-
-def _mode(mode: str) -> str:
-    """Return the mode that an image of Pillow's `mode` is kept in: L, RGB, or a deep one."""
-    if mode in ("1", "L"):
-        return "L"
-    return next((deep for deep in DEEP if mode == deep or (";" in deep and mode.startswith(deep))), "RGB")
-
-
-def _turn(image: Any) -> None:
-    """Turn an image as its EXIF block says; a broken block says nothing."""
-    from PIL import ImageOps
-
-    with contextlib.suppress(Exception):
-        ImageOps.exif_transpose(image, in_place=True)
+        return np.atleast_3d(np.asarray(picture)).transpose(2, 0, 1), mode
 
 
 def _deep(image: Any) -> Any:

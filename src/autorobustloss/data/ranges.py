@@ -19,7 +19,7 @@ LARGEST = 2.0**50
 FOLD, FEWEST = 50.0, 10
 """Parts differ in range if the sizes of their values differ so many times, over so many values that are not 0."""
 FAR = 20.0
-"""So they do if nine tenths of a part's values are so many standard deviations of x_train away from its median."""
+"""So they do if nine tenths of a part's values are so many times x_train's spread away from its median."""
 LOOKED_AT = 2**20
 """Values of a part from which its columns are judged."""
 
@@ -30,15 +30,27 @@ def as_stored(parts: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndar
     Integers from 0 to 255 become uint8, all others float32. A column of the training part (a channel of images) whose
     offset or size float32 cannot hold is stored, in every part, as (x - offset) · 2ᵏ, taken in the numbers' own
     precision; standardisation removes both again. Every other column keeps its numbers.
-    Raises DataError for values beyond float32, and warns where parts are in different units.
+    Raises DataError for NaN and values beyond float32, and warns where parts are in different units.
     """
-    parts = {part: _small_integers(x) for part, x in parts.items()}
+    parts = {part: _small_integers(_finite(x, source, part)) for part, x in parts.items()}
+    train = parts["x_train"]
     for part, x in parts.items():
-        _require_range(x, source, part)
         if part != "x_train":
-            _warn_of_units(x, parts["x_train"], source, part)
-    columns, offset, exponent = _misfits(parts["x_train"])
+            _warn_of_units(x, train, source, part)
+    columns, offset, exponent = _misfits(train)
     return {part: _cast(x, columns, offset, exponent) for part, x in parts.items()}
+
+
+def _finite(x: np.ndarray, source: str, part: str) -> np.ndarray:
+    if x.dtype.kind == "f":
+        wrong = ~(np.abs(x) <= np.finfo(np.float32).max).reshape(len(x), -1).all(1)
+        if wrong.any():
+            raise DataError(
+                f"{source}: {part} has NaN, infinite values or such beyond float32 (3.4e38) in {int(wrong.sum())} "
+                f"samples, first in sample {int(wrong.argmax())}; drop those samples, fill the values in, or give the "
+                "column in another unit"
+            )
+    return x
 
 
 def _small_integers(x: np.ndarray) -> np.ndarray:
@@ -51,29 +63,12 @@ def _small_integers(x: np.ndarray) -> np.ndarray:
     return x if low > -(2**62) and high < 2**62 else x.astype(np.longdouble)
 
 
-def _require_range(x: np.ndarray, source: str, part: str) -> None:
-    if x.dtype.kind == "f" and x.dtype.itemsize > 4:
-        beyond = (np.abs(x) > np.finfo(np.float32).max).reshape(len(x), -1).any(1)
-        if beyond.any():
-            raise DataError(
-                f"{source}: {part} has values beyond float32 (3.4e38) in {int(beyond.sum())} samples, first in sample "
-                f"{int(beyond.argmax())}; drop those samples, or give the column in another unit"
-            )
-
-
 def _misfits(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the indices of the columns that float32 cannot hold, their offsets and exponents of two."""
     if x.dtype == np.uint8:
         return (np.zeros(0, dtype=np.int64),) * 3
-    values = np.sort(_exact(_sample(x)), axis=0)
-    n = len(values)
-    median = values[n // 2]
-    around = (values - median).astype(np.float64)
-    # The quartiles, for a few values far away, such as 0 for a missing time, make no offset harmless.
-    quartiles = around[3 * n // 4] - around[n // 4]
-    spread = np.where(quartiles > 0, quartiles, around.std(0))
-    size = np.abs(median.astype(np.float64))
-    offset = np.where((size > STEPS * spread) & (spread > _rounding(values) * size), median, 0)
+    median, spread = _centre(x)
+    offset = np.where((spread > 0) & (np.abs(median.astype(np.float64)) > STEPS * spread), median, 0)
     axes = (0, *range(2, x.ndim))
     ends = np.stack([_exact(x.min(axes)), _exact(x.max(axes))]) - offset
     size = np.abs(ends.astype(np.float64)).max(0)
@@ -83,19 +78,14 @@ def _misfits(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _cast(x: np.ndarray, columns: np.ndarray, offset: np.ndarray, exponent: np.ndarray) -> np.ndarray:
-    if not len(columns):
-        return np.array(x, dtype=np.uint8 if x.dtype == np.uint8 else np.float32, order="C")
-    stored = np.array(x, dtype=np.float32, order="C")
-    shape = (-1, *(1,) * (x.ndim - 2))
-    with np.errstate(over="ignore"):
-        stored[:, columns] = np.ldexp(_shifted(x, columns, offset), exponent.reshape(shape))
+    stored = np.array(x, dtype=np.float32 if len(columns) or x.dtype != np.uint8 else np.uint8, order="C")
+    if len(columns):
+        shape = (-1, *(1,) * (x.ndim - 2))
+        # The difference is taken in the numbers' own precision.
+        shifted = (_exact(x[:, columns]) - offset.reshape(shape)).astype(np.float64)
+        with np.errstate(over="ignore"):
+            stored[:, columns] = np.ldexp(shifted, exponent.reshape(shape))
     return stored
-
-
-def _shifted(x: np.ndarray, columns: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """Return columns less their offsets in float64, the difference taken in the numbers' own precision."""
-    shape = (-1, *(1,) * (x.ndim - 2))
-    return (_exact(x[:, columns]) - offset.reshape(shape)).astype(np.float64)
 
 
 def _exact(x: np.ndarray) -> np.ndarray:
@@ -110,55 +100,47 @@ def _sample(x: np.ndarray) -> np.ndarray:
     return values[:: -(-values.size // (2 * LOOKED_AT))]
 
 
+def _centre(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the median and spread of each column; 0 where it is constant but for rounding."""
+    values = np.sort(_exact(_sample(x)), axis=0)
+    n = len(values)
+    median = values[n // 2]
+    around = (values - median).astype(np.float64)
+    # The quartiles, for a few values far away, such as 0 for a missing time, make no offset harmless.
+    quartiles = around[3 * n // 4] - around[n // 4]
+    spread = np.where(quartiles > 0, quartiles, around.std(0))
+    rounding = ROUNDING * float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
+    return median, np.where(spread > rounding * np.abs(median.astype(np.float64)), spread, 0.0)
+
+
 def _warn_of_units(x: np.ndarray, train: np.ndarray, source: str, part: str) -> None:
     """Warn where a column's values differ in size by `FOLD` between two parts, in every quantile, or lie `FAR` off.
 
     Zeros are left out of the sizes, and few values say nothing, so that rare features and heavy tails raise no alarm.
+    A constant column is left unscaled, so its distances are the numbers themselves.
     """
     (count, sizes), (train_count, train_sizes) = _sizes(x), _sizes(train)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = sizes / train_sizes
-    differ = ((ratio >= FOLD).all(0) | (ratio <= 1 / FOLD).all(0)) & (np.minimum(count, train_count) >= FEWEST)
-    kind = "channels" if x.ndim == 4 else "columns"
-    if differ.any():
-        first = int(differ.argmax())
+    apart = ((ratio >= FOLD).all(0) | (ratio <= 1 / FOLD).all(0)) & (np.minimum(count, train_count) >= FEWEST)
+    first = int(apart.argmax())
+    what, detail = "in different ranges", f"typical sizes are {sizes[1, first]:.3g} and {train_sizes[1, first]:.3g}"
+    remedy = "scale all parts alike (both divided by 255, or neither)"
+    if not apart.any():
+        median, spread = _centre(train)
+        away = np.sort(np.abs((_exact(_sample(x)) - median).astype(np.float64)), axis=0)
+        distance = away[len(away) // 10] / np.where(spread > 0, spread, 1.0)
+        apart, first = distance >= FAR, int(distance.argmax())
+        what, detail = "far apart", f"most values are {distance[first]:.3g} and more spreads from those of x_train"
+        remedy = "scale and shift all parts alike, or leave out what only tells them apart, such as a date"
+    if apart.any():
+        kind = "channels" if x.ndim == 4 else "columns"
         warnings.warn(
-            f"{source}: {part} and x_train are in different ranges in {int(differ.sum())} of {len(differ)} "
-            f"{kind}: typical sizes are {sizes[1, first]:.3g} and {train_sizes[1, first]:.3g} in number {first}; scale "
-            "all parts alike (both divided by 255, or neither)",
+            f"{source}: {part} and x_train are {what} in {int(apart.sum())} of {len(apart)} {kind}: {detail} in number "
+            f"{first}; {remedy}",
             DataWarning,
             stacklevel=2,
         )
-        return
-    distance = _distance(x, train)
-    far = distance >= FAR
-    if far.any():
-        first = int(distance.argmax())
-        warnings.warn(
-            f"{source}: {part} and x_train are far apart in {int(far.sum())} of {len(far)} {kind}: most values are "
-            f"{distance[first]:.3g} and more standard deviations from those of x_train in number {first}; scale and "
-            "shift all parts alike, or leave out what only tells them apart, such as a date",
-            DataWarning,
-            stacklevel=2,
-        )
-
-
-def _distance(x: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Return, by column, how far nine tenths of the values are from x_train's median, in x_train's standard deviations.
-
-    A constant column is left unscaled, so its distances are the numbers themselves.
-    """
-    of_train = np.sort(_exact(_sample(train)), axis=0)
-    median = of_train[len(of_train) // 2]
-    spread = (of_train - median).astype(np.float64).std(0)
-    spread = np.where(spread > _rounding(of_train) * np.abs(median.astype(np.float64)), spread, 1.0)
-    away = np.sort(np.abs((_exact(_sample(x)) - median).astype(np.float64)), axis=0)
-    return away[len(away) // 10] / spread
-
-
-def _rounding(exact: np.ndarray) -> float:
-    """Return what share of their size numbers may differ by and still be equal but for rounding; 0 of integers."""
-    return ROUNDING * float(np.finfo(exact.dtype).eps) if exact.dtype.kind == "f" else 0.0
 
 
 def _sizes(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,22 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from autorobustloss.data.dataset import UNKNOWN, Dataset
+from autorobustloss.data.names import DataSpec
 from autorobustloss.data.sampling import stratified_draw
-from autorobustloss.data.spec import DataSpec
 from autorobustloss.errors import ConfigError, DataError
-from autorobustloss.noise import (
-    NoiseSpec,
-    corrupt,
-    corrupt_by_instance,
-    realised_rate,
-    require_hope,
-    transition_matrix,
-)
+from autorobustloss.noise import NoiseSpec, corrupt, realised_rate, require_hope, transition_matrix
 from autorobustloss.seeding import numpy_generator, torch_generator
 
 
@@ -87,14 +79,14 @@ def make_splits(
         )
     if not allow_hopeless:
         require_hope(noise, dataset.num_classes, dataset.name)
-    noisy, noisy_valid = noisy_labels(dataset, noise, noise_seed)
+    noisy, noisy_pool = noisy_labels(dataset, noise, noise_seed)
     train, valid, test = split_indices(dataset, spec, split_seed)
     known = truth_known(dataset, noise)
     clean = dataset.y_train if known else torch.full_like(dataset.y_train, UNKNOWN)
     # Validation images: the data set's own, or some of the training images, which have the same two label vectors.
-    x_pool, clean_pool, noisy_pool = dataset.x_train, clean, noisy
-    if dataset.x_valid is not None and dataset.y_valid is not None and noisy_valid is not None:
-        x_pool, clean_pool, noisy_pool = dataset.x_valid, dataset.y_valid, noisy_valid
+    x_pool, clean_pool = dataset.x_train, clean
+    if dataset.x_valid is not None and dataset.y_valid is not None:
+        x_pool, clean_pool = dataset.x_valid, dataset.y_valid
     x_train, mean, std = _standardised(_rows(dataset.x_train, train))
     x_valid = _rows(x_pool, valid).sub_(mean).div_(std)
     x_test = _rows(dataset.x_test, test).sub_(mean).div_(std)
@@ -125,8 +117,7 @@ def truth_known(dataset: Dataset, noise: NoiseSpec | str) -> bool:
     ones. Any other noise, `clean` included, says that the labels it starts from are right. A validation part of its
     own is clean by its format, whatever the noise.
     """
-    told_apart = dataset.clean_labels and "given" in dataset.label_sets
-    return told_apart or (dataset.clean_labels and NoiseSpec.parse(noise).kind != "given")
+    return dataset.clean_labels and ("given" in dataset.label_sets or NoiseSpec.parse(noise).kind != "given")
 
 
 def known_labels(dataset: Dataset, noise: NoiseSpec | str) -> frozenset[str]:
@@ -134,43 +125,43 @@ def known_labels(dataset: Dataset, noise: NoiseSpec | str) -> frozenset[str]:
 
     Sizes do not matter, and nothing is drawn.
     """
-    noise = NoiseSpec.parse(noise)
     clean = dataset.y_valid is not None or truth_known(dataset, noise)
-    own = dataset.y_valid_noisy is not None and bool((dataset.y_valid_noisy != UNKNOWN).any())
-    noisy = own or dataset.y_valid is None or noise.kind != "human"
+    noisy = _own_noisy(dataset) is not None or dataset.y_valid is None or NoiseSpec.parse(noise).kind != "human"
     return frozenset(name for name, known in (("valid_clean", clean), ("valid_noisy", noisy)) if known)
+
+
+def _own_noisy(dataset: Dataset) -> Tensor | None:
+    """Return the noisy labels of the data set's own validation part, where any is known."""
+    labels = dataset.y_valid_noisy
+    return labels if labels is not None and (labels != UNKNOWN).any() else None
 
 
 def split_indices(dataset: Dataset, spec: DataSpec, split_seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return which samples are train (of the training part), valid (of the pool) and test (of the test part)."""
-    labels = dataset.y_train.numpy()
-    generator = numpy_generator("split", split_seed, "train")
+
+    def draw(part: str, labels: Tensor, **sizes: int) -> list[Tensor]:
+        if sum(sizes.values()) > len(labels):
+            asked = f"{' + '.join(sizes)} = {' + '.join(map(str, sizes.values()))}"
+            raise ConfigError(
+                f"data set {spec.name!r}: got {asked}, expected at most the {len(labels)} samples of its {part} part"
+            )
+        drawn = stratified_draw(labels.numpy(), list(sizes.values()), numpy_generator("split", split_seed, part))
+        return [torch.from_numpy(index) for index in drawn]
+
+    there = len(dataset.y_train)
     if dataset.y_valid is None:
-        valid_size = spec.valid_size or max(round(len(labels) / 10), 1)
-        train_size = spec.train_size or max(len(labels) - valid_size, 1)
-        asked = f"train_size + valid_size = {train_size} + {valid_size}"
-        _require_enough(spec, asked, train_size + valid_size, len(labels), "training")
-        valid, train = stratified_draw(labels, (valid_size, train_size), generator)
+        valid_size = spec.valid_size or max(round(there / 10), 1)
+        train_size = spec.train_size or max(there - valid_size, 1)
+        valid, train = draw("train", dataset.y_train, valid_size=valid_size, train_size=train_size)
     else:
-        (train,) = _draw(spec, "train", labels, generator)
-        (valid,) = _draw(spec, "valid", dataset.y_valid.numpy(), numpy_generator("split", split_seed, "valid"))
-    (test,) = _draw(spec, "test", dataset.y_test.numpy(), numpy_generator("split", split_seed, "test"))
-    return torch.from_numpy(train), torch.from_numpy(valid), torch.from_numpy(np.sort(test))
+        (train,) = draw("train", dataset.y_train, train_size=spec.train_size or there)
+        (valid,) = draw("valid", dataset.y_valid, valid_size=spec.valid_size or len(dataset.y_valid))
+    (test,) = draw("test", dataset.y_test, test_size=spec.test_size or len(dataset.y_test))
+    return train, valid, test.sort().values
 
 
-def _draw(spec: DataSpec, part: str, labels: np.ndarray, generator: np.random.Generator) -> list[np.ndarray]:
-    size = getattr(spec, f"{part}_size") or len(labels)
-    _require_enough(spec, f"{part}_size = {size}", size, len(labels), part)
-    return stratified_draw(labels, (size,), generator)
-
-
-def _require_enough(spec: DataSpec, asked: str, size: int, there: int, part: str) -> None:
-    if size > there:
-        raise ConfigError(f"data set {spec.name!r}: got {asked}, expected at most the {there} {part} samples it has")
-
-
-def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor, Tensor | None]:
-    """Return the noisy labels of the whole training part, and of the data set's own validation part where it has one.
+def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the noisy labels of the whole training part, and of that from which validation samples are taken.
 
     With `given` these are, of either part, its noisy labels where it has such, and else its labels as they come.
     Raises ConfigError for noise that the data set cannot have, DataError for human labels that are not there.
@@ -180,36 +171,29 @@ def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor,
             f"data set {dataset.name!r}: its training labels are noisy as they come and the true ones are not known, "
             f"got noise {noise.label!r}; use noise 'given'"
         )
-    if noise.kind in ("given", "human"):
-        noisy = _label_set(dataset, noise)
-        if dataset.y_valid is None:
-            return noisy, None
-        if dataset.y_valid_noisy is not None and (dataset.y_valid_noisy != UNKNOWN).any():
-            return noisy, dataset.y_valid_noisy
-        return noisy, dataset.y_valid if noise.kind == "given" else torch.full_like(dataset.y_valid, UNKNOWN)
-    parts = [labels for labels in (dataset.y_train, dataset.y_valid) if labels is not None]
+    train, valid = dataset.y_train, dataset.y_valid
+    if noise.labels:
+        if noise.labels in dataset.label_sets:
+            train = dataset.label_sets[noise.labels]
+        elif noise.kind != "given":
+            have = ", ".join(sorted(set(dataset.label_sets) - {"given"})) or "none"
+            raise DataError(
+                dataset.label_note or f"data set {dataset.name!r}: no human labels {noise.labels!r}; it has {have}"
+            )
+        own = _own_noisy(dataset)
+        if own is None and valid is not None:
+            own = valid if noise.kind == "given" else torch.full_like(valid, UNKNOWN)
+        return train, train if own is None else own
+    labels = train if valid is None else torch.cat([train, valid])
     generator = torch_generator("noise", seed)
-    if noise.kind == "idn":
+    if noise.by_class:
+        noisy = corrupt(labels, transition_matrix(noise, dataset.num_classes, dataset.name), generator)
+    else:
         features = torch.cat([x for x in (dataset.x_train, dataset.x_valid) if x is not None])
         if features.dtype != torch.uint8:
             features = _standardised(features.clone())[0]
-        noisy = corrupt_by_instance(features, torch.cat(parts), noise.rate, dataset.num_classes, generator)
-    else:
-        T = transition_matrix(noise, dataset.num_classes, dataset.name)
-        noisy = corrupt(torch.cat(parts), T, generator)
-    train, *valid = noisy.split([len(labels) for labels in parts])
-    return train, valid[0] if valid else None
-
-
-def _label_set(dataset: Dataset, noise: NoiseSpec) -> Tensor:
-    """Return labels that come with the data set: "given", or human ones by name."""
-    name = noise.labels or noise.kind
-    if name in dataset.label_sets:
-        return dataset.label_sets[name]
-    if noise.kind == "given":
-        return dataset.y_train
-    have = ", ".join(sorted(set(dataset.label_sets) - {"given"})) or "none"
-    raise DataError(dataset.label_note or f"data set {dataset.name!r}: no human labels {name!r}; it has {have}")
+        noisy = noise.draw(features, labels, dataset.num_classes, generator)
+    return noisy[: len(train)], noisy if valid is None else noisy[len(train) :]
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:

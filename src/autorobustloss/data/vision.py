@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from autorobustloss.data.dataset import Dataset, build_dataset
+from autorobustloss.data.dataset import Dataset
 from autorobustloss.data.npz import load_npz
 from autorobustloss.errors import DataError, MissingDependencyError
 from autorobustloss.registry import DATASETS
@@ -23,6 +20,12 @@ TORCHVISION_CLASSES = {
 }
 
 
+@DATASETS.register("mnist")
+@DATASETS.register("fashion_mnist")
+@DATASETS.register("kmnist")
+@DATASETS.register("usps")
+@DATASETS.register("cifar10")
+@DATASETS.register("cifar100")
 def load_vision(name: str, data_dir: Path, download: bool = False) -> Dataset:
     """Load DATA_DIR/NAME.npz, else what torchvision finds in DATA_DIR or, with `download`, fetches into it.
 
@@ -30,7 +33,7 @@ def load_vision(name: str, data_dir: Path, download: bool = False) -> Dataset:
     """
     npz = data_dir / f"{name}.npz"
     if os.path.isfile(npz):
-        return load_npz(npz, name)
+        return load_npz(npz)
     try:
         from torchvision import datasets
     except ImportError:
@@ -47,23 +50,5 @@ def load_vision(name: str, data_dir: Path, download: bool = False) -> Dataset:
             f"data set {name!r}: no file {npz}, and torchvision got nothing usable from {data_dir} "
             f"({type(error).__name__}: {error}); {remedy}, or set the data directory (--data-dir, or ARL_DATA_DIR)"
         ) from error
-    return build_dataset(
-        name,
-        np.asarray(train.data),
-        np.asarray(train.targets),
-        np.asarray(test.data),
-        np.asarray(test.targets),
-        source=f"{name} (torchvision, {data_dir})",
-        classes=tuple(map(str, getattr(train, "classes", ()))),
-    )
-
-
-def _loader(name: str) -> Callable[[Path, bool], Dataset]:
-    def load(data_dir: Path, download: bool = False) -> Dataset:
-        return load_vision(name, data_dir, download)
-
-    return load
-
-
-for _name in TORCHVISION_CLASSES:
-    DATASETS.register(_name)(_loader(_name))
+    arrays = (train.data, train.targets, test.data, test.targets)
+    return Dataset.from_arrays(*arrays, name=name, classes=map(str, getattr(train, "classes", ())))

@@ -1,4 +1,4 @@
-"""Transition matrices `T[true, noisy]` of the class-dependent noises, as float64 tensors with rows that sum to 1."""
+"""Transition matrices `T[true, noisy]`, float64 with rows that sum to 1, and labels corrupted by them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.noise.classmaps import class_map
-from autorobustloss.noise.spec import NoiseSpec
+from autorobustloss.noise.base import NoiseSpec, Rows
+from autorobustloss.noise.matrix import check_matrix
+from autorobustloss.noise.symmetric import Symmetric
 
 
 def transition_matrix(spec: NoiseSpec | str, num_classes: int, dataset: str = "") -> Tensor:
@@ -24,49 +25,18 @@ def transition_matrix(spec: NoiseSpec | str, num_classes: int, dataset: str = ""
             [0.2000, 0.2000, 0.6000]], dtype=torch.float64)
     """
     spec = NoiseSpec.parse(spec)
+    if not spec.by_class:
+        raise ConfigError(
+            f"noise {str(spec)!r} has no transition matrix that holds for every sample; "
+            "count one from clean and noisy labels with empirical_matrix"
+        )
+    return torch.tensor(_rows(spec, num_classes, dataset), dtype=torch.float64)
+
+
+def _rows(spec: NoiseSpec, num_classes: int, dataset: str) -> Rows:
     if num_classes < 2:
         raise ConfigError(f"got num_classes={num_classes}, expected at least 2")
-    eye = torch.eye(num_classes, dtype=torch.float64)
-    if spec.kind == "clean":
-        return eye
-    if spec.kind == "sym":
-        off = spec.rate / (num_classes - 1)
-        return eye * (1 - spec.rate - off) + off
-    if spec.kind == "pair":
-        return eye * (1 - spec.rate) + eye.roll(1, dims=1) * spec.rate
-    if spec.kind == "map":
-        return map_matrix(dataset, spec.rate, num_classes, spec.legacy)
-    if spec.kind == "matrix":
-        if len(spec.matrix) != num_classes:
-            raise ConfigError(f"noise {spec.label}: the data set has {num_classes} classes, expected that many rows")
-        T = torch.tensor(spec.matrix, dtype=torch.float64)
-        return T / T.sum(1, keepdim=True)
-    raise ConfigError(
-        f"noise {str(spec)!r} has no transition matrix that holds for every sample; "
-        "count one from clean and noisy labels with empirical_matrix"
-    )
-
-
-def map_matrix(dataset: str, rate: float, num_classes: int, legacy: bool = False) -> Tensor:
-    """Return T of a data set's class map.
-
-    The legacy CIFAR-10 matrix is the product of its single flips in order, since each re-reads labels that earlier
-    ones have changed: a cat becomes a dog with probability r(1-r) (0.24 at r = 0.4), a dog a cat with r.
-    """
-    T = torch.eye(num_classes, dtype=torch.float64)
-    sequential = legacy and dataset == "cifar10"
-    pairs = class_map(dataset, legacy)
-    highest = max(max(pair) for pair in pairs)
-    if num_classes <= highest:
-        raise ConfigError(
-            f"the class map of {dataset!r} names class {highest}, but the data set has {num_classes} classes; "
-            "rename the data set if it is another one"
-        )
-    for source, target in pairs:
-        flip = torch.eye(num_classes, dtype=torch.float64) if sequential else T
-        flip[source, source], flip[source, target] = 1 - rate, rate
-        T = T @ flip if sequential else flip
-    return T
+    return spec.rows(num_classes, dataset)
 
 
 def require_hope(spec: NoiseSpec | str, num_classes: int, dataset: str = "") -> None:
@@ -81,29 +51,42 @@ def require_hope(spec: NoiseSpec | str, num_classes: int, dataset: str = "") -> 
     autorobustloss.errors.ConfigError: noise 'sym:0.8' is hopeless with 3 classes: ...
     """
     spec = NoiseSpec.parse(spec)
-    if spec.kind in ("human", "given"):
-        return
-    if spec.kind == "idn":
-        limit = (num_classes - 1) / num_classes
-        if spec.rate >= limit:
-            raise _hopeless(spec, num_classes, f"the rate is {spec.rate:.4g}, expected less than {limit:.4g}")
-        return
-    T = transition_matrix(spec, num_classes, dataset)
-    others = T - torch.diag(torch.full((num_classes,), 2.0, dtype=torch.float64))
-    lost = (T.diagonal() <= others.amax(1) + 1e-12).nonzero().flatten().tolist()
-    if lost:
-        i, j = lost[0], int(others[lost[0]].argmax())
-        why = f"class {i} keeps its label with probability {T[i, i]:.4g} and becomes {j} with {T[i, j]:.4g}"
-        if spec.kind == "sym":
-            why += f"; expected a rate below (C-1)/C = {(num_classes - 1) / num_classes:.4g}"
-        raise _hopeless(spec, num_classes, why)
+    for i, row in enumerate(_rows(spec, num_classes, dataset)):
+        j = max((j for j in range(num_classes) if j != i), key=row.__getitem__)
+        if row[i] <= row[j] + 1e-12:
+            limit = f" below (C-1)/C = {(num_classes - 1) / num_classes:.4g}" if isinstance(spec, Symmetric) else ""
+            raise ConfigError(
+                f"noise {spec.label!r} is hopeless with {num_classes} classes: class {i} keeps its label with "
+                f"probability {row[i]:.4g} and becomes {j} with {row[j]:.4g}. Lower the rate (--noise){limit}, "
+                "or pass allow_hopeless=True (--allow-hopeless) to do it all the same"
+            )
 
 
-def _hopeless(spec: NoiseSpec, num_classes: int, why: str) -> ConfigError:
-    return ConfigError(
-        f"noise {spec.label!r} is hopeless with {num_classes} classes: {why}. "
-        "Lower the rate (--noise), or pass allow_hopeless=True (--allow-hopeless) to do it all the same"
-    )
+def corrupt(labels: Tensor, T: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw a noisy label for each clean one from the row of T it names: (N,) -> (N,) int64.
+
+    One uniform number per sample, inverted through the cumulative row that starts at the true class. So a sample's
+    noisy label depends on the seed, its position and its clean label only (not on N, the device or the other
+    labels), and where only the rate grows, the samples flipped at a lower rate are flipped at a higher one too.
+
+    Raises ConfigError for a T that is not square and row-stochastic, or labels outside it.
+
+    >>> labels = torch.tensor([0, 1, 2, 0])
+    >>> corrupt(labels, torch.eye(3), torch.Generator().manual_seed(0))
+    tensor([0, 1, 2, 0])
+    """
+    T = torch.tensor(check_matrix(T.tolist(), "transition matrix"), dtype=torch.float64)
+    clean, classes = labels.to("cpu", torch.int64), torch.arange(len(T))
+    if len(clean) and not 0 <= int(clean.min()) <= int(clean.max()) < len(T):
+        raise ConfigError(f"got labels from {int(clean.min())} to {int(clean.max())}, expected 0 to {len(T) - 1}")
+    uniform = torch.rand(len(clean), generator=generator, dtype=torch.float64, device=generator.device).cpu()
+    cumulative = T.gather(1, (classes[:, None] + classes) % len(T)).cumsum(1)
+    # Divided by its own last entry a row ends in exact ones, so no class of probability 0 is ever drawn.
+    cumulative = cumulative / cumulative[:, -1:]
+    # All rows as one ascending sequence: row i occupies [i, i + 1]. The largest uniform stays below 1 after adding i.
+    ladder = (cumulative + classes[:, None]).flatten()
+    step = torch.searchsorted(ladder, uniform.clamp_max(1 - 2**-40) + clean, right=True) - clean * len(T)
+    return ((clean + step) % len(T)).to(labels.device)
 
 
 def empirical_matrix(clean: Tensor, noisy: Tensor, num_classes: int) -> Tensor:
@@ -118,3 +101,8 @@ def empirical_matrix(clean: Tensor, noisy: Tensor, num_classes: int) -> Tensor:
     totals = counts.sum(1, keepdim=True)
     eye = torch.eye(num_classes, dtype=torch.float64, device=counts.device)
     return torch.where(totals > 0, counts / totals.clamp_min(1), eye)
+
+
+def realised_rate(clean: Tensor, noisy: Tensor) -> float:
+    """Return the realised share of labels that differ; NaN-free: 0 for no labels."""
+    return float((clean != noisy).double().mean()) if len(clean) else 0.0

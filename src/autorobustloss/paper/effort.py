@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.registry import MODELS
 from autorobustloss.runs.job import Task

@@ -15,7 +15,7 @@ from autorobustloss.benchmark.grid import Entry
 from autorobustloss.benchmark.render import render as render_table
 from autorobustloss.benchmark.table import Table, accuracy, method_names, task_names
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.noise.spec import NoiseSpec
+from autorobustloss.noise import NoiseSpec
 from autorobustloss.paper.experiments import Experiment
 from autorobustloss.paper.features import Features
 from autorobustloss.report.benchmark_pictures import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import closing
 
-from autorobustloss.data.augment import check_augment
+from autorobustloss.data import check_augment
 from autorobustloss.errors import WorkerError
 from autorobustloss.runs.executors import Executor, Failures
 from autorobustloss.runs.job import Job

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
-from autorobustloss.data.spec import DataSpec
+from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.spec import MethodSpec
-from autorobustloss.noise.spec import NoiseSpec
+from autorobustloss.noise import NoiseSpec
 from autorobustloss.runs.strict import known_fields, plain
 from autorobustloss.training.protocol import TrainingProtocol
 

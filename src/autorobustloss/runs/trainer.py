@@ -171,7 +171,7 @@ def known_noise(noise: str, dataset_name: str, splits: Splits) -> Tensor | None:
     """Return T[true, noisy] for the methods that are told it: the spec's, else counted, else (nobody knows) None."""
     if splits.noise_rate is None:
         return None
-    if NoiseSpec.parse(noise).kind in ("idn", "human", "given"):
+    if not NoiseSpec.parse(noise).by_class:
         return empirical_matrix(splits.y_train_clean, splits.y_train, splits.num_classes)
     return transition_matrix(noise, splits.num_classes, dataset_name)
 

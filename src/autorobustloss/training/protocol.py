@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from autorobustloss.data.augment import handed
+from autorobustloss.data import handed
 from autorobustloss.errors import ConfigError, unknown_name
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
