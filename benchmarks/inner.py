@@ -17,7 +17,7 @@ from autorobustloss.models import build_model
 from autorobustloss.training import LossObjective, TrainingProtocol, fit
 from autorobustloss.training.backprop import Chain, create_backprop
 from autorobustloss.training.evaluation import autocast
-from autorobustloss.training.optimisers import SGD
+from autorobustloss.training.optimisers import create_optimiser
 from benchmarks import precision
 from benchmarks.floor import FAST_BFLOAT16, SIDE, product, product_flops
 from benchmarks.settings import NETWORKS, Settings, candidates, threads
@@ -119,7 +119,7 @@ class Step:
         self.parameters = list(self.network.parameters())
         self.objective = LossObjective(self.network, self.loss)
         self.backprop = create_backprop(self.objective, self.parameters, precision)
-        self.update = SGD(self.parameters, self.protocol)
+        self.update = create_optimiser(self.parameters, self.protocol)
         nothing, labels = self.x[:0], self.y[:0]
         self.splits = Splits(
             self.x, self.y, self.y, nothing, labels, labels, nothing, labels, num_classes=10, noise_rate=None
@@ -135,7 +135,7 @@ class Step:
     def run(self) -> None:
         """Take one step."""
         _, _, gradients = self.backprop(*self.batch(), 1)
-        self.update.step(gradients, self.protocol.lr, self.protocol.momentum)
+        self.update(gradients, self.protocol.lr, self.protocol.momentum)
 
     def batch(self) -> tuple[Tensor, Tensor]:
         return self.x.index_select(0, self.index), self.y.index_select(0, self.index)
@@ -146,7 +146,7 @@ class Step:
         gradients = [torch.full_like(p, 1e-3) for p in self.parameters]  # under zeros momentum decays to slow denormals
         parts: dict[str, Callable[[], object]] = {
             "batch": self.batch,
-            "update": lambda: self.update.step(gradients, self.protocol.lr, self.protocol.momentum),
+            "update": lambda: self.update(gradients, self.protocol.lr, self.protocol.momentum),
         }
         if isinstance(chain := self.backprop, Chain):
             inputs, logits = chain.forward(x)

@@ -4,7 +4,7 @@ import pytest
 
 from autorobustloss.losses import create_loss
 from autorobustloss.losses.authors import AUTHORS, FEW_CLASSES, PENALTY, published_penalty, published_values
-from autorobustloss.methods.published import default_values
+from autorobustloss.methods.values import default_values
 from autorobustloss.registry import LOSSES, METHODS
 
 CASES = [(name, classes, dataset) for name in AUTHORS for classes, dataset in ((10, ""), (100, ""), (10, "mnist"))]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from autorobustloss.data import DataSpec, load_dataset, make_splits
-from autorobustloss.methods import MethodSpec, run_method
+from autorobustloss.methods import MethodSpec, Setting, run_method
 from autorobustloss.methods.jocor import JoCoR, forget_rate_at, joint_losses, smallest_mean
 from autorobustloss.training.protocol import PRESETS
 
@@ -71,7 +71,8 @@ def test_it_outlives_cross_entropy_on_mnist_under_half_symmetric_noise(real_dir)
     for seed in range(2):
         splits = make_splits(data, DataSpec("mnist", 3000, 500, 2000), "sym:0.5", seed, seed)
         for method, found in accuracy.items():
-            history = run_method(MethodSpec.parse(method), "mlp2", splits, protocol, seed, ("test",))
+            setting = Setting("mlp2", splits, protocol, seed, ("test",))
+            _, history = run_method(MethodSpec.parse(method), setting)
             found.append(history.last("test"))
     for plain, joint in zip(*accuracy.values()):
         assert joint > plain + 0.08

@@ -12,11 +12,10 @@ import torch.nn.functional as F
 from autorobustloss.data import DataSpec, load_dataset, make_splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import create_loss
-from autorobustloss.methods import MethodSpec, run_method, train_networks
+from autorobustloss.methods import MethodSpec, Setting, run_method
 from autorobustloss.methods.best_epoch import fit_to_best_epoch
 from autorobustloss.methods.ce_prior import log_frequencies
 from autorobustloss.methods.mixup import Mixup
-from autorobustloss.methods.registry import Setting
 from autorobustloss.methods.sam import SharpnessAware
 from autorobustloss.methods.sr import sharpened, sparse_loss
 from autorobustloss.models import build_model
@@ -33,7 +32,7 @@ def splits():
 
 
 def run(text, splits, protocol=FAST, seed=0):
-    return run_method(MethodSpec.parse(text), "mlp2", splits, protocol, seed)
+    return run_method(MethodSpec.parse(text), Setting("mlp2", splits, protocol, seed))[1]
 
 
 def random_batch(rows=6, classes=4):
@@ -131,7 +130,7 @@ class TestLogitAdjustment:
         skewed = replace(whole, x_train=whole.x_train[kept], y_train=whole.y_train[kept])
 
         def recall(text):
-            networks, _ = train_networks(MethodSpec.parse(text), "linear", skewed, FAST.but(epochs=10), 0)
+            networks, _ = run_method(MethodSpec.parse(text), Setting("linear", skewed, FAST.but(epochs=10), 0))
             predicted = networks[0](whole.x_test).argmax(1)
             return (predicted == whole.y_test)[whole.y_test >= 5].double().mean().item()
 
@@ -207,9 +206,8 @@ class TestEarlyStopping:
     def test_goes_back_to_the_epoch_that_validates_best(self):
         noisy = make_splits(load_dataset("digits"), DataSpec("digits"), "sym:0.4")
         seen = []
-        networks, stopped = train_networks(
-            self.SPEC, "mlp2", noisy, self.PROTOCOL, 0, on_epoch=lambda h: seen.append(len(h.train_loss))
-        )
+        setting = Setting("mlp2", noisy, self.PROTOCOL, 0, on_epoch=lambda h: seen.append(len(h.train_loss)))
+        networks, stopped = run_method(self.SPEC, setting)
         whole = run("tuned-ce(smoothing=0.0, average=0.0)", noisy, self.PROTOCOL)
         end = len(stopped.epochs)
         assert end < len(whole.epochs)
@@ -223,8 +221,8 @@ class TestEarlyStopping:
 
     def test_the_same_where_only_the_test_is_scored(self):
         noisy = make_splits(load_dataset("digits"), DataSpec("digits"), "sym:0.4")
-        only = run_method(self.SPEC, "mlp2", noisy, self.PROTOCOL, 0, ("test",))
-        both = run_method(self.SPEC, "mlp2", noisy, self.PROTOCOL, 0)
+        only = run_method(self.SPEC, Setting("mlp2", noisy, self.PROTOCOL, 0, ("test",)))[1]
+        both = run_method(self.SPEC, Setting("mlp2", noisy, self.PROTOCOL, 0))[1]
         assert (only.epochs, only.test, only.valid_noisy) == (both.epochs, both.test, [])
 
     def test_a_run_that_diverges_later_has_its_best_epoch(self, splits):

@@ -17,7 +17,7 @@ from autorobustloss.models.network import Network
 from autorobustloss.registry import MODELS
 from autorobustloss.runs import Job, ProcessExecutor, SerialExecutor, Store, Task, run_jobs
 from autorobustloss.runs import cohort as cohort_module
-from autorobustloss.runs.cohort import CohortTrainer, by_cohort
+from autorobustloss.runs.cohort import by_cohort
 from autorobustloss.training import TrainingProtocol
 
 TASK = Task(
@@ -106,16 +106,6 @@ def test_a_pool_divides_them_among_its_workers(datasets, loop):
         assert {job.key for job, _ in results} == loop.keys()
         assert sorted(r.device for _, r in results) == ["cpu, cohort of 2"] * 2 + ["cpu, cohort of 3"] * 3
         check(results, loop)
-
-
-def test_a_later_generation_uses_what_was_traced(datasets):
-    trainer = CohortTrainer(datasets)
-    list(trainer.together(tuple(POPULATION)))
-    (traces,) = trainer._traces.values()
-    kept = dict(traces)
-    list(trainer.together(tuple(replace(job, seed=1, noise_seed=1) for job in POPULATION)))
-    assert kept
-    assert traces == kept
 
 
 # Where it does not work

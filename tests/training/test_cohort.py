@@ -1,7 +1,6 @@
 """The cohort against the loop: the same numbers to rounding, and candidates that leave each other alone."""
 
 import math
-from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -14,10 +13,8 @@ from autorobustloss.losses import TaylorLoss, create_loss
 from autorobustloss.losses.functional import Coefficients, hard_loss
 from autorobustloss.models import build_model
 from autorobustloss.training import LossObjective, TrainingProtocol, fit
-from autorobustloss.training.cohort import CohortError, _Cohort, bytes_per_candidate, cohort_size, fit_cohort
-from autorobustloss.training.evaluation import accuracies, labelled_splits
-from autorobustloss.training.history import SPLITS
-from autorobustloss.training.loop import _Run
+from autorobustloss.training.cohort import Cohort, CohortError, fit_cohort
+from autorobustloss.training.loop import Run
 
 DIGITS = make_splits(
     load_dataset("digits"), DataSpec("digits", train_size=165, valid_size=100, test_size=100), "sym:0.4"
@@ -41,16 +38,8 @@ def network(model, splits=DIGITS, seed=0):
     return build_model(model, splits.input_shape, splits.num_classes, seed).to(splits.x_train.dtype)
 
 
-TRACES = defaultdict(dict)  # most of the time of a cohort as short as these goes into tracing
-
-
-def traces_for(model, splits, protocol):
-    return TRACES[model, splits.x_train.dtype, protocol.precision, protocol.clip_norm, protocol.l1]
-
-
-def together(model, losses, splits=DIGITS, protocol=PROTOCOL, seed=0, traces=None, **arguments):
-    traces = traces_for(model, splits, protocol) if traces is None else traces
-    return fit_cohort(network(model, splits), constants(losses), splits, protocol, seed, traces=traces, **arguments)
+def together(model, losses, splits=DIGITS, protocol=PROTOCOL, seed=0, **arguments):
+    return fit_cohort(network(model, splits), constants(losses), splits, protocol, seed, **arguments)
 
 
 def constants(losses):
@@ -67,21 +56,20 @@ def alone(model, loss, splits=DIGITS, protocol=PROTOCOL, seed=0, **arguments):
 
 def check_weights(model, protocol, splits, rtol=1e-9, epochs=2):
     """Compare weights, buffers, curves and scores after some epochs of a cohort and of as many loops."""
-    traces = traces_for(model, splits, protocol)
-    cohort = _Cohort(network(model, splits), constants(LOSSES), splits, protocol, 3, traces)
-    runs = [_Run(LossObjective(network(model, splits), loss), splits, protocol, 3) for loss in LOSSES]
-    for epoch in range(1, epochs + 1):
-        stacked, single = cohort.epoch(epoch), [run.epoch(epoch) for run in runs]
-        torch.testing.assert_close(stacked, [list(row) for row in single], rtol=rtol, atol=rtol)
+    cohort = Cohort(network(model, splits), constants(LOSSES), splits, protocol, 3)
+    runs = [Run(LossObjective(network(model, splits), loss), splits, protocol, 3) for loss in LOSSES]
+    for _ in range(epochs):
+        torch.testing.assert_close(cohort.epoch(), [run.epoch()[0] for run in runs], rtol=rtol, atol=rtol)
     assert cohort.steps == runs[0].steps > 1
-    scores = cohort.accuracies(labelled_splits(splits, SPLITS))
+    with cohort.shown():
+        scores = cohort.accuracies()
     for k, run in enumerate(runs):
         trained = dict(run.objective.network.named_parameters()) | dict(run.objective.network.named_buffers())
         for name, tensor in (cohort.weights | cohort.buffers).items():
             torch.testing.assert_close(tensor[k], trained[name].detach(), rtol=rtol, atol=rtol)
         with run.shown():  # weights that are not the optimiser's under some protocols
-            expected = accuracies(run.objective.networks, labelled_splits(splits, SPLITS))
-        assert {split: values[k] for split, values in scores.items()} == expected
+            expected = run.accuracies()
+        assert {split: [values[k]] for split, values in scores.items()} == expected
     # The candidates have left each other.
     assert all((w[0] - w[1]).abs().max() > 1e-4 for w in cohort.weights.values())
 
@@ -157,10 +145,10 @@ def test_the_network_that_is_given_stays_as_it_is():
 def test_frozen_weights_stay_and_are_not_stacked():
     frozen = network("mlp2")
     frozen.head.requires_grad_(False)
-    cohort = _Cohort(frozen, constants(LOSSES), DIGITS, PROTOCOL.but(batch_size=200), 0, {})
-    cohort.epoch(1)
+    cohort = Cohort(frozen, constants(LOSSES), DIGITS, PROTOCOL.but(batch_size=200), 0)
+    cohort.epoch()
     assert set(cohort.weights) == {"body.1.weight", "body.1.bias"}
-    assert torch.equal(cohort.shared["head.weight"], frozen.head.weight)
+    assert torch.equal(cohort.network.head.weight, frozen.head.weight)
 
 
 # Early ends
@@ -195,17 +183,6 @@ def test_a_candidate_at_chance_is_scored_once_more_and_ends():
 
 
 # What a cohort shares and what it declines
-
-
-def test_traces_are_used_again_and_change_nothing():
-    traces: dict = {}
-    first = together("mlp2", LOSSES, traces=traces)
-    kept = dict(traces)
-    assert len(kept) == 3  # a step for each of two batch sizes, predictions for one
-    assert together("mlp2", LOSSES, traces=traces) == first
-    assert traces == kept
-    other = [*LOSSES[1:], LOSSES[0]]
-    assert together("mlp2", other, traces=traces, seed=1) == together("mlp2", other, traces={}, seed=1)
 
 
 def test_random_state_is_left_alone():
@@ -248,32 +225,6 @@ def test_bad_arguments_are_the_loop_s_errors():
         together("mlp2", LOSSES, replace(DIGITS, x_train=DIGITS.x_train[:0], y_train=DIGITS.y_train[:0]))
     with pytest.raises(ConfigError, match="expected some of valid_clean"):
         together("mlp2", LOSSES, evaluate=("train",))
-
-
-# How many fit
-
-
-@pytest.mark.parametrize(
-    ("each", "free", "candidates", "expected"),
-    [
-        (1, 1000, 12, 12),  # all fit
-        (100, 1000, 12, 6),  # eight would fit: two equal cohorts rather than eight and four
-        (100, 1000, 7, 7),
-        (1000, 1000, 12, 1),  # not even one fits: try
-        (10**12, 1, 5, 1),
-    ],
-)
-def test_cohort_size(each, free, candidates, expected):
-    assert cohort_size(each, free, candidates) == expected
-
-
-def test_bytes_per_candidate_grow_with_the_network_and_the_batch():
-    x = DIGITS.x_train
-    small = bytes_per_candidate(network("mlp2(hidden=16)"), x[:10])
-    weights = sum(p.nbytes for p in network("mlp2(hidden=16)").parameters())
-    assert small > 4 * weights
-    assert bytes_per_candidate(network("mlp2(hidden=64)"), x[:10]) > 2 * small
-    assert bytes_per_candidate(network("mlp2(hidden=16)"), x[:300]) - small > 290 * 16 * 4
 
 
 def test_a_loss_without_terms_trains_too():

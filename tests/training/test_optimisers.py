@@ -1,6 +1,8 @@
 """Updates and schedules against torch.optim and the authors' numbers."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,8 @@ import torch
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.training import PRESETS, TrainingProtocol, create_protocol, learning_rate, momentum
-from autorobustloss.training.optimisers import SGD, clip_norm_, create_optimiser
-from autorobustloss.training.smoothing import Lookahead, create_smoothing
+from autorobustloss.training.optimisers import clip_norm_, create_optimiser
+from autorobustloss.training.smoothing import create_smoothing
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -53,9 +55,9 @@ def loss_of(parameters, curvatures):
 def test_updates_are_those_of_torch(protocol, reference):
     ours, curvatures = problem()
     theirs, _ = problem()
-    optimiser, optimizer = create_optimiser(ours, protocol), reference(theirs)
+    update, optimizer = create_optimiser(ours, protocol), reference(theirs)
     for _ in range(15):
-        optimiser.step(torch.autograd.grad(loss_of(ours, curvatures), ours), protocol.lr, protocol.momentum)
+        update(torch.autograd.grad(loss_of(ours, curvatures), ours), protocol.lr, protocol.momentum)
         optimizer.zero_grad()
         loss_of(theirs, curvatures).backward()
         optimizer.step()
@@ -124,11 +126,15 @@ def test_lookahead_golden(number):
     hparams = case["hparams"]
     a = torch.tensor(case["a"], dtype=torch.float64)
     w = torch.tensor(case["w0"], dtype=torch.float64, requires_grad=True)
-    optimiser = SGD([w], TrainingProtocol(weight_decay=hparams["weight_decay"]))
-    lookahead = Lookahead([w], hparams["la_steps"], hparams["la_alpha"])
+    network = torch.nn.ParameterList([w])
+    w = network[0]
+    protocol = TrainingProtocol(
+        weight_decay=hparams["weight_decay"], lookahead=(hparams["la_steps"], hparams["la_alpha"])
+    )
+    update, (lookahead,) = create_optimiser([w], protocol), create_smoothing(network, protocol)
     for step, expected in enumerate(case["w"], start=1):
         gradient = torch.autograd.grad(0.5 * (a * w.square()).sum() + w.sin().sum(), w)
-        optimiser.step(gradient, hparams["lr"], hparams["momentum"])
+        update(gradient, hparams["lr"], hparams["momentum"])
         lookahead.update(step)
         np.testing.assert_allclose(w.detach().numpy(), expected, rtol=1e-10, atol=1e-12)
 
@@ -165,11 +171,27 @@ def test_average_follows_weights_and_statistics_but_not_counters():
         {"late_momentum": 1.5, "milestones": (3,)},
         {"lookahead": (0.5, 0.8)},
         {"lookahead": (5,)},
+        {"lookahead": (2.5, 0.8)},
+        {"lookahead": (5, float("inf"))},
         {"momentum": 1.0},
+        {"average": -0.1},
         {"lr": float("nan")},
+        {"lr": float("inf")},
+        {"weight_decay": 1e39},
+        {"epochs": 0},
+        {"batch_size": 2**32},
+        {"l1": -1e-5},
+        {"precision": "float16"},
+        {"schedule": "cosin"},
     ],
     ids=str,
 )
 def test_protocol_refuses(wrong):
     with pytest.raises(ConfigError, match="protocol"):
         TrainingProtocol(**wrong)
+
+
+@pytest.mark.parametrize("module", ["training.protocol", "training.history", "methods.spec", "methods.values"])
+def test_values_are_read_without_pytorch(module):
+    code = f"import sys, autorobustloss.{module}; assert not {{'torch', 'numpy'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.duplicates import firsts_alike
-from autorobustloss.methods.published import values_used, with_published_values
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.methods.values import values_used, with_published_values
 from autorobustloss.registry import METHODS
 from autorobustloss.runs.job import EVALUATIONS, Job, Task
 
@@ -36,7 +36,7 @@ class Grid:
         (`split_seed = noise_seed = seed = i`), the same for every method, so the standard error of a cell covers all
         of them and the methods of a column meet equal conditions.
     evaluate: the splits that are scored.
-    match_scale: give every loss cross-entropy's gradient at the start of training (see `matched`).
+    match_scale: give every loss cross-entropy's gradient at the start of training (see `like_cross_entropy`).
     learning_rates: multiples of the task's learning rate; of several, a table takes for each cell the one that is
         best on noisy validation data.
     classes: number of classes by the name of a data set; there methods have their authors' values for so many (see

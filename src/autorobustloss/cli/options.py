@@ -27,8 +27,6 @@ from autorobustloss.errors import ARLError, ConfigError, unknown_name
 from autorobustloss.escape import visible
 from autorobustloss.losses.cards import card_names, load_card
 from autorobustloss.methods.criterion import card_method, create_criterion
-from autorobustloss.methods.registry import Informed
-from autorobustloss.methods.run import create_procedure
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
 from autorobustloss.noise import NoiseSpec
@@ -366,7 +364,7 @@ def read_method(text: str) -> MethodSpec:
     if spec.name not in METHODS and spec.name not in LOSSES:
         raise unknown_name("method", spec.name, [*METHODS, *LOSSES])
     # Complain about hyper-parameters now; two classes do for what does not depend on their number.
-    create_procedure(spec) if spec.name in METHODS else create_criterion(spec, num_classes=2)
+    METHODS.create(spec.name, **spec.options) if spec.name in METHODS else create_criterion(spec, num_classes=2)
     if spec.name in card_names():
         learned = card_method(load_card(spec.name))
         return MethodSpec.of(learned.name, **learned.options, **spec.options)
@@ -380,12 +378,12 @@ def class_counts(datasets: Mapping[str, Dataset]) -> dict[str, int]:
 
 def check_methods(methods: Iterable[MethodSpec], tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> None:
     """Raise the ConfigError of a method that needs to know more of the labels than anybody does."""
-    informed = [p for m in methods if m.name in METHODS and isinstance(p := create_procedure(m), Informed)]
+    procedures = [METHODS.create(m.name, **m.options) for m in methods if m.name in METHODS]
     for name, noise in dict.fromkeys((task.dataset.name, task.noise) for task in tasks):
         known = set(known_labels(datasets[name], noise))
         if truth_known(datasets[name], noise):
             known |= {"noise_rate", "noise_matrix"}
-        for procedure in informed:
+        for procedure in procedures:
             try:
                 procedure.check(known)
             except ConfigError as error:

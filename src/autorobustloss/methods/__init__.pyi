@@ -1,12 +1,10 @@
 from .criterion import card_method as card_method
 from .criterion import create_criterion as create_criterion
-from .criterion import matched as matched
-from .published import values_used as values_used
-from .published import with_published_values as with_published_values
-from .registry import Procedure as Procedure
-from .registry import Setting as Setting
-from .run import create_procedure as create_procedure
+from .criterion import like_cross_entropy as like_cross_entropy
+from .procedure import Procedure as Procedure
+from .procedure import Setting as Setting
 from .run import list_methods as list_methods
 from .run import run_method as run_method
-from .run import train_networks as train_networks
 from .spec import MethodSpec as MethodSpec
+from .values import values_used as values_used
+from .values import with_published_values as with_published_values

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from autorobustloss.methods.registry import Setting
+from autorobustloss.methods.procedure import Setting, Trained
 from autorobustloss.training import History, Objective, TrainingProtocol, accuracies
 from autorobustloss.training.evaluation import labelled_splits
 from autorobustloss.training.history import SPLITS
 
 
-def fit_to_best_epoch(
-    setting: Setting, objective: Objective, protocol: TrainingProtocol
-) -> tuple[nn.ModuleList, History]:
+def fit_to_best_epoch(setting: Setting, objective: Objective, protocol: TrainingProtocol) -> Trained:
     """Train to the end, then go back to the (first) evaluated epoch of the highest accuracy on noisy validation labels.
 
     The curves of the splits end with that epoch; losses, training accuracies and steps are those of all epochs. Of a

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from autorobustloss.losses.published import within
-from autorobustloss.methods.registry import Procedure, Setting
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import METHODS
-from autorobustloss.training import History, LossObjective
+from autorobustloss.training import LossObjective
 
 
 @METHODS.register("ce_prior")
@@ -22,12 +22,12 @@ def logit_adjustment(tau: float = 1.0, loss: str = "ce") -> Procedure:
     """
     tau, spec = within("tau", tau), MethodSpec.parse(loss)
 
-    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+    def run(setting: Setting) -> Trained:
         criterion = setting.criterion(spec)
         offset = tau * log_frequencies(setting.splits.y_train, setting.splits.num_classes)
         return setting.fit(LossObjective(setting.network(), lambda z, y: criterion(z + offset.to(z.dtype), y)))
 
-    return run
+    return Procedure(run)
 
 
 def log_frequencies(labels: Tensor, num_classes: int) -> Tensor:

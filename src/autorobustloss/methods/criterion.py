@@ -28,7 +28,7 @@ class Scaled(nn.Module):
         return self.factor * self.loss(input, target, **arguments)
 
 
-def matched(loss: RobustLoss, num_classes: int) -> Scaled:
+def like_cross_entropy(loss: RobustLoss, num_classes: int) -> Scaled:
     """Return a loss scaled to start training like cross-entropy: equal gradients at uniform predictions.
 
     factor = Σ_y ‖∇CE‖² / Σ_y ⟨∇ℓ, ∇CE⟩, gradients with respect to logits of 0, one for each label y. For a loss
@@ -36,7 +36,7 @@ def matched(loss: RobustLoss, num_classes: int) -> Scaled:
     Scale is a confounder: with a fixed learning rate and number of epochs a smaller gradient is early stopping.
     Raises ConfigError for a loss whose gradient there vanishes, is not finite, or pushes away from the label.
 
-    >>> matched(create_loss("mae"), num_classes=10).factor
+    >>> like_cross_entropy(create_loss("mae"), num_classes=10).factor
     10.0
     """
     labels = torch.arange(num_classes)
@@ -82,19 +82,18 @@ def bare_loss(spec: MethodSpec) -> RobustLoss:
 def create_criterion(spec: MethodSpec, num_classes: int, device: torch.device | str = "cpu") -> nn.Module:
     """Build the loss of a spec on a device.
 
-    `match_scale=True` is understood for every loss, see `matched`; `l1` too, which is a penalty on weights, so that the
-    loss itself leaves it out (see `plain_loss`).
+    `match_scale=True` is understood for every loss, see `like_cross_entropy`; `l1` too, which is a penalty on weights,
+    so that the loss itself leaves it out (see `run_method`).
 
     >>> criterion = create_criterion(MethodSpec.parse("gce(q=0.5, match_scale=True)"), num_classes=10)
-    >>> criterion.factor == matched(create_loss("gce", q=0.5), 10).factor
+    >>> criterion.factor == like_cross_entropy(create_loss("gce", q=0.5), 10).factor
     True
     """
-    penalty_of(spec)
+    penalty_of(spec)  # refuses one that is none
     match_scale = spec.options.get("match_scale", False)
     if not isinstance(match_scale, bool):
         raise ConfigError(f"method {spec.label!r}: got match_scale={match_scale!r}, expected True or False")
-    if spec.options.get("reduction", "mean") != "mean":
-        got = spec.options["reduction"]
+    if (got := spec.options.get("reduction", "mean")) != "mean":
         raise ConfigError(f"method {spec.label!r}: got reduction={got!r}, training takes the mean")
     loss = bare_loss(spec)
-    return (matched(loss, num_classes) if match_scale else loss).to(device)
+    return (like_cross_entropy(loss, num_classes) if match_scale else loss).to(device)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from autorobustloss.losses.elr import EarlyLearningLoss
-from autorobustloss.methods.registry import Procedure, Setting
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.registry import METHODS
-from autorobustloss.training import History, LossObjective
+from autorobustloss.training import LossObjective
 
 
 @METHODS.register("elr")
@@ -20,12 +20,12 @@ def early_learning(beta: float = 0.7, lam: float = 3.0) -> Procedure:
     """
     EarlyLearningLoss(1, 2, beta, lam)  # refuses what is out of range, before anything is trained
 
-    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+    def run(setting: Setting) -> Trained:
         splits = setting.splits
         criterion = EarlyLearningLoss(len(splits.y_train), splits.num_classes, beta, lam).to(splits.x_train.device)
         return setting.fit(EarlyLearning(setting.network(), criterion))
 
-    return run
+    return Procedure(run)
 
 
 class EarlyLearning(LossObjective):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.methods.registry import Informed, Procedure, Setting
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.registry import METHODS
-from autorobustloss.training import History, Objective
+from autorobustloss.training import Objective
 
 
 @METHODS.register("jocor")
@@ -29,14 +29,14 @@ def jocor(co_lambda: float = 0.9, forget_rate: float | None = None, ramp: int = 
     if ramp < 2:
         raise ConfigError(f"method 'jocor': got ramp={ramp!r}, expected at least 2 epochs")
 
-    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+    def run(setting: Setting) -> Trained:
         rate = forget_rate if forget_rate is not None else setting.splits.noise_rate or 0.0
         return setting.fit(JoCoR([setting.network(0), setting.network(1)], co_lambda, rate, ramp))
 
     unknown = (
         "method 'jocor': the noise rate of these data is not known; give forget_rate, as in jocor(forget_rate=0.2)"
     )
-    return run if forget_rate is not None else Informed(run, "noise_rate", unknown)
+    return Procedure(run, "noise_rate" if forget_rate is None else "", unknown)
 
 
 class JoCoR(Objective):

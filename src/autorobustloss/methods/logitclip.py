@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.methods.registry import Procedure, Setting
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import METHODS
-from autorobustloss.training import History, LossObjective
+from autorobustloss.training import LossObjective
 
 
 @METHODS.register("logitclip")
@@ -23,12 +23,11 @@ def logitclip(tau: float = 1.0, loss: str = "ce", legacy: bool = False) -> Proce
         raise ConfigError(f"method 'logitclip': got tau={tau!r}, expected a positive number")
     spec = MethodSpec.parse(loss)
 
-    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+    def run(setting: Setting) -> Trained:
         criterion = setting.criterion(spec)
-        clipped = LossObjective(setting.network(), lambda z, y: criterion(clip_logits(z, tau, legacy), y))
-        return setting.fit(clipped)
+        return setting.fit(LossObjective(setting.network(), lambda z, y: criterion(clip_logits(z, tau, legacy), y)))
 
-    return run
+    return Procedure(run)
 
 
 def clip_logits(logits: Tensor, tau: float, legacy: bool = False) -> Tensor:

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autorobustloss.losses.published import within
-from autorobustloss.methods.registry import Procedure, Setting
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import METHODS
 from autorobustloss.seeding import derive_seed, torch_generator
-from autorobustloss.training import History, LossObjective
+from autorobustloss.training import LossObjective
 
 
 @METHODS.register("mixup")
@@ -25,10 +25,10 @@ def mixup(alpha: float = 1.0, loss: str = "ce") -> Procedure:
     """
     alpha, spec = within("alpha", alpha, above=0), MethodSpec.parse(loss)
 
-    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+    def run(setting: Setting) -> Trained:
         return setting.fit(Mixup(setting.network(), setting.criterion(spec), alpha, setting.seed))
 
-    return run
+    return Procedure(run)
 
 
 class Mixup(LossObjective):

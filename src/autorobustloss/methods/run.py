@@ -2,76 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
-
-from torch import Tensor, nn
-
 from autorobustloss.errors import unknown_name
-from autorobustloss.losses import list_losses
-from autorobustloss.methods.registry import Procedure, Setting, plain_loss
+from autorobustloss.losses.authors import PENALTY
+from autorobustloss.methods.criterion import penalty_of
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import LOSSES, METHODS
-from autorobustloss.training import History, TrainingProtocol
-from autorobustloss.training.history import SPLITS
-
-if TYPE_CHECKING:
-    from autorobustloss.data import Splits
+from autorobustloss.training import LossObjective, fit
 
 
-def run_method(
-    spec: MethodSpec,
-    model_name: str,
-    splits: Splits,
-    protocol: TrainingProtocol,
-    seed: int,
-    evaluate: Sequence[str] = SPLITS,
-    noise_matrix: Tensor | None = None,
-) -> History:
-    """Train a network with a method and return its curves: a pure function of its arguments.
+def run_method(spec: MethodSpec, setting: Setting) -> Trained:
+    """Train with a method; return the networks, one or several, and their curves: a pure function of its arguments.
 
-    spec: a procedure of `METHODS`, or any loss, at its published scale or with `match_scale=True` (see `matched`).
-    model_name: a network, hyper-parameters included where wanted: "vgg11(width=0.25)".
-    noise_matrix: the true T[true, noisy], for methods that are told it.
+    spec: a procedure of `METHODS`, or any loss, at its published scale or with `match_scale=True` (see
+        `like_cross_entropy`). `l1` among a loss's hyper-parameters puts that penalty in place of the protocol's weight
+        decay.
     Raises UnknownNameError for a name that is neither a procedure nor a loss, ConfigError for hyper-parameters that
     do not fit.
 
     >>> from autorobustloss.data import DataSpec, load_dataset, make_splits
+    >>> from autorobustloss.training import TrainingProtocol
     >>> splits = make_splits(load_dataset("digits"), DataSpec("digits", train_size=500), "sym:0.2")
-    >>> history = run_method(MethodSpec.of("gce", q=0.7), "mlp2", splits, TrainingProtocol(lr=0.1, epochs=3), seed=0)
-    >>> history.last("test") > 0.5
-    True
+    >>> setting = Setting("mlp2", splits, TrainingProtocol(lr=0.1, epochs=3), seed=0)
+    >>> networks, history = run_method(MethodSpec.of("gce", q=0.7), setting)
+    >>> len(networks), history.last("test") > 0.5
+    (1, True)
     """
-    return train_networks(spec, model_name, splits, protocol, seed, evaluate, noise_matrix)[1]
-
-
-def train_networks(
-    spec: MethodSpec,
-    model_name: str,
-    splits: Splits,
-    protocol: TrainingProtocol,
-    seed: int,
-    evaluate: Sequence[str] = SPLITS,
-    noise_matrix: Tensor | None = None,
-    on_epoch: Callable[[History], None] | None = None,
-) -> tuple[nn.ModuleList, History]:
-    """Do what `run_method` does, and return the trained networks too: one, or several for some procedures.
-
-    on_epoch: see `autorobustloss.training.fit`; procedures of several stages call it in the last one only.
-    """
-    setting = Setting(model_name, splits, protocol, seed, evaluate, noise_matrix, on_epoch)
-    return create_procedure(spec)(setting)
-
-
-def create_procedure(spec: MethodSpec) -> Procedure:
-    """Return the procedure behind a spec: a registered one, or the standard loop around a loss of that name."""
     if spec.name in METHODS:
-        return METHODS.create(spec.name, **spec.options)
+        procedure: Procedure = METHODS.create(spec.name, **spec.options)
+        procedure.check(setting.known)
+        return procedure.run(setting)
     if spec.name not in LOSSES:
         raise unknown_name("method", spec.name, list_methods())
-    return plain_loss(spec)
+    l1 = penalty_of(spec)
+    bare = MethodSpec.of(spec.name, **{key: value for key, value in spec.options.items() if key != PENALTY})
+    protocol = setting.protocol.but(l1=l1, weight_decay=0.0) if l1 else setting.protocol
+    objective = LossObjective(setting.network(), setting.criterion(bare))
+    history = fit(objective, setting.splits, protocol, setting.seed, setting.evaluate, setting.on_epoch)
+    return objective.networks, history
 
 
 def list_methods() -> list[str]:
     """Return the names of all methods: procedures and losses."""
-    return sorted([*METHODS.names(), *list_losses()])
+    return sorted([*METHODS, *LOSSES])

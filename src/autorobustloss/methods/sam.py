@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from autorobustloss.losses.published import within
-from autorobustloss.methods.registry import Procedure, Setting
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import METHODS
-from autorobustloss.training import History, LossObjective
+from autorobustloss.training import LossObjective
 
 
 @METHODS.register("sam")
@@ -23,10 +23,10 @@ def sharpness_aware(rho: float = 0.05, loss: str = "ce") -> Procedure:
     """
     rho, spec = within("rho", rho, at_least=0), MethodSpec.parse(loss)
 
-    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+    def run(setting: Setting) -> Trained:
         return setting.fit(SharpnessAware(setting.network(), setting.criterion(spec), rho))
 
-    return run
+    return Procedure(run)
 
 
 class SharpnessAware(LossObjective):

@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autorobustloss.losses.published import flag, whole, within
-from autorobustloss.methods.registry import Procedure, Setting
+from autorobustloss.errors import ConfigError
+from autorobustloss.losses.published import within
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import METHODS
-from autorobustloss.training import History, LossObjective
+from autorobustloss.training import LossObjective
 
 
 @METHODS.register("sr")
@@ -35,10 +36,13 @@ def sparse_regularisation(
     Source: Zhou et al., Learning with Noisy Labels via Sparse Regularization, ICCV 2021; values of the authors' code.
     """
     tau, p, lam = within("tau", tau, above=0), within("p", p, above=0, below=1), within("lam", lam, at_least=0)
-    growth, every = within("growth", growth, at_least=1), whole("every", every, most=10**6)
-    normalise, spec = flag("normalise", normalise), MethodSpec.parse(loss)
+    growth, spec = within("growth", growth, at_least=1), MethodSpec.parse(loss)
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ConfigError(f"method 'sr': got every={every!r}, expected a number of epochs >= 1")
+    if not isinstance(normalise, bool):
+        raise ConfigError(f"method 'sr': got normalise={normalise!r}, expected True or False")
 
-    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+    def run(setting: Setting) -> Trained:
         criterion = setting.criterion(spec)
 
         def of_epoch(epoch: int) -> Callable[[Tensor, Tensor], Tensor]:
@@ -47,7 +51,7 @@ def sparse_regularisation(
 
         return setting.fit(Scheduled(setting.network(), of_epoch))
 
-    return run
+    return Procedure(run)
 
 
 class Scheduled(LossObjective):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from autorobustloss.losses.published import within
 from autorobustloss.methods.criterion import Scaled
-from autorobustloss.methods.registry import Procedure, Setting
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.methods.sr import Scheduled
 from autorobustloss.registry import METHODS
-from autorobustloss.training import History
 
 
 @METHODS.register("warmup")
@@ -27,10 +24,10 @@ def warmed_up(loss: str = "nls", first: str = "ce", share: float = 0.5, factor: 
     share, factor = within("share", share, at_least=0, at_most=1), within("factor", factor, above=0)
     specs = MethodSpec.parse(first), MethodSpec.parse(loss)
 
-    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+    def run(setting: Setting) -> Trained:
         before, second = map(setting.criterion, specs)
         after = Scaled(second, factor)
         last = int(share * setting.protocol.epochs)
         return setting.fit(Scheduled(setting.network(), lambda epoch: before if epoch <= last else after))
 
-    return run
+    return Procedure(run)

@@ -1,4 +1,4 @@
 from .network import Network as Network
-from .registry import build_model as build_model
-from .registry import create_model as create_model
-from .registry import list_models as list_models
+from .network import build_model as build_model
+from .network import create_model as create_model
+from .network import list_models as list_models

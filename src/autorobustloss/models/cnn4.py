@@ -70,11 +70,11 @@ def window_indices(depth: int, height: int, width: int) -> Tensor:
     Windows are centred on every second pixel of an image whose sides are rounded up to a multiple of 4, and ordered
     (block of 2x2 windows, window in the block, channel, row, column).
     """
-    blocks = torch.arange(-(-height // 4)), torch.arange(-(-width // 4))
-    near, offsets = torch.arange(2), torch.arange(KERNEL) - KERNEL // 2
-    # One axis each: block row, block column, window row, window column, channel, row, column.
-    rows = 4 * blocks[0].view(-1, 1, 1, 1, 1, 1, 1) + 2 * near.view(-1, 1, 1, 1, 1) + offsets.view(-1, 1)
-    columns = 4 * blocks[1].view(-1, 1, 1, 1, 1, 1) + 2 * near.view(-1, 1, 1, 1) + offsets
-    channels = torch.arange(depth).view(-1, 1, 1)
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    return torch.where(inside, (channels * height + rows) * width + columns, depth * height * width).flatten()
+    beyond = depth * height * width
+    pixels = torch.arange(beyond).view(depth, height, width)
+    edge = KERNEL // 2
+    padded = F.pad(pixels, (edge, edge + -width % 4, edge, edge + -height % 4), value=beyond)
+    windows = padded.unfold(1, KERNEL, 2).unfold(2, KERNEL, 2)  # (C, row, column, 5, 5)
+    _, rows, columns, _, _ = windows.shape
+    blocks = windows.reshape(depth, rows // 2, 2, columns // 2, 2, KERNEL, KERNEL)
+    return blocks.permute(1, 3, 2, 4, 0, 5, 6).flatten()

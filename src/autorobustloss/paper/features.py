@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from autorobustloss.data import make_splits
-from autorobustloss.methods import train_networks
+from autorobustloss.methods import Setting, run_method
 from autorobustloss.runs.job import Job
 from autorobustloss.runs.trainer import known_noise, reproducible
 
@@ -40,7 +40,8 @@ def _features(job: Job, dataset: Dataset, samples: int, device: str) -> Features
         made = make_splits(dataset, task.dataset, task.noise, job.split_seed, job.noise_seed, allow_hopeless=True)
         splits = made.to(device)
         known = known_noise(task.noise, dataset.name, splits)
-        networks, _ = train_networks(job.method, task.model, splits, task.protocol, job.seed, (), known)
+        setting = Setting(task.model, splits, task.protocol, job.seed, (), known)
+        networks, _ = run_method(job.method, setting)
         network = networks[0].eval()
         with torch.inference_mode():
             parts = [network.features(x) for x in splits.x_test[:samples].split(BATCH)]  # type: ignore[operator]

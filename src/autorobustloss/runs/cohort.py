@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,7 +24,7 @@ from autorobustloss.models import build_model
 from autorobustloss.runs.job import Job, Task
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.trainer import Trainer, denormals_flushed, make_result, reproducible
-from autorobustloss.training.cohort import CohortError, Traces, bytes_per_candidate, cohort_size, fit_cohort
+from autorobustloss.training.cohort import CohortError, fit_cohort
 
 if TYPE_CHECKING:
     from autorobustloss.data import Splits
@@ -76,7 +75,6 @@ class CohortTrainer(Trainer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """As for `Trainer`; exact holds for the jobs that stay alone."""
         super().__init__(*arguments, **options)
-        self._traces: defaultdict[Task, Traces] = defaultdict(dict)
         self._declined: set[Task] = set()
 
     def together(self, unit: Unit) -> Iterator[Result]:
@@ -85,7 +83,7 @@ class CohortTrainer(Trainer):
         They are trained at once; in smaller cohorts if a GPU's memory asks for it; one after another where the network
         cannot be stacked, and where a job fails, which then raises its own error.
         """
-        left, size = unit, self._fitting(unit)
+        left, size = unit, len(unit)
         while left:
             part = left[:size]
             results: Iterator[Result] = map(self, part)
@@ -115,7 +113,6 @@ class CohortTrainer(Trainer):
                 first.task.protocol,
                 first.seed,
                 first.evaluate,
-                self._traces[first.task],
             )
             seconds = (time.perf_counter() - start) / len(unit)
         how = f", cohort of {len(unit)}"
@@ -126,13 +123,3 @@ class CohortTrainer(Trainer):
         splits = self.cache.get(job, self.dataset(job), self.device)
         network = build_model(job.task.model, splits.input_shape, splits.num_classes, job.seed)
         return network.to(self.device), splits
-
-    def _fitting(self, unit: Unit) -> int:
-        """Return how many candidates of a unit to train at once."""
-        if self.device != "cuda":
-            return len(unit)
-        with reproducible(unit[0].seed, self.device):
-            network, splits = self._prepare(unit[0])
-            each = bytes_per_candidate(network, splits.x_train[: unit[0].task.protocol.batch_size])
-        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return cohort_size(each, torch.cuda.mem_get_info()[0] + kept, len(unit))

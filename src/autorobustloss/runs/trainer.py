@@ -23,7 +23,7 @@ from torch.utils import deterministic
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import kernel
-from autorobustloss.methods import run_method
+from autorobustloss.methods import Setting, run_method
 from autorobustloss.noise import NoiseSpec, empirical_matrix, transition_matrix
 from autorobustloss.runs.job import Job
 from autorobustloss.runs.result import Result
@@ -53,15 +53,9 @@ def run_job(
     with reproducible(job.seed, device), kernel.left_out() if exact else denormals_flushed():
         splits = (SplitsCache(0) if cache is None else cache).get(job, dataset, device)
         start = time.perf_counter()
-        history = run_method(
-            job.method,
-            job.task.model,
-            splits,
-            job.task.protocol,
-            job.seed,
-            job.evaluate,
-            known_noise(job.task.noise, dataset.name, splits),
-        )
+        told = known_noise(job.task.noise, dataset.name, splits)
+        setting = Setting(job.task.model, splits, job.task.protocol, job.seed, job.evaluate, told)
+        _, history = run_method(job.method, setting)
         wall_time = time.perf_counter() - start
     return make_result(job, history, splits, wall_time, device, exact=exact)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autorobustloss.errors import ConfigError, unknown_name
-from autorobustloss.methods.published import with_published_values
 from autorobustloss.methods.spec import MethodSpec
+from autorobustloss.methods.values import with_published_values
 from autorobustloss.runs.job import Task
 from autorobustloss.runs.strict import plain
 from autorobustloss.search.fitness import FITNESS

@@ -4,8 +4,8 @@ from .history import History as History
 from .loop import fit as fit
 from .objective import LossObjective as LossObjective
 from .objective import Objective as Objective
-from .optimisers import learning_rate as learning_rate
-from .optimisers import momentum as momentum
 from .protocol import PRESETS as PRESETS
 from .protocol import TrainingProtocol as TrainingProtocol
 from .protocol import create_protocol as create_protocol
+from .protocol import learning_rate as learning_rate
+from .protocol import momentum as momentum

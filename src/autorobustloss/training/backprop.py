@@ -1,17 +1,16 @@
 """What a step needs of the networks: the loss of a batch, its logits, and the gradients of the weights.
 
-`Autograd` takes any objective. `Chain` takes one network of linear layers and ReLUs under one loss, as perceptrons and
-`cnn4` are, and differentiates it by hand, into memory that it keeps: for a small network on a CPU, calls and fresh
-memory are a large part of what autograd takes. Both multiply the same matrices and return the same numbers, within
-rounding: to the last bit only where the library beneath chooses the same kernels for both.
+Autograd takes any objective. `Chain` takes one network of linear layers and ReLUs under one loss, as perceptrons and
+`cnn4` are, and differentiates it by hand: for a small network on a CPU, autograd's calls are up to half of a step. Both
+multiply the same matrices and return the same numbers, within rounding: to the last bit only where the library beneath
+chooses the same kernels for both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
-from typing import NamedTuple, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +24,6 @@ from autorobustloss.training.objective import LossObjective, Objective
 Backprop: TypeAlias = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor, Sequence[Tensor]]]
 """(inputs, labels, epoch) -> loss, logits, gradients in the order of the parameters; these last until the next call."""
 
-threshold_backward_ = torch.ops.aten.threshold_backward.grad_input
-
 
 def create_backprop(objective: Objective, parameters: Sequence[Tensor], precision: str) -> Backprop:
     """Return the fastest way to the gradients of the parameters, which are all that the objective trains."""
@@ -35,7 +32,18 @@ def create_backprop(objective: Objective, parameters: Sequence[Tensor], precisio
         own = [p for layer in layers for p in (layer.weight, layer.bias)]
         if len(own) == len(parameters) and all(a is b and a.dtype == torch.float32 for a, b in zip(own, parameters)):
             return Chain(objective, layers, precision)
-    return Autograd(objective, parameters, precision)
+    return by_autograd(objective, parameters, precision)
+
+
+def by_autograd(objective: Objective, parameters: Sequence[Tensor], precision: str) -> Backprop:
+    """Return the gradients by PyTorch's autograd."""
+
+    def backprop(x: Tensor, y: Tensor, epoch: int) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
+        with autocast(precision, x.device):
+            loss, logits = objective.loss(x, y, epoch)
+        return loss.detach(), logits.detach(), torch.autograd.grad(loss, parameters)
+
+    return backprop
 
 
 def linear_layers(network: nn.Module) -> list[nn.Linear]:
@@ -57,19 +65,6 @@ def _hooked(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
 
 
-class Autograd:
-    """The gradients by PyTorch's autograd."""
-
-    def __init__(self, objective: Objective, parameters: Sequence[Tensor], precision: str) -> None:
-        self.objective, self.parameters, self.precision = objective, parameters, precision
-
-    def __call__(self, x: Tensor, y: Tensor, epoch: int) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
-        """Return the loss of a batch in `epoch` (from 1), its logits, and the gradients."""
-        with autocast(self.precision, x.device):
-            loss, logits = self.objective.loss(x, y, epoch)
-        return loss.detach(), logits.detach(), torch.autograd.grad(loss, self.parameters)
-
-
 class Chain:
     """The gradients of z = Wₙ ReLU(… ReLU(W₁h₁ + b₁) …) + bₙ by hand.
 
@@ -88,10 +83,9 @@ class Chain:
         self.gradients = [torch.empty_like(p) for p in self.parameters]
         # `to` copies where it has something to round, and only there.
         self.rounded = [p.to(self.dtype) for p in self.parameters]
+        self.rounded_gradients = [g.to(self.dtype) for g in self.gradients]
         self.weights, self.biases = self.rounded[::2], self.rounded[1::2]
         self.transposed = [weight.t() for weight in self.weights]
-        self.rounded_gradients = [g.to(self.dtype) for g in self.gradients]
-        self._memory: dict[int, list[_Place]] = {}
 
     def __call__(self, x: Tensor, y: Tensor, epoch: int) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
         """Return the loss of a batch, its logits, and the gradients."""
@@ -104,47 +98,24 @@ class Chain:
     @torch.no_grad()
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return the input of every layer, and the logits."""
-        first = self.enter(x)
+        h = self.enter(x)
         if self.dtype != torch.float32:
             torch._foreach_copy_(self.rounded, self.parameters)
-            first = first.to(self.dtype)
-        inputs = [first]
-        for place, weight, bias in zip(self._places(x, first), self.transposed, self.biases):
-            torch.addmm(bias, inputs[-1], weight, out=place.output).relu_()
-            inputs.append(place.next_input)
+            h = h.to(self.dtype)
+        inputs = [h]
+        for bias, weight, following in zip(self.biases, self.transposed, self.transposed[1:]):
+            h = torch.addmm(bias, inputs[-1], weight).relu_()
+            inputs.append(h.view(-1, len(following)))
         return inputs, torch.addmm(self.biases[-1], inputs[-1], self.transposed[-1])
 
     @torch.no_grad()
     def backward(self, inputs: list[Tensor], gradient: Tensor) -> None:
         """Write `gradients`, given that in the logits."""
-        places = self._memory[len(gradient)]
         for n in reversed(range(len(inputs))):
+            gradient = gradient.view(-1, len(self.weights[n]))
             torch.mm(gradient.t(), inputs[n], out=self.rounded_gradients[2 * n])
             torch.sum(gradient, 0, out=self.rounded_gradients[2 * n + 1])
             if n:
-                place = places[n - 1]
-                torch.mm(gradient, self.weights[n], out=place.next_input_gradient)
-                gradient = threshold_backward_(place.output_gradient, place.output, 0, grad_input=place.output_gradient)
+                gradient = torch.ops.aten.threshold_backward(gradient @ self.weights[n], inputs[n], 0)
         if self.dtype != torch.float32:
             torch._foreach_copy_(self.gradients, self.rounded_gradients)
-
-    def _places(self, x: Tensor, rows: Tensor) -> list[_Place]:
-        """Return the memory of the layers but the last for batches as long as this one."""
-        if len(x) not in self._memory:
-            count, places = len(rows), list[_Place]()
-            for weight, following in pairwise(self.weights):
-                output, gradient = rows.new_empty(2, count, len(weight))
-                shape = (-1, following.shape[1])
-                places.append(_Place(output, output.view(shape), gradient, gradient.view(shape)))
-                count = len(places[-1].next_input)
-            self._memory[len(x)] = places
-        return self._memory[len(x)]
-
-
-class _Place(NamedTuple):
-    """Where a layer's output lies, and its gradient, each as rows of its own length and of the next layer's."""
-
-    output: Tensor
-    next_input: Tensor
-    output_gradient: Tensor
-    next_input_gradient: Tensor

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from autorobustloss.data.splits import Splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.training.history import SPLITS
-
-if TYPE_CHECKING:
-    from autorobustloss.data import Splits
 
 EVALUATION_BATCH = 1024
 

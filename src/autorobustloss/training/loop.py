@@ -1,28 +1,26 @@
-"""The training loop: the reference implementation, one objective at a time."""
+"""The training loop: what every way to train shares, and `fit`, which trains one objective."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from autorobustloss.data.augment import crop, crop_and_flip
+from autorobustloss.data.splits import Splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.seeding import derive_seed, torch_generator
 from autorobustloss.training.backprop import create_backprop
 from autorobustloss.training.evaluation import accuracies, labelled_splits
 from autorobustloss.training.history import SPLITS, History
 from autorobustloss.training.objective import Objective
-from autorobustloss.training.optimisers import add_penalty_, clip_norm_, create_optimiser, learning_rate, momentum
-from autorobustloss.training.protocol import TrainingProtocol
+from autorobustloss.training.optimisers import add_penalty_, clip_norm_, create_optimiser, joint_norm
+from autorobustloss.training.protocol import TrainingProtocol, learning_rate, momentum
 from autorobustloss.training.smoothing import create_smoothing
-
-if TYPE_CHECKING:
-    from autorobustloss.data import Splits
 
 EXPLODED = 1e6
 """A Euclidean norm of all weights beyond this counts as divergence, as an infinite one does."""
@@ -63,104 +61,131 @@ def fit(
     >>> history.epochs, history.last("test") > 0.7
     ([1, 2, 3, 4, 5], True)
     """
-    if len(splits.y_train) == 0:
-        raise ConfigError("got an empty training split, expected at least one sample")
-    targets = labelled_splits(splits, evaluate)
-    device = splits.x_train.device
-    objective.networks.to(device)
-    history = History()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.random.default_generator.manual_seed(derive_seed("dropout", seed))  # torch.manual_seed: a millisecond
-        if device.type == "cuda":
-            torch.cuda.manual_seed(derive_seed("dropout", seed))
-        run = _Run(objective, splits, protocol, seed)
-        for epoch in range(1, protocol.epochs + 1):
-            loss, accuracy, norm = run.epoch(epoch)
-            if diverged(loss, norm):
-                return replace(history, stopped="diverged", steps=run.steps)
-            history.train_loss.append(loss)
-            history.train_accuracy.append(accuracy)
-            if epoch == protocol.patience_at_chance and stuck_at_chance(history, splits.y_train):
-                history = replace(history, stopped="chance")
-            last = epoch == protocol.epochs or bool(history.stopped)
-            with run.shown():
-                if last or epoch % protocol.evaluate_every == 0:
-                    history.epochs.append(epoch)
-                    for split, value in accuracies(objective.networks, targets, protocol.precision).items():
-                        getattr(history, split).append(value)
-                if on_epoch is not None:
-                    on_epoch(history)
-            if last:
-                break
-        run.finish()
-    return replace(history, steps=run.steps)
+    with dropout_seeded(seed, splits.x_train.device):
+        run = Run(objective, splits, protocol, seed, evaluate)
+        while run.going:
+            run.record(run.epoch(), on_epoch)
+    return run.histories[0]
 
 
-class _Run:
-    """The moving parts of one training run: optimiser, smoothed weights, generators."""
+class Run:
+    """The moving parts of training: an objective, its optimiser, generators and curves.
 
-    def __init__(self, objective: Objective, splits: Splits, protocol: TrainingProtocol, seed: int) -> None:
-        self.objective, self.splits, self.protocol = objective, splits, protocol
-        self.parameters = [p for p in objective.networks.parameters() if p.requires_grad]
+    A cohort, which trains several candidates at once, is another one of these.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        splits: Splits,
+        protocol: TrainingProtocol,
+        seed: int,
+        evaluate: Sequence[str] = SPLITS,
+        candidates: int = 1,
+    ) -> None:
+        if len(splits.y_train) == 0:
+            raise ConfigError("got an empty training split, expected at least one sample")
+        self.objective, self.splits, self.protocol, self.candidates = objective, splits, protocol, candidates
+        self.targets = labelled_splits(splits, evaluate)
+        networks = objective.networks.to(splits.x_train.device)
+        self.parameters = [p for p in networks.parameters() if p.requires_grad]
         self.backprop = create_backprop(objective, self.parameters, protocol.precision)
         self.optimiser = create_optimiser(self.parameters, protocol)
-        self.smoothing = create_smoothing(objective.networks, protocol)
-        self.shown = self.smoothing[-1].shown if self.smoothing else nullcontext
+        self.smoothing = create_smoothing(networks, protocol)
         self.orders, self.crops = torch_generator("order", seed), torch_generator("augment", seed)
-        self.augment = augmentation(protocol)
-        self.steps = 0
-        self._places: dict[int, Tensor] = {}
+        self.augment = {"none": None, "crop": crop, "crop-flip": crop_and_flip}[protocol.augment]
+        self.chance = chance_level(splits.y_train)
+        self.images = torch.empty_like(splits.x_train[: protocol.batch_size])
+        self.epochs = self.steps = 0
+        self.histories = [History() for _ in range(candidates)]
+        self.going = set(range(candidates))
 
-    def epoch(self, epoch: int) -> tuple[float, float, float]:
-        """Train for an epoch; return its mean loss, its accuracy, and the norm of the weights after it."""
+    def accuracies(self) -> dict[str, list[float]]:
+        """Return each candidate's accuracy on the splits that are scored."""
+        found = accuracies(self.objective.networks, self.targets, self.protocol.precision)
+        return {split: [value] for split, value in found.items()}
+
+    def each(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Return a function of one candidate's tensors, and a number, as one of all candidates'."""
+        return function
+
+    def epoch(self) -> list[list[float]]:
+        """Train for an epoch; return each candidate's mean loss, accuracy and norm of the weights after it."""
         self.objective.networks.train()
-        y_train = self.splits.y_train
-        rate, mass = learning_rate(self.protocol, epoch), momentum(self.protocol, epoch)
+        self.epochs += 1
+        x_train, y_train, protocol = self.splits.x_train, self.splits.y_train, self.protocol
+        rate, mass = learning_rate(protocol, self.epochs), momentum(protocol, self.epochs)
         order = torch.randperm(len(y_train), generator=self.orders).to(y_train.device)
         losses, outputs, labels = [], [], []
-        for index in batches(order, self.protocol.batch_size):
-            x, y = self._images(index), y_train.index_select(0, index)
+        for index in batches(order, protocol.batch_size):
+            # Every batch takes over the memory of the last one: fresh pages can cost as much as a step.
+            images = self.images[: len(index)]
+            x, y = torch.index_select(x_train, 0, index, out=images), y_train.index_select(0, index)
             if self.augment is not None:
                 x = self.augment(x, self.crops)
             self.objective.index = index
-            loss, logits, gradients = self.backprop(x, y, epoch)
-            if self.protocol.l1:
-                add_penalty_(gradients, self.parameters, self.protocol.l1)
-            if self.protocol.clip_norm:
-                clip_norm_(gradients, self.protocol.clip_norm)
-            self.optimiser.step(gradients, rate, mass)
+            loss, z, gradients = self.backprop(x, y, self.epochs)
+            if protocol.l1:
+                add_penalty_(gradients, self.parameters, protocol.l1)
+            if protocol.clip_norm:
+                self.each(clip_norm_)(list(gradients), protocol.clip_norm)
+            self.optimiser(gradients, rate, mass)
             self.steps += 1
             for smooth in self.smoothing:
                 smooth.update(self.steps)
             losses.append(loss)
-            outputs.append(logits)
+            outputs.append(z)
             labels.append(y)
-        return _summary(losses, outputs, labels, self.parameters)
+        # One synchronisation for all of them.
+        sizes = torch.tensor([len(y) for y in labels], dtype=torch.float64).to(y_train.device)
+        mean = (torch.stack(losses, dim=-1).double() * sizes).sum(-1) / sizes.sum()
+        right = (torch.cat(outputs, dim=-2).argmax(-1) == torch.cat(labels)).view(self.candidates, -1)
+        norms = self.each(joint_norm)([p.detach() for p in self.parameters]).double()
+        return torch.stack([mean.view(-1), right.double().mean(1), norms.view(-1)], dim=1).tolist()
 
-    def _images(self, index: Tensor) -> Tensor:
-        """Return the training images of a batch, in memory that the next batch of the same size takes over."""
-        place = self._places.get(len(index))
-        if place is None:
-            x_train = self.splits.x_train
-            place = self._places[len(index)] = x_train.new_empty(len(index), *x_train.shape[1:])
-        return torch.index_select(self.splits.x_train, 0, index, out=place)
-
-    def finish(self) -> None:
-        """Leave the evaluated weights in the networks."""
-        if self.smoothing:
+    def record(self, epoch: list[list[float]], on_epoch: Callable[[History], None] | None = None) -> None:
+        """Write an epoch into the curves, with scores where they are due, and let go of who ends here."""
+        protocol = self.protocol
+        ended = {k: "diverged" for k in self.going if diverged(epoch[k][0], epoch[k][2])}
+        alive = self.going - ended.keys()
+        for k in alive:
+            history = self.histories[k]
+            history.train_loss.append(epoch[k][0])
+            history.train_accuracy.append(epoch[k][1])
+            at_chance = max(history.train_accuracy) <= self.chance
+            if at_chance and self.epochs == protocol.patience_at_chance:
+                ended[k] = "chance"
+            elif self.epochs == protocol.epochs:
+                ended[k] = ""
+        for k, stopped in ended.items():
+            self.histories[k] = replace(self.histories[k], stopped=stopped, steps=self.steps)
+        scored = alive if self.epochs % protocol.evaluate_every == 0 else alive & ended.keys()
+        if scored or on_epoch:
+            with self.shown():
+                scores = self.accuracies() if scored else {}
+                for k in scored:
+                    self.histories[k].epochs.append(self.epochs)
+                    for split, values in scores.items():
+                        getattr(self.histories[k], split).append(values[k])
+                if on_epoch and alive:
+                    on_epoch(self.histories[0])
+        self.going -= ended.keys()
+        if self.smoothing and not self.going:
             self.smoothing[-1].adopt()
 
+    def shown(self) -> AbstractContextManager[None]:
+        """Put the weights that are evaluated into the networks for a while."""
+        return self.smoothing[-1].shown() if self.smoothing else nullcontext()
 
-def _summary(
-    losses: list[Tensor], outputs: list[Tensor], labels: list[Tensor], parameters: Sequence[Tensor]
-) -> tuple[float, float, float]:
-    """Return an epoch's mean loss and accuracy over samples and the norm of the weights, with one synchronisation."""
-    sizes = torch.tensor([len(y) for y in labels], dtype=torch.float64).to(losses[0].device)
-    loss = (torch.stack(losses).double() * sizes).sum() / sizes.sum()
-    accuracy = (torch.cat(outputs, dim=-2).argmax(-1) == torch.cat(labels)).double().mean()
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(p.detach()) for p in parameters]))
-    loss, accuracy, norm = torch.stack([loss, accuracy, norm.double()]).tolist()
-    return loss, accuracy, norm
+
+@contextmanager
+def dropout_seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Let what networks draw as they are trained be a function of a seed, and leave global random state as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.random.default_generator.manual_seed(derive_seed("dropout", seed))  # torch.manual_seed: a millisecond
+        if device.type == "cuda":
+            torch.cuda.manual_seed(derive_seed("dropout", seed))
+        yield
 
 
 def batches(order: Tensor, batch_size: int) -> Iterator[Tensor]:
@@ -179,11 +204,6 @@ def diverged(loss: float, norm: float) -> bool:
     return not (math.isfinite(loss) and norm <= EXPLODED)
 
 
-def stuck_at_chance(history: History, labels: Tensor) -> bool:
-    """Return whether no epoch so far was more accurate on the training labels than a constant prediction may be."""
-    return max(history.train_accuracy) <= chance_level(labels)
-
-
 def chance_level(labels: Tensor, size: int = 0) -> float:
     """Return the accuracy that a constant prediction does not exceed: f + 3·√(f(1 − f)/N), f the commonest label's.
 
@@ -191,12 +211,3 @@ def chance_level(labels: Tensor, size: int = 0) -> float:
     """
     f = labels.bincount().max().item() / len(labels)
     return f + 3 * math.sqrt(f * (1 - f) / (size or len(labels)))
-
-
-def augmentation(protocol: TrainingProtocol) -> Callable[[Tensor, torch.Generator], Tensor] | None:
-    """Return what a protocol does to a batch before the network sees it, given a generator; None for nothing."""
-    if protocol.augment == "none":
-        return None
-    from autorobustloss.data import crop, crop_and_flip
-
-    return crop if protocol.augment == "crop" else crop_and_flip

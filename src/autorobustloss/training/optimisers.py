@@ -1,115 +1,44 @@
-"""Optimisers and their schedules: the maths of torch.optim with as little around it as a small network can bear."""
+"""The updates of torch.optim, without what its optimiser objects do around them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from autorobustloss.training.protocol import TrainingProtocol
 
+Update: TypeAlias = Callable[[Sequence[Tensor], float, float], None]
+"""(gradients, learning rate, momentum) -> None; moves the parameters in place."""
 
-def learning_rate(protocol: TrainingProtocol, epoch: int) -> float:
-    """Return the learning rate of an epoch (from 1).
 
-    With i = epoch − 1 of E epochs: cosine lr·(1 + cos(πi/E))/2; steps lr·Π gamma over the milestones ≤ i;
-    linear lr·(E − i)/(E − m) from the first milestone m on.
+def create_optimiser(parameters: Sequence[Tensor], protocol: TrainingProtocol) -> Update:
+    """Return the protocol's update, by the kernels that torch.optim calls with `fused=True`; Adam's momentum is β₁.
 
-    >>> [round(learning_rate(TrainingProtocol(lr=1.0, epochs=4, schedule="cosine"), e), 3) for e in (1, 2, 3, 4)]
-    [1.0, 0.854, 0.5, 0.146]
+    The bookkeeping of torch.optim's objects takes a third of the step of a small perceptron on the CPU, and Adam's
+    imports PyTorch's compiler at the first one: two seconds, and 70 MB.
     """
-    done, epochs = epoch - 1, protocol.epochs
-    if protocol.schedule == "cosine":
-        return protocol.lr * (1 + math.cos(math.pi * done / epochs)) / 2
-    if protocol.schedule == "steps":
-        gamma = protocol.gamma
-        factors = gamma if isinstance(gamma, tuple) else (gamma,) * len(protocol.milestones)
-        return protocol.lr * math.prod(g for m, g in zip(protocol.milestones, factors) if m <= done)
-    if protocol.schedule == "linear" and done >= protocol.milestones[0]:
-        return protocol.lr * (epochs - done) / (epochs - protocol.milestones[0])
-    return protocol.lr
-
-
-def momentum(protocol: TrainingProtocol, epoch: int) -> float:
-    """Return the momentum (Adam's β₁) of an epoch (from 1).
-
-    >>> protocol = TrainingProtocol(milestones=(2,), late_momentum=0.1)
-    >>> [momentum(protocol, epoch) for epoch in (1, 2, 3)]
-    [0.9, 0.9, 0.1]
-    """
-    if protocol.late_momentum is not None and epoch > protocol.milestones[0]:
-        return protocol.late_momentum
-    return protocol.momentum
-
-
-class SGD:
-    """torch.optim.SGD's update by the kernel that it calls with `fused=True`.
-
-    The optimiser object's bookkeeping takes a fifth of the step of a small perceptron on the CPU.
-    """
-
-    def __init__(self, parameters: Sequence[Tensor], protocol: TrainingProtocol) -> None:
-        self.parameters = list(parameters)
-        self.velocities = [torch.zeros_like(p) for p in parameters]
-        self.nesterov = protocol.nesterov
-        self.weight_decay = protocol.weight_decay
+    weights, is_sgd = list(parameters), protocol.optimizer == "sgd"
+    moments = [[torch.zeros_like(p) for p in weights] for _ in range(1 if is_sgd else 2)]
+    steps = [torch.zeros((), device=p.device) for p in weights]
+    adam: Any = torch._fused_adamw_ if protocol.optimizer == "adamw" else torch._fused_adam_
+    fixed: Any = {"weight_decay": protocol.weight_decay, "maximize": False}
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
-        """Update the parameters in place."""
-        torch._fused_sgd_(
-            self.parameters,
-            list(gradients),
-            self.velocities if momentum else [],
-            weight_decay=self.weight_decay,
-            momentum=momentum,
-            lr=lr,
-            dampening=0.0,
-            nesterov=self.nesterov and momentum > 0,
-            maximize=False,
-            is_first_step=False,
-        )
-
-
-class Adam:
-    """torch.optim.Adam's or AdamW's update by the kernels that they call with `fused=True`; momentum is β₁.
-
-    The optimiser object imports PyTorch's compiler at its first step: two seconds, and 70 MB.
-    """
-
-    def __init__(self, parameters: Sequence[Tensor], protocol: TrainingProtocol) -> None:
-        self.update = torch._fused_adamw_ if protocol.optimizer == "adamw" else torch._fused_adam_
-        self.parameters = list(parameters)
-        self.means, self.squares = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-        self.steps = [torch.zeros((), device=p.device) for p in parameters]
-        self.weight_decay = protocol.weight_decay
+    def sgd_update(gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
+        given = {"lr": lr, "momentum": momentum, "nesterov": protocol.nesterov and momentum > 0, **fixed}
+        velocities = moments[0] if momentum else []
+        torch._fused_sgd_(weights, list(gradients), velocities, dampening=0.0, is_first_step=False, **given)
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
-        """Update the parameters in place."""
-        torch._foreach_add_(self.steps, 1)
-        self.update(
-            self.parameters,
-            list(gradients),
-            self.means,
-            self.squares,
-            [],
-            self.steps,
-            lr=lr,
-            beta1=momentum,
-            beta2=0.999,
-            weight_decay=self.weight_decay,
-            eps=1e-8,
-            amsgrad=False,
-            maximize=False,
-        )
+    def adam_update(gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
+        torch._foreach_add_(steps, 1)
+        given = {"lr": lr, "beta1": momentum, "beta2": 0.999, "eps": 1e-8, **fixed}
+        adam(weights, list(gradients), *moments, [], steps, amsgrad=False, **given)
 
-
-def create_optimiser(parameters: Sequence[Tensor], protocol: TrainingProtocol) -> SGD | Adam:
-    """Build the protocol's optimiser."""
-    return (SGD if protocol.optimizer == "sgd" else Adam)(parameters, protocol)
+    return sgd_update if is_sgd else adam_update
 
 
 def add_penalty_(gradients: Sequence[Tensor], parameters: Sequence[Tensor], l1: float) -> None:
@@ -117,7 +46,15 @@ def add_penalty_(gradients: Sequence[Tensor], parameters: Sequence[Tensor], l1: 
     torch._foreach_add_(list(gradients), torch._foreach_sign([p.detach() for p in parameters]), alpha=l1)
 
 
-def clip_norm_(gradients: Sequence[Tensor], largest: float) -> None:
-    """Scale gradients in place so that their joint Euclidean norm is at most `largest`; no synchronisation."""
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
-    torch._foreach_mul_(list(gradients), (largest / (norm + 1e-6)).clamp_max(1.0))
+def joint_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the Euclidean norm of all numbers in all tensors."""
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(t) for t in tensors]))
+
+
+def clip_norm_(gradients: Sequence[Tensor], largest: float) -> Tensor:
+    """Scale gradients in place so that their joint norm is at most `largest`; return what it was."""
+    norm = joint_norm(gradients)
+    factor = (largest / (norm + 1e-6)).clamp_max(1.0)  # no synchronisation
+    for gradient in gradients:
+        gradient.mul_(factor)
+    return norm

@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from operator import ge, gt, le, lt
 from typing import Any
 
-from autorobustloss.data import handed
+from autorobustloss.data.names import handed
 from autorobustloss.errors import ConfigError, unknown_name
 
-OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULES = ("constant", "cosine", "steps", "linear")
-AUGMENTATIONS = ("none", "crop", "crop-flip")
-PRECISIONS = ("float32", "bfloat16")
+Check = tuple[Callable[[Any], bool], str]
+
+
+def _one_of(*names: str) -> Check:
+    return lambda value: value in names, f"one of {', '.join(names)}"
+
+
+def _in(interval: str) -> Check:
+    low, high = map(float, interval[1:-1].split(","))
+    above, below = gt if interval[0] == "(" else ge, lt if interval[-1] == ")" else le
+    return lambda value: above(value, low) and below(value, high), f"a number in {interval}"
+
+
+def _rising(epochs: tuple[int, ...]) -> bool:
+    return list(epochs) == sorted(set(epochs)) and min(epochs, default=0) >= 0
+
+
+def _is_lookahead(value: tuple[float, ...]) -> bool:
+    return not value or (len(value) == 2 and value[0] >= 1 and value[0].is_integer() and 0 < value[1] <= 1)
+
+
+ALLOWED: Mapping[str, Check] = {
+    "optimizer": _one_of("sgd", "adam", "adamw"),
+    "schedule": _one_of("constant", "cosine", "steps", "linear"),
+    "augment": _one_of("none", "crop", "crop-flip"),
+    "precision": _one_of("float32", "bfloat16"),
+    "lr": _in("(0, 1e38]"),
+    "batch_size": _in("(0, 2147483648]"),
+    "epochs": _in("(0, 1000000]"),
+    "evaluate_every": _in("(0, inf]"),
+    "momentum": _in("[0, 1)"),
+    "late_momentum": (lambda value: value is None or 0 <= value < 1, "a number in [0, 1)"),
+    "average": _in("[0, 1)"),
+    "weight_decay": _in("[0, 1e38]"),
+    "clip_norm": _in("[0, inf]"),
+    "patience_at_chance": _in("[0, inf]"),
+    "l1": _in("[0, inf]"),
+    "milestones": (_rising, "rising epoch numbers"),
+    "lookahead": (_is_lookahead, "(k, alpha), e.g. (5, 0.8), or ()"),
+}
+"""What each field may be, and how to say so."""
 
 
 @dataclass(frozen=True)
@@ -57,46 +96,21 @@ class TrainingProtocol:
     l1: float = field(default=0.0, metadata={"added": True})
 
     def __post_init__(self) -> None:
-        _choice("optimizer", self.optimizer, OPTIMIZERS)
-        _choice("schedule", self.schedule, SCHEDULES)
-        _choice("augment", self.augment, AUGMENTATIONS)
-        _choice("precision", self.precision, PRECISIONS)
-        object.__setattr__(self, "milestones", tuple(int(m) for m in self.milestones))
-        object.__setattr__(self, "lookahead", tuple(float(v) for v in self.lookahead))
-        if isinstance(self.gamma, (list, tuple)):
-            object.__setattr__(self, "gamma", tuple(float(g) for g in self.gamma))
-        for name in ("lr", "batch_size", "epochs", "evaluate_every"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected a positive number")
-        for name in ("momentum", "average"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected a number in [0, 1)")
-        for name in ("weight_decay", "clip_norm", "patience_at_chance", "l1"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected 0 or more")
-        for name, most in (("epochs", 10**6), ("batch_size", 2**31), ("lr", 1e38), ("weight_decay", 1e38)):
-            if getattr(self, name) > most:
-                raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected at most {most:g}")
-        self._check_milestones()
-        k, alpha = self.lookahead if len(self.lookahead) == 2 else (0.0, 0.0)
-        if self.lookahead and not (k >= 1 and k == int(k) and 0 < alpha <= 1):
-            raise ConfigError(f"protocol: got lookahead={self.lookahead!r}, expected (k, alpha), e.g. (5, 0.8), or ()")
-
-    def _check_milestones(self) -> None:
-        """Raise ConfigError for milestones, and what hangs on them, that do not fit together."""
-        if not self.milestones:
-            if self.schedule in ("steps", "linear") or self.late_momentum is not None:
-                what = f"schedule {self.schedule!r}" if self.late_momentum is None else "late_momentum"
-                raise ConfigError(f"protocol: {what} needs milestones, got none; try milestones=(20, 30)")
-            return
-        if list(self.milestones) != sorted(set(self.milestones)) or self.milestones[0] < 0:
-            raise ConfigError(f"protocol: got milestones={self.milestones!r}, expected rising epoch numbers")
-        if isinstance(self.gamma, tuple) and len(self.gamma) != len(self.milestones):
+        for name, numbers in (("milestones", int), ("lookahead", float), ("gamma", float)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)):
+                object.__setattr__(self, name, tuple(numbers(v) for v in value))
+        for name, (allowed, expected) in ALLOWED.items():
+            value = getattr(self, name)
+            if not allowed(value):
+                raise ConfigError(f"protocol: got {name}={value!r}, expected {expected}")
+        if not self.milestones and (self.schedule in ("steps", "linear") or self.late_momentum is not None):
+            what = f"schedule {self.schedule!r}" if self.late_momentum is None else "late_momentum"
+            raise ConfigError(f"protocol: {what} needs milestones, got none; try milestones=(20, 30)")
+        if self.milestones and isinstance(self.gamma, tuple) and len(self.gamma) != len(self.milestones):
             raise ConfigError(
                 f"protocol: got {len(self.gamma)} factors gamma={self.gamma!r} for {len(self.milestones)} milestones"
             )
-        if self.late_momentum is not None and not 0 <= self.late_momentum < 1:
-            raise ConfigError(f"protocol: got late_momentum={self.late_momentum!r}, expected a number in [0, 1)")
 
     def but(self, **changes: Any) -> TrainingProtocol:
         """Return a copy with some fields changed; an unknown field is an error with a suggestion.
@@ -109,11 +123,6 @@ class TrainingProtocol:
             if name not in known:
                 raise unknown_name("protocol field", name, known)
         return replace(self, **changes)
-
-
-def _choice(name: str, got: str, allowed: tuple[str, ...]) -> None:
-    if got not in allowed:
-        raise ConfigError(f"protocol: got {name}={got!r}, expected one of {', '.join(allowed)}")
 
 
 PRESETS: Mapping[str, TrainingProtocol] = {
@@ -172,3 +181,36 @@ def create_protocol(preset: str = "shallow", **changes: Any) -> TrainingProtocol
     if preset not in PRESETS:
         raise unknown_name("protocol", preset, PRESETS)
     return PRESETS[preset].but(**changes)
+
+
+def learning_rate(protocol: TrainingProtocol, epoch: int) -> float:
+    """Return the learning rate of an epoch (from 1).
+
+    With i = epoch − 1 of E epochs: cosine lr·(1 + cos(πi/E))/2; steps lr·Π gamma over the milestones ≤ i;
+    linear lr·(E − i)/(E − m) from the first milestone m on.
+
+    >>> [round(learning_rate(TrainingProtocol(lr=1.0, epochs=4, schedule="cosine"), e), 3) for e in (1, 2, 3, 4)]
+    [1.0, 0.854, 0.5, 0.146]
+    """
+    done, epochs = epoch - 1, protocol.epochs
+    if protocol.schedule == "cosine":
+        return protocol.lr * (1 + math.cos(math.pi * done / epochs)) / 2
+    if protocol.schedule == "steps":
+        gamma = protocol.gamma
+        factors = gamma if isinstance(gamma, tuple) else (gamma,) * len(protocol.milestones)
+        return protocol.lr * math.prod(g for m, g in zip(protocol.milestones, factors) if m <= done)
+    if protocol.schedule == "linear" and done >= protocol.milestones[0]:
+        return protocol.lr * (epochs - done) / (epochs - protocol.milestones[0])
+    return protocol.lr
+
+
+def momentum(protocol: TrainingProtocol, epoch: int) -> float:
+    """Return the momentum (Adam's β₁) of an epoch (from 1).
+
+    >>> protocol = TrainingProtocol(milestones=(2,), late_momentum=0.1)
+    >>> [momentum(protocol, epoch) for epoch in (1, 2, 3)]
+    [0.9, 0.9, 0.1]
+    """
+    if protocol.late_momentum is not None and epoch > protocol.milestones[0]:
+        return protocol.late_momentum
+    return protocol.momentum

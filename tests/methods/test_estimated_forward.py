@@ -8,9 +8,8 @@ import torch
 
 from autorobustloss.data import DataSpec, load_dataset, make_splits
 from autorobustloss.losses import create_loss
-from autorobustloss.methods import MethodSpec, run_method
-from autorobustloss.methods.forward import estimate_transition, first_stage, second_stage
-from autorobustloss.methods.registry import Setting
+from autorobustloss.methods import MethodSpec, Setting, run_method
+from autorobustloss.methods.estimated_forward import estimate_transition, first_stage, second_stage
 from autorobustloss.models import build_model
 from autorobustloss.noise import transition_matrix
 from autorobustloss.training import LossObjective, TrainingProtocol, fit, logits
@@ -18,6 +17,10 @@ from autorobustloss.training.protocol import PRESETS
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "fw_estimator.json").read_text())
 PROTOCOL = TrainingProtocol(lr=0.1, epochs=6, batch_size=50)
+
+
+def curves(method, *setting, **options):
+    return run_method(method, Setting(*setting, **options))[1]
 
 
 def golden_cases():
@@ -50,7 +53,7 @@ def setting():
 
 def test_oracle_is_the_forward_loss_of_the_true_matrix(setting):
     splits = setting.splits
-    history = run_method(
+    history = curves(
         MethodSpec.of("fw", oracle=True), "mlp2", splits, PROTOCOL, 0, ("test",), noise_matrix=setting.noise_matrix
     )
     network = build_model("mlp2", splits.input_shape, 10, seed=0)
@@ -75,7 +78,7 @@ def test_first_stage_keeps_the_epoch_that_validates_best(setting):
 
     assert validation_loss(network) <= validation_loss(last)
     best, _ = first_stage(setting, "accuracy")
-    curve = run_method(MethodSpec.of("ce"), "mlp2", splits, PROTOCOL, 0, ("valid_noisy",))
+    curve = curves(MethodSpec.of("ce"), "mlp2", splits, PROTOCOL, 0, ("valid_noisy",))
     assert validation_accuracy(best) >= validation_accuracy(last)
     assert abs(validation_accuracy(best) - curve.best("valid_noisy")) < 0.1  # other initial weights
 
@@ -92,8 +95,8 @@ def test_estimated_matrix_is_near_the_true_one(setting):
 def test_two_stages_beat_one(setting):
     splits = setting.splits
     longer = PROTOCOL.but(epochs=12)
-    corrected = run_method(MethodSpec.of("fw"), "mlp2", splits, longer, 0, ("test",))
-    plain = run_method(MethodSpec.of("ce"), "mlp2", splits, longer, 0, ("test",))
+    corrected = curves(MethodSpec.of("fw"), "mlp2", splits, longer, 0, ("test",))
+    plain = curves(MethodSpec.of("ce"), "mlp2", splits, longer, 0, ("test",))
     assert corrected.last("test") > plain.last("test")
     assert corrected.steps == 2 * plain.steps
 
@@ -106,7 +109,7 @@ def test_second_stage_survives_a_matrix_with_zeros(setting):
 
 
 def test_a_diverged_first_stage_is_the_result(setting):
-    history = run_method(MethodSpec.of("fw"), "mlp2", setting.splits, PROTOCOL.but(lr=1e30), 0, ("test",))
+    history = curves(MethodSpec.of("fw"), "mlp2", setting.splits, PROTOCOL.but(lr=1e30), 0, ("test",))
     assert history.stopped == "diverged"
 
 
@@ -118,7 +121,7 @@ def test_the_true_matrix_recovers_most_of_the_clean_accuracy_under_pair_flip():
         found = []
         for seed in range(2):
             splits = make_splits(data, DataSpec("digits"), noise, seed, seed)
-            found.append(run_method(spec, "mlp2", splits, protocol, seed, ("test",), matrix).last("test"))
+            found.append(curves(spec, "mlp2", splits, protocol, seed, ("test",), matrix).last("test"))
         return sum(found) / len(found)
 
     clean, noisy, corrected = (

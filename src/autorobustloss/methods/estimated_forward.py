@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import create_loss
-from autorobustloss.methods.registry import Informed, Procedure, Setting
+from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.registry import METHODS
 from autorobustloss.training import History, LossObjective, fit, logits
 
@@ -21,7 +22,7 @@ NEVER_ZERO = 1e-12
 
 
 @METHODS.register("fw")
-def forward_correction(oracle: bool = False, outlier_filter: bool = True, checkpoint: str = "loss") -> Procedure:
+def estimated_forward(oracle: bool = False, outlier_filter: bool = True, checkpoint: str = "loss") -> Procedure:
     """Build forward correction: cross-entropy first, T̂ from its predictions, then a new network under `forward`(T̂).
 
     oracle: skip the first stage and use the true matrix (privileged information).
@@ -35,10 +36,9 @@ def forward_correction(oracle: bool = False, outlier_filter: bool = True, checkp
     if checkpoint not in CHECKPOINTS:
         raise ConfigError(f"method 'fw': got checkpoint={checkpoint!r}, expected one of {', '.join(CHECKPOINTS)}")
 
-    def told(setting: Setting) -> tuple[nn.ModuleList, History]:
-        return second_stage(setting, cast(Tensor, setting.noise_matrix))  # `Informed` has looked that it is there
-
-    def run(setting: Setting) -> tuple[nn.ModuleList, History]:
+    def run(setting: Setting) -> Trained:
+        if oracle:
+            return second_stage(setting, cast(Tensor, setting.noise_matrix))  # what it needs is there
         network, first = first_stage(setting, checkpoint)
         if first.stopped == "diverged":
             return nn.ModuleList([network]), first
@@ -48,39 +48,36 @@ def forward_correction(oracle: bool = False, outlier_filter: bool = True, checkp
 
     if oracle:
         unknown = "method 'fw': oracle=True needs the true noise matrix, which these data do not have"
-        return Informed(told, "noise_matrix", unknown)
+        return Procedure(run, "noise_matrix", unknown)
     unlabelled = (
         f"method 'fw': checkpoint={checkpoint!r} needs noisy labels of the validation images, which these data do not "
         "have; try checkpoint='last'"
     )
-    return run if checkpoint == "last" else Informed(run, "valid_noisy", unlabelled)
+    return Procedure(run, "" if checkpoint == "last" else "valid_noisy", unlabelled)
 
 
 def first_stage(setting: Setting, checkpoint: str) -> tuple[nn.Module, History]:
     """Train with cross-entropy; return the network at the chosen epoch, and the curves."""
     splits, network = setting.splits, setting.network(1)
     known = splits.y_valid_noisy >= 0
-    best = float("inf")
-    kept: dict[str, Tensor] = {}
+    kept: list[tuple[float, dict[str, Tensor]]] = []
 
     def keep_the_best(history: History) -> None:
-        nonlocal best
         outputs, labels = logits(network, splits.x_valid)[known], splits.y_valid_noisy[known]
         wrong = (outputs.argmax(1) != labels).double().mean()
         score = (F.cross_entropy(outputs, labels) if checkpoint == "loss" else wrong).item()
-        if score < best:
-            best = score
-            kept.update({key: value.clone() for key, value in network.state_dict().items()})
+        if score < (kept[0][0] if kept else float("inf")):
+            kept[:] = [(score, copy.deepcopy(network.state_dict()))]
 
     objective = LossObjective(network, create_loss("ce"))
-    watch: dict[str, Any] = {} if checkpoint == "last" else {"on_epoch": keep_the_best}
-    history = fit(objective, splits, setting.protocol, setting.seed, evaluate=(), **watch)
+    on_epoch = None if checkpoint == "last" else keep_the_best
+    history = fit(objective, splits, setting.protocol, setting.seed, evaluate=(), on_epoch=on_epoch)
     if kept:
-        network.load_state_dict(kept)
+        network.load_state_dict(kept[0][1])
     return network, history
 
 
-def second_stage(setting: Setting, matrix: Tensor) -> tuple[nn.ModuleList, History]:
+def second_stage(setting: Setting, matrix: Tensor) -> Trained:
     """Train a new network with forward correction by a matrix."""
     matrix = matrix.double().clamp_min(NEVER_ZERO)
     criterion = create_loss("forward", T=matrix / matrix.sum(dim=1, keepdim=True))
@@ -105,11 +102,9 @@ def estimate_transition(probabilities: Tensor, outlier_filter: bool = True, lega
         column = eta[:, i]
         if outlier_filter:
             threshold = torch.quantile(column, 0.97, interpolation="higher")
-            candidates = torch.where(column >= threshold, 0.0, column)
+            column = torch.where(column >= threshold, 0.0, column)
             if legacy:
-                eta[:, i] = candidates
-        else:
-            candidates = column
-        rows.append(eta[candidates.argmax()].clone())
+                eta[:, i] = column
+        rows.append(eta[column.argmax()].clone())
     T = torch.stack(rows)
     return T / T.sum(dim=1, keepdim=True)
