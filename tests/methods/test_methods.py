@@ -1,11 +1,14 @@
 """Every method trains a network; plain losses are what the loop does with them."""
 
 import math
+import traceback
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from autorobustloss.data import DataSpec, load_dataset, make_splits
 from autorobustloss.errors import ConfigError, UnknownNameError
@@ -53,6 +56,25 @@ def test_a_loss_is_the_standard_loop(splits):
     history = curves(MethodSpec.of("gce", q=0.5), "mlp2", splits, FAST, seed=3)
     network = build_model("mlp2", splits.input_shape, 10, seed=3)
     assert fit(LossObjective(network, create_loss("gce", q=0.5)), splits, FAST, seed=3) == history
+
+
+class FirstProduct(TorchDispatchMode):
+    """Keeps the names of this library's functions that are running when the first matrix product is."""
+
+    frames = ()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if not self.frames and func.overloadpacket.__name__ in ("mm", "addmm"):
+            self.frames = [f.name for f in traceback.extract_stack() if "autorobustloss" in Path(f.filename).parts]
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("model", ["mlp2", "cnn4"])
+def test_few_calls_lie_between_a_method_and_the_first_matrix_product(model, splits):
+    with FirstProduct() as seen:
+        curves(MethodSpec.of("taylor", theta=LIKE_MAE), model, splits, FAST.but(epochs=1), seed=0)
+    assert seen.frames[0] == "run_method"
+    assert len(seen.frames) <= 5
 
 
 def test_models_are_named_with_hyperparameters(splits):

@@ -1,6 +1,8 @@
 """Updates and schedules against torch.optim and the authors' numbers."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +189,9 @@ def test_average_follows_weights_and_statistics_but_not_counters():
 def test_protocol_refuses(wrong):
     with pytest.raises(ConfigError, match="protocol"):
         TrainingProtocol(**wrong)
+
+
+@pytest.mark.parametrize("module", ["training.protocol", "training.history", "methods.spec", "methods.values"])
+def test_values_are_read_without_pytorch(module):
+    code = f"import sys, autorobustloss.{module}; assert not {{'torch', 'numpy'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

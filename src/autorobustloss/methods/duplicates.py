@@ -28,13 +28,9 @@ def firsts_alike(methods: Iterable[MethodSpec]) -> dict[MethodSpec, MethodSpec]:
     >>> firsts_alike([gce, truncated, ce])[truncated].name
     'gce'
     """
-    firsts: list[MethodSpec] = []
     found: dict[MethodSpec, MethodSpec] = {}
-    for method in methods:
-        if method not in found:
-            found[method] = next((first for first in firsts if _alike(first, method)), method)
-            if found[method] == method:
-                firsts.append(method)
+    for method in dict.fromkeys(methods):
+        found[method] = next((first for first in dict.fromkeys(found.values()) if _alike(first, method)), method)
     return found
 
 

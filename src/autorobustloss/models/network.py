@@ -39,7 +39,7 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits: (N, …) -> (N, C)."""
-        return self.head(self.features(x))
+        return self.head(self.body(x))
 
 
 def create_model(name: str, input_shape: tuple[int, ...], num_classes: int, **hyperparameters: Any) -> Network:

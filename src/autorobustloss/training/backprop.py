@@ -22,9 +22,7 @@ from autorobustloss.training.evaluation import autocast
 from autorobustloss.training.objective import LossObjective, Objective
 
 Backprop: TypeAlias = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor, Sequence[Tensor]]]
-"""(inputs, labels, epoch) -> loss, logits, gradients in the order of the parameters."""
-
-threshold_backward = torch.ops.aten.threshold_backward
+"""(inputs, labels, epoch) -> loss, logits, gradients in the order of the parameters; these last until the next call."""
 
 
 def create_backprop(objective: Objective, parameters: Sequence[Tensor], precision: str) -> Backprop:
@@ -82,16 +80,20 @@ class Chain:
         self.criterion = objective.criterion
         self.precision, self.dtype = precision, getattr(torch, precision)
         self.parameters = [p.data for layer in layers for p in (layer.weight, layer.bias)]
+        self.gradients = [torch.empty_like(p) for p in self.parameters]
         # `to` copies where it has something to round, and only there.
         self.rounded = [p.to(self.dtype) for p in self.parameters]
+        self.rounded_gradients = [g.to(self.dtype) for g in self.gradients]
         self.weights, self.biases = self.rounded[::2], self.rounded[1::2]
+        self.transposed = [weight.t() for weight in self.weights]
 
     def __call__(self, x: Tensor, y: Tensor, epoch: int) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
         """Return the loss of a batch, its logits, and the gradients."""
         inputs, logits = self.forward(x)
         with autocast(self.precision, x.device):
             loss, gradient = value_and_gradient(self.criterion, logits, y)
-        return loss, logits, self.backward(inputs, gradient)
+        self.backward(inputs, gradient)
+        return loss, logits, self.gradients
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -100,22 +102,20 @@ class Chain:
         if self.dtype != torch.float32:
             torch._foreach_copy_(self.rounded, self.parameters)
             h = h.to(self.dtype)
-        inputs = []
-        for weight, bias in zip(self.weights, self.biases):
-            h = h.view(-1, weight.shape[1])
-            inputs.append(h)
-            h = torch.addmm(bias, h, weight.t())
-            if len(inputs) < len(self.weights):
-                h.relu_()
-        return inputs, h
+        inputs = [h]
+        for bias, weight, following in zip(self.biases, self.transposed, self.transposed[1:]):
+            h = torch.addmm(bias, inputs[-1], weight).relu_()
+            inputs.append(h.view(-1, len(following)))
+        return inputs, torch.addmm(self.biases[-1], inputs[-1], self.transposed[-1])
 
     @torch.no_grad()
-    def backward(self, inputs: list[Tensor], gradient: Tensor) -> list[Tensor]:
-        """Return the gradients in the weights and biases, given that in the logits."""
-        gradients: list[Tensor] = []
-        for h, weight in zip(reversed(inputs), reversed(self.weights)):
-            gradient = gradient.view(-1, len(weight))
-            gradients += [gradient.sum(0), gradient.t() @ h]
-            if len(gradients) < len(self.rounded):
-                gradient = threshold_backward(gradient @ weight, h, 0)
-        return [g.float() for g in reversed(gradients)]
+    def backward(self, inputs: list[Tensor], gradient: Tensor) -> None:
+        """Write `gradients`, given that in the logits."""
+        for n in reversed(range(len(inputs))):
+            gradient = gradient.view(-1, len(self.weights[n]))
+            torch.mm(gradient.t(), inputs[n], out=self.rounded_gradients[2 * n])
+            torch.sum(gradient, 0, out=self.rounded_gradients[2 * n + 1])
+            if n:
+                gradient = torch.ops.aten.threshold_backward(gradient @ self.weights[n], inputs[n], 0)
+        if self.dtype != torch.float32:
+            torch._foreach_copy_(self.gradients, self.rounded_gradients)

@@ -110,7 +110,7 @@ class Cohort(Run):
             raise CohortError(f"this network cannot be trained in a cohort: {error}") from error
         for name, buffer in buffers.items():
             self.buffers[name].copy_(buffer)
-        return loss.clone(), logits, gradients
+        return loss.clone(), logits.clone(), gradients
 
     def _step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, list[Tensor], Tensors]:
         """Return all candidates' losses, logits, gradients, and new buffers."""

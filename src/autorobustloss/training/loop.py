@@ -95,6 +95,7 @@ class Run:
         self.orders, self.crops = torch_generator("order", seed), torch_generator("augment", seed)
         self.augment = {"none": None, "crop": crop, "crop-flip": crop_and_flip}[protocol.augment]
         self.chance = chance_level(splits.y_train)
+        self.images = torch.empty_like(splits.x_train[: protocol.batch_size])
         self.epochs = self.steps = 0
         self.histories = [History() for _ in range(candidates)]
         self.going = set(range(candidates))
@@ -115,9 +116,11 @@ class Run:
         x_train, y_train, protocol = self.splits.x_train, self.splits.y_train, self.protocol
         rate, mass = learning_rate(protocol, self.epochs), momentum(protocol, self.epochs)
         order = torch.randperm(len(y_train), generator=self.orders).to(y_train.device)
-        losses, predictions, labels = [], [], []
+        losses, outputs, labels = [], [], []
         for index in batches(order, protocol.batch_size):
-            x, y = x_train.index_select(0, index), y_train.index_select(0, index)
+            # Every batch takes over the memory of the last one: fresh pages can cost as much as a step.
+            images = self.images[: len(index)]
+            x, y = torch.index_select(x_train, 0, index, out=images), y_train.index_select(0, index)
             if self.augment is not None:
                 x = self.augment(x, self.crops)
             self.objective.index = index
@@ -131,14 +134,14 @@ class Run:
             for smooth in self.smoothing:
                 smooth.update(self.steps)
             losses.append(loss)
-            predictions.append(z.argmax(-1))
+            outputs.append(z)
             labels.append(y)
         # One synchronisation for all of them.
         sizes = torch.tensor([len(y) for y in labels], dtype=torch.float64).to(y_train.device)
         mean = (torch.stack(losses, dim=-1).double() * sizes).sum(-1) / sizes.sum()
-        right = (torch.cat(predictions, dim=-1) == torch.cat(labels)).double().view(self.candidates, -1).mean(1)
+        right = (torch.cat(outputs, dim=-2).argmax(-1) == torch.cat(labels)).view(self.candidates, -1)
         norms = self.each(joint_norm)([p.detach() for p in self.parameters]).double()
-        return torch.stack([mean.view(-1), right, norms.view(-1)], dim=1).tolist()
+        return torch.stack([mean.view(-1), right.double().mean(1), norms.view(-1)], dim=1).tolist()
 
     def record(self, epoch: list[list[float]], on_epoch: Callable[[History], None] | None = None) -> None:
         """Write an epoch into the curves, with scores where they are due, and let go of who ends here."""

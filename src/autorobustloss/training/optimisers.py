@@ -20,44 +20,25 @@ def create_optimiser(parameters: Sequence[Tensor], protocol: TrainingProtocol) -
     The bookkeeping of torch.optim's objects takes a third of the step of a small perceptron on the CPU, and Adam's
     imports PyTorch's compiler at the first one: two seconds, and 70 MB.
     """
-    return (_sgd if protocol.optimizer == "sgd" else _adam)(list(parameters), protocol)
-
-
-def _sgd(parameters: list[Tensor], protocol: TrainingProtocol) -> Update:
-    velocities = [torch.zeros_like(p) for p in parameters]
-    decay, nesterov = protocol.weight_decay, protocol.nesterov
-    fixed: Any = {"dampening": 0.0, "maximize": False, "is_first_step": False}
+    weights, is_sgd = list(parameters), protocol.optimizer == "sgd"
+    moments = [[torch.zeros_like(p) for p in weights] for _ in range(1 if is_sgd else 2)]
+    steps = [torch.zeros((), device=p.device) for p in weights]
+    adam: Any = torch._fused_adamw_ if protocol.optimizer == "adamw" else torch._fused_adam_
+    fixed: Any = {"weight_decay": protocol.weight_decay, "maximize": False}
 
     @torch.no_grad()
-    def update(gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
-        kept, ahead = (velocities, nesterov) if momentum else ([], False)
-        given: Any = {"lr": lr, "momentum": momentum, "weight_decay": decay, "nesterov": ahead}
-        torch._fused_sgd_(parameters, list(gradients), kept, **given, **fixed)
-
-    return update
-
-
-def _adam(parameters: list[Tensor], protocol: TrainingProtocol) -> Update:
-    kernel = torch._fused_adamw_ if protocol.optimizer == "adamw" else torch._fused_adam_
-    decay = protocol.weight_decay
-    means, squares = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
-    steps = [torch.zeros((), device=p.device) for p in parameters]
-    fixed: Any = {
-        "weight_decay": protocol.weight_decay,
-        "beta2": 0.999,
-        "eps": 1e-8,
-        "amsgrad": False,
-        "maximize": False,
-    }
+    def sgd_update(gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
+        given = {"lr": lr, "momentum": momentum, "nesterov": protocol.nesterov and momentum > 0, **fixed}
+        velocities = moments[0] if momentum else []
+        torch._fused_sgd_(weights, list(gradients), velocities, dampening=0.0, is_first_step=False, **given)
 
     @torch.no_grad()
-    def update(gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
+    def adam_update(gradients: Sequence[Tensor], lr: float, momentum: float) -> None:
         torch._foreach_add_(steps, 1)
-        kernel(
-            parameters, list(gradients), means, squares, [], steps, lr=lr, beta1=momentum, weight_decay=decay, **fixed
-        )
+        given = {"lr": lr, "beta1": momentum, "beta2": 0.999, "eps": 1e-8, **fixed}
+        adam(weights, list(gradients), *moments, [], steps, amsgrad=False, **given)
 
-    return update
+    return sgd_update if is_sgd else adam_update
 
 
 def add_penalty_(gradients: Sequence[Tensor], parameters: Sequence[Tensor], l1: float) -> None:

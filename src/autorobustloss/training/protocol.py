@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from operator import ge, gt, le, lt
 from typing import Any
 
-from autorobustloss.data import handed
+from autorobustloss.data.names import handed
 from autorobustloss.errors import ConfigError, unknown_name
 
 Check = tuple[Callable[[Any], bool], str]
@@ -17,12 +18,10 @@ def _one_of(*names: str) -> Check:
     return lambda value: value in names, f"one of {', '.join(names)}"
 
 
-def _positive(most: float = math.inf) -> Check:
-    return lambda value: 0 < value <= most, f"a positive number, at most {most:g}"
-
-
-def _from_zero(most: float = math.inf) -> Check:
-    return lambda value: 0 <= value <= most, f"0 or more, at most {most:g}"
+def _in(interval: str) -> Check:
+    low, high = map(float, interval[1:-1].split(","))
+    above, below = gt if interval[0] == "(" else ge, lt if interval[-1] == ")" else le
+    return lambda value: above(value, low) and below(value, high), f"a number in {interval}"
 
 
 def _rising(epochs: tuple[int, ...]) -> bool:
@@ -33,24 +32,22 @@ def _is_lookahead(value: tuple[float, ...]) -> bool:
     return not value or (len(value) == 2 and value[0] >= 1 and value[0].is_integer() and 0 < value[1] <= 1)
 
 
-SHARE: Check = (lambda value: 0 <= value < 1, "a number in [0, 1)")
-
 ALLOWED: Mapping[str, Check] = {
     "optimizer": _one_of("sgd", "adam", "adamw"),
     "schedule": _one_of("constant", "cosine", "steps", "linear"),
     "augment": _one_of("none", "crop", "crop-flip"),
     "precision": _one_of("float32", "bfloat16"),
-    "lr": _positive(1e38),
-    "batch_size": _positive(2**31),
-    "epochs": _positive(10**6),
-    "evaluate_every": _positive(),
-    "momentum": SHARE,
-    "average": SHARE,
-    "late_momentum": (lambda value: value is None or 0 <= value < 1, SHARE[1]),
-    "weight_decay": _from_zero(1e38),
-    "clip_norm": _from_zero(),
-    "patience_at_chance": _from_zero(),
-    "l1": _from_zero(),
+    "lr": _in("(0, 1e38]"),
+    "batch_size": _in("(0, 2147483648]"),
+    "epochs": _in("(0, 1000000]"),
+    "evaluate_every": _in("(0, inf]"),
+    "momentum": _in("[0, 1)"),
+    "late_momentum": (lambda value: value is None or 0 <= value < 1, "a number in [0, 1)"),
+    "average": _in("[0, 1)"),
+    "weight_decay": _in("[0, 1e38]"),
+    "clip_norm": _in("[0, inf]"),
+    "patience_at_chance": _in("[0, inf]"),
+    "l1": _in("[0, inf]"),
     "milestones": (_rising, "rising epoch numbers"),
     "lookahead": (_is_lookahead, "(k, alpha), e.g. (5, 0.8), or ()"),
 }
@@ -104,8 +101,9 @@ class TrainingProtocol:
             if not isinstance(value, (int, float)):
                 object.__setattr__(self, name, tuple(numbers(v) for v in value))
         for name, (allowed, expected) in ALLOWED.items():
-            if not allowed(getattr(self, name)):
-                raise ConfigError(f"protocol: got {name}={getattr(self, name)!r}, expected {expected}")
+            value = getattr(self, name)
+            if not allowed(value):
+                raise ConfigError(f"protocol: got {name}={value!r}, expected {expected}")
         if not self.milestones and (self.schedule in ("steps", "linear") or self.late_momentum is not None):
             what = f"schedule {self.schedule!r}" if self.late_momentum is None else "late_momentum"
             raise ConfigError(f"protocol: {what} needs milestones, got none; try milestones=(20, 30)")
