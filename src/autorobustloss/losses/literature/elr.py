@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autorobustloss.errors import ConfigError, LossInputError
 from autorobustloss.losses.base import RobustLoss, kept, readable
-from autorobustloss.losses.literature.base import within
+from autorobustloss.losses.numbers import within
 
 LEAST = 1e-4
 """Probabilities are kept so far from 0 and 1, which bounds the gradient."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.base import RobustLoss
-from autorobustloss.losses.literature.base import PublishedLoss, number_or_none, one_hot, text
+from autorobustloss.losses.base import RobustLoss, one_hot
+from autorobustloss.losses.literature.base import PublishedLoss, number_or_none, text
 from autorobustloss.registry import LOSSES, parse_call
 
 
