@@ -80,10 +80,9 @@ class RobustLoss(nn.Module):
         return mean_of(self.hard(logits, labels))
 
     def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return `hard` of the samples that count, 0 without a gradient of the others, whatever these hold."""
-        safe = torch.where(counted, labels, torch.zeros_like(labels))
+        """Return `hard` of the samples that count, 0 without a gradient of the others, whatever logits these hold."""
         # An ignored sample may have non-finite logits, which a factor of 0 would not keep out of the gradient.
-        values = self.hard(torch.where(counted.unsqueeze(1), logits, torch.zeros_like(logits)), safe)
+        values = self.hard(torch.where(counted.unsqueeze(1), logits, torch.zeros_like(logits)), labels)
         return values * counted.to(values.dtype)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
@@ -181,10 +180,11 @@ class RobustLoss(nn.Module):
     def _masked_values(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return weighted per-sample losses, zero where ignored, and the sum of the weights."""
         counted = labels != self.ignore_index
+        labels = torch.where(counted, labels, torch.zeros_like(labels))
         values = self.hard_where(counted, logits, labels)
         factor = counted.to(values.dtype)
         if self.weight is not None:
-            weights = self.weight.to(values)[torch.where(counted, labels, torch.zeros_like(labels))]
+            weights = self.weight.to(values)[labels]
             values, factor = values * weights, factor * weights
         return values, factor.sum()
 

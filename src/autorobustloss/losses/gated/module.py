@@ -134,7 +134,6 @@ class GatedLoss(LearnableLoss):
 
     def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row, 0 where it does not count: (M,), (M, C), (M,) -> (M,)."""
-        labels = torch.where(counted, labels, torch.zeros_like(labels))
         if not torch.compiler.is_compiling() or transformed():  # compiled code chooses at the end, which costs less
             logits = torch.where(counted.unsqueeze(1), logits, torch.zeros_like(logits))
         return self._rows(logits, labels, counted)

@@ -61,7 +61,6 @@ class Antidote(PublishedLoss):
 
     def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row among those that count, 0 of the others: (M,), (M, C), (M,) -> (M,)."""
-        labels = torch.where(counted, labels, torch.zeros_like(labels))
         logits = torch.where(counted.unsqueeze(1), logits, torch.zeros_like(logits))
         return self._rows(logits, labels, counted.to(logits.dtype))
 

@@ -136,7 +136,7 @@ def checked_transition(matrix: Tensor | Sequence[Sequence[float]] | np.ndarray) 
     if empty or not ((t >= 0).all() and (abs(sums - 1) < 1e-3).all()):
         raise ConfigError(
             f"got T with entries from {t.min():g} to {t.max():g}, row sums from {sums.min():g} to {sums.max():g} and "
-            f"empty columns {empty[:5]}, expected entries >= 0, rows that sum to 1: T[true, noisy], and no empty column "
-            "(such a label could never be seen; smooth T a little)"
+            f"empty columns {empty[:5]}, expected entries >= 0, rows that sum to 1: T[true, noisy], no empty column, "
+            "as of a label that could never be seen; smooth T a little"
         )
     return matrix.detach().clone() if isinstance(matrix, Tensor) else torch.from_numpy(t)

@@ -97,7 +97,6 @@ class EarlyLearningLoss(RobustLoss):
 
     def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row, 0 where it does not count: (M,), (M, C), (M,) -> (M,)."""
-        labels = torch.where(counted, labels, torch.zeros_like(labels))
         logits = torch.where(counted.unsqueeze(1), logits, torch.zeros_like(logits))
         value = F.cross_entropy(logits, labels, reduction="none") + self._pull(logits, counted)
         return value.masked_fill(~counted, 0.0)
