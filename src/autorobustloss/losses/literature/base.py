@@ -42,13 +42,7 @@ def count(*, default: int, at_most: int) -> Any:
 
 def flag(*, default: bool, kw_only: bool) -> Any:
     """Declare a hyper-parameter that is True or False; the text "no" would count as True."""
-
-    def check(name: str, value: Any) -> bool:
-        if not isinstance(value, bool):
-            raise ConfigError(f"got {name}={value!r:.80}, expected True or False")
-        return value
-
-    return Field(default, check, kw_only)
+    return Field(default, partial(_instance, kind=bool, expected="True or False"), kw_only)
 
 
 def number_or_none(*, default: float | None) -> Any:
@@ -58,13 +52,13 @@ def number_or_none(*, default: float | None) -> Any:
 
 def text(*, default: str) -> Any:
     """Declare a hyper-parameter that is a text."""
+    return Field(default, partial(_instance, kind=str, expected="a text"))
 
-    def check(name: str, value: Any) -> str:
-        if not isinstance(value, str):
-            raise ConfigError(f"got {name}={value!r:.80}, expected a text")
-        return value
 
-    return Field(default, check)
+def _instance(name: str, value: Any, kind: type, expected: str) -> Any:
+    if not isinstance(value, kind):
+        raise ConfigError(f"got {name}={value!r:.80}, expected {expected}")
+    return value
 
 
 def argument(*, default: Any, kw_only: bool) -> Any:
