@@ -1,6 +1,6 @@
 from .benchmark.api import bench as bench
-from .data import DataSpec as DataSpec
 from .data import Dataset as Dataset
+from .data import DataSpec as DataSpec
 from .data import list_datasets as list_datasets
 from .data import load_dataset as load_dataset
 from .data import make_splits as make_splits
@@ -34,16 +34,16 @@ from .losses.literature.jal_fl import JointAsymmetricFL as JointAsymmetricFL
 from .losses.literature.js import JensenShannon as JensenShannon
 from .losses.literature.logit_bias import LogitBias as LogitBias
 from .losses.literature.nls import NegativeLabelSmoothing as NegativeLabelSmoothing
-from .losses.literature.normalised import ActiveNegativeCE as ActiveNegativeCE
 from .losses.literature.normalised import NCE as NCE
+from .losses.literature.normalised import NFL as NFL
+from .losses.literature.normalised import ActiveNegativeCE as ActiveNegativeCE
 from .losses.literature.normalised import NCEandMAE as NCEandMAE
 from .losses.literature.normalised import NCEandRCE as NCEandRCE
-from .losses.literature.normalised import NFL as NFL
 from .losses.literature.normalised import NFLandMAE as NFLandMAE
+from .losses.literature.plain import MAE as MAE
 from .losses.literature.plain import CrossEntropy as CrossEntropy
 from .losses.literature.plain import Huber as Huber
 from .losses.literature.plain import LabelSmoothing as LabelSmoothing
-from .losses.literature.plain import MAE as MAE
 from .losses.literature.symmetric import RCE as RCE
 from .losses.literature.symmetric import SCE as SCE
 from .methods import MethodSpec as MethodSpec
