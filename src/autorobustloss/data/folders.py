@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autorobustloss.data.dataset import UNKNOWN, Dataset, require_class_numbers
+from autorobustloss.data.dataset import UNKNOWN, Dataset
 from autorobustloss.data.pictures import Progress, decode
 from autorobustloss.errors import DataError
 from autorobustloss.reading import read_text, reading
@@ -129,9 +129,10 @@ def _load_keyed(path: Path, root: Path, size: int, progress: Progress | None) ->
     train, valid, test = lists
     y_train = _look_up(train, noisy, root / "noisy_label_kv.txt")
     y_valid, y_test = (_look_up(keys, clean, root / "clean_label_kv.txt") for keys in (valid, test))
-    images = decode([_file(path, key) for keys in lists for key in keys], size, progress)
+    # A backslash is a letter where there is a file of that very name.
+    files = [path / (key if os.path.isfile(path / key) else _key(key)) for keys in lists for key in keys]
+    images = decode(files, size, progress)
     x_train, x_valid, x_test = np.split(images, np.cumsum([len(train), len(valid)]))
-    require_class_numbers({"y_train": y_train}, str(path))
     return Dataset.from_arrays(
         *(x_train, y_train, x_test, y_test),
         x_valid=x_valid,
@@ -179,8 +180,3 @@ def _look_up(keys: Sequence[str], labels: Mapping[str, int], path: Path) -> np.n
 def _key(text: str) -> str:
     """Return an image path by which labels are looked up, the same whether Windows wrote it or not."""
     return text.replace("\\", "/")
-
-
-def _file(path: Path, key: str) -> Path:
-    """Return the file of an image path; a backslash is a letter where there is a file of that very name."""
-    return path / (key if os.path.isfile(path / key) else _key(key))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autorobustloss.data.dataset import Dataset, require_class_numbers
+from autorobustloss.data.dataset import Dataset
 from autorobustloss.errors import DataError
 from autorobustloss.reading import AGAIN, read_npy, reading, require_memory
 
@@ -41,7 +41,6 @@ def load_npz(path: Path | str) -> Dataset:
             f"{path}: no array {', '.join(missing)} among {', '.join(there) or 'none':.300}; "
             "expected np.savez(FILE, x_train=…, y_train=…, x_test=…, y_test=…)"
         )
-    require_class_numbers({key: values for key, values in arrays.items() if key.startswith("y")}, str(path))
     return Dataset.from_arrays(**arrays, name=path.stem, source=str(path), clean_labels=clean)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,35 +83,36 @@ def make_splits(
     x_pool, clean_pool = dataset.x_train, clean
     if dataset.x_valid is not None and dataset.y_valid is not None:
         x_pool, clean_pool = dataset.x_valid, dataset.y_valid
-    x_train, x_valid, x_test = (
-        _inputs(dataset, x_pool, train, valid, test) if alike is None else (alike.x_train, alike.x_valid, alike.x_test)
-    )
+    if alike is None:
+        drawn = {"x_train": (dataset.x_train, train), "x_valid": (x_pool, valid), "x_test": (dataset.x_test, test)}
+        inputs = _inputs(dataset.name, drawn)
+    else:
+        inputs = {part: getattr(alike, part) for part in ("x_train", "x_valid", "x_test")}
     return Splits(
-        x_train=x_train,
+        **inputs,
         y_train=noisy[train],
         y_train_clean=clean[train],
-        x_valid=x_valid,
         y_valid_clean=clean_pool[valid],
         y_valid_noisy=noisy_pool[valid],
-        x_test=x_test,
         y_test=dataset.y_test[test],
         num_classes=dataset.num_classes,
         noise_rate=realised_rate(clean[train], noisy[train]) if known else None,
     )
 
 
-def _inputs(dataset: Dataset, x_pool: Tensor, train: Tensor, valid: Tensor, test: Tensor) -> tuple[Tensor, ...]:
-    """Return the inputs of the three parts, standardised as those of train are."""
-    x_train, mean, std = _standardised(_rows(dataset.x_train, train))
-    x_valid = _rows(x_pool, valid).sub_(mean).div_(std)
-    x_test = _rows(dataset.x_test, test).sub_(mean).div_(std)
-    for part, x in (("x_train", x_train), ("x_valid", x_valid), ("x_test", x_test)):
+def _inputs(name: str, drawn: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Return the chosen samples of the three parts as float32, standardised as those of train are."""
+    parts = {part: x.index_select(0, index).float() for part, (x, index) in drawn.items()}
+    _, mean, std = _standardised(parts["x_train"])
+    for part, x in parts.items():
+        if part != "x_train":
+            x.sub_(mean).div_(std)
         if not x.sum().isfinite():
             raise DataError(
-                f"data set {dataset.name!r}: {part} is no longer finite once its values are centred and scaled as "
+                f"data set {name!r}: {part} is no longer finite once its values are centred and scaled as "
                 "x_train is; drop samples with values far beyond all others"
             )
-    return x_train, x_valid, x_test
+    return parts
 
 
 def check_splits(dataset: Dataset, spec: DataSpec, noise: NoiseSpec | str, allow_hopeless: bool = False) -> None:
@@ -223,11 +225,6 @@ def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor,
             features = _standardised(features.clone())[0]
         noisy = noise.draw(features, labels, dataset.num_classes, generator)
     return noisy[: len(train)], noisy if valid is None else noisy[len(train) :]
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """Return the chosen samples as float32, in memory of their own."""
-    return x.index_select(0, index).float()
 
 
 def _standardised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
