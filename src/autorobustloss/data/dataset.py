@@ -110,7 +110,9 @@ class Dataset:
         _require_fit(x, y, source)
         y, names = _numbered(y, source, from_file)
         if "x_test" not in x:
-            x, y = _with_test_part(x, y, test_seed, source)
+            test, train = _test_and_train(y["y_train"], test_seed, source)
+            x |= {"x_train": x["x_train"][train], "x_test": x["x_train"][test]}
+            y |= {key: y[key][train] for key in y if "train" in key} | {"y_test": y["y_train"][test]}
         num_classes, classes = int(y["y_train"].max()) + 1, tuple(classes) or names
         if classes and len(classes) != num_classes:
             raise DataError(f"{source}: got {len(classes)} class names for {num_classes} classes")
@@ -213,16 +215,10 @@ def _numbered(
     return numbers, names
 
 
-def _with_test_part(
-    x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray], seed: int | str, source: str
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Move a stratified fifth of the training samples to a test part."""
-    labels = y["y_train"]
+def _test_and_train(labels: np.ndarray, seed: int | str, source: str) -> list[np.ndarray]:
+    """Return which samples are the test part, a stratified fifth, and which are left for training."""
     count = round(TEST_SHARE * len(labels))
     parts = stratified_draw(labels, (count, len(labels) - count), numpy_generator("bundled test split", seed))
-    test, train = (np.sort(part) for part in parts)
-    if not count or len(np.unique(labels[train])) < len(np.unique(labels)):
+    if not count or len(np.unique(labels[parts[1]])) <= labels.max():
         raise DataError(f"{source}: {len(labels)} samples are too few for a test part of every class; pass one")
-    x = {**x, "x_train": x["x_train"][train], "x_test": x["x_train"][test]}
-    y = {**y, **{key: values[train] for key, values in y.items() if "train" in key}, "y_test": labels[test]}
-    return x, y
+    return [np.sort(part) for part in parts]

@@ -51,10 +51,6 @@ def load_folder(path: Path | str, size: int = 0, progress: Progress | None = Non
         return _load_keyed(path, root, size, progress)
     if not os.path.isdir(path / "train"):
         raise DataError(f"{path}: expected train/CLASS/*.png and test/CLASS/*.png, or {KEY_LIST}; found neither")
-    return _load_classes(path, size, progress)
-
-
-def _load_classes(path: Path, size: int, progress: Progress | None) -> Dataset:
     classes = [entry.name for entry in _folders(path / "train")]
     folders = {"train": path / "train", "test": path / "test"}
     valid = [entry for entry in _folders(path) if entry.name.lower() in VALID_NAMES]

@@ -50,37 +50,38 @@ def decode(
     """
     remedy = f"give a smaller size to resize to, for {len(files)} images"
     require_memory(files[0], (len(files) + THREADS) * size * size * 3, remedy)
-    first, mode = _read(files[0], size)
-    require_memory(files[0], len(files) * first.nbytes, remedy)
-    with reading(files[0], "images of its size cannot be held", remedy):
-        images = np.empty((len(files), channels or len(first), *first.shape[1:]), dtype=first.dtype)
-
-    def fill(chunk: range) -> int:
-        for i in chunk:
-            image, own = _read(files[i], size)
-            if own != mode and (own in DEEP or mode in DEEP):
-                raise DataError(
-                    f"{files[i]}: its values are {DEEP.get(own, '8-bit')}, those of the first image "
-                    f"{DEEP.get(mode, '8-bit')}; save all images at one depth"
-                )
-            if len(image) > images.shape[1]:
-                raise _ColourError
-            if image.shape[1:] != first.shape[1:]:
-                raise DataError(
-                    f"{files[i]}: {image.shape[2]}x{image.shape[1]} pixels, but {files[0]} has "
-                    f"{first.shape[2]}x{first.shape[1]}; give a size to resize to, as in NAME[size=64]"
-                )
-            images[i] = image  # a grey one into all channels
-        return len(chunk)
-
-    chunks = [range(start, min(start + CHUNK, len(files))) for start in range(0, len(files), CHUNK)]
-    done = 0
-    with ThreadPoolExecutor(THREADS) as pool, warnings.catch_warnings(), contextlib.suppress(_ColourError):
+    with warnings.catch_warnings(), contextlib.suppress(_ColourError):
         warnings.filterwarnings("ignore", "Image size", RuntimeWarning)  # Pillow's, of pictures not quite too large
-        for count in pool.map(fill, chunks):  # which leaves out what is not begun when this fails
-            done += count
-            if progress is not None:
-                progress(done, len(files))
+        first, mode = _read(files[0], size)
+        require_memory(files[0], len(files) * first.nbytes, remedy)
+        with reading(files[0], "images of its size cannot be held", remedy):
+            images = np.empty((len(files), channels or len(first), *first.shape[1:]), dtype=first.dtype)
+
+        def fill(chunk: range) -> int:
+            for i in chunk:
+                image, own = _read(files[i], size)
+                if own != mode and (own in DEEP or mode in DEEP):
+                    raise DataError(
+                        f"{files[i]}: its values are {DEEP.get(own, '8-bit')}, those of the first image "
+                        f"{DEEP.get(mode, '8-bit')}; save all images at one depth"
+                    )
+                if len(image) > images.shape[1]:
+                    raise _ColourError
+                if image.shape[1:] != first.shape[1:]:
+                    raise DataError(
+                        f"{files[i]}: {image.shape[2]}x{image.shape[1]} pixels, but {files[0]} has "
+                        f"{first.shape[2]}x{first.shape[1]}; give a size to resize to, as in NAME[size=64]"
+                    )
+                images[i] = image  # a grey one into all channels
+            return len(chunk)
+
+        done = 0
+        with ThreadPoolExecutor(THREADS) as pool:
+            # On an error, what is not begun is left out.
+            for count in pool.map(fill, [range(len(files))[i : i + CHUNK] for i in range(0, len(files), CHUNK)]):
+                done += count
+                if progress is not None:
+                    progress(done, len(files))
         return images
     return decode(files, size, progress, channels=3)
 

@@ -41,13 +41,10 @@ ALLOWED: Mapping[str, Check] = {
     "batch_size": _in("(0, 2147483648]"),
     "epochs": _in("(0, 1000000]"),
     "evaluate_every": _in("(0, inf]"),
-    "momentum": _in("[0, 1)"),
     "late_momentum": (lambda value: value is None or 0 <= value < 1, "a number in [0, 1)"),
-    "average": _in("[0, 1)"),
     "weight_decay": _in("[0, 1e38]"),
-    "clip_norm": _in("[0, inf]"),
-    "patience_at_chance": _in("[0, inf]"),
-    "l1": _in("[0, inf]"),
+    **dict.fromkeys(("momentum", "average"), _in("[0, 1)")),
+    **dict.fromkeys(("clip_norm", "patience_at_chance", "l1"), _in("[0, inf]")),
     "milestones": (_rising, "rising epoch numbers"),
     "lookahead": (_is_lookahead, "(k, alpha), e.g. (5, 0.8), or ()"),
 }
@@ -156,13 +153,7 @@ PRESETS: Mapping[str, TrainingProtocol] = {
     # The paper, section 4.3, after JoCoR: ResNet-18 with Adam at 8e-4, 5e-4 and 5e-5, five epochs each. Batch size 64
     # is JoCoR's; the paper states none.
     "clothing1m": TrainingProtocol(
-        optimizer="adam",
-        lr=8e-4,
-        batch_size=64,
-        epochs=15,
-        schedule="steps",
-        milestones=(5, 10),
-        gamma=(0.625, 0.1),
+        optimizer="adam", lr=8e-4, batch_size=64, epochs=15, schedule="steps", milestones=(5, 10), gamma=(0.625, 0.1)
     ),
 }
 
