@@ -91,8 +91,8 @@ class Dataset:
         x_valid, y_valid: a clean validation part; y_valid_noisy: its noisy labels, -1 for none.
         y_train_noisy: the noisy labels of the training samples, where y_train are the true ones.
         clean_labels: False where y_train are noisy and nobody knows the true ones.
-        source: the file that the data are from, which errors name. Labels in a file are integers from 0 to C - 1 without
-            gaps: a gap is more often a slip than a class without samples, and what is renumbered fits no class map.
+        source: the file that the data are from, which errors name. Labels of a file are integers from 0 to C - 1, no gap
+            between: one is more often a slip than a class without samples, and what is renumbered fits no class map.
         Raises DataError, which starts with `source` and says what to do, for arrays that do not fit.
 
         >>> x, y = np.random.default_rng(0).normal(size=(100, 4)), ["cat", "dog"] * 50
@@ -148,18 +148,14 @@ def _array(values: Any, source: str, key: str) -> np.ndarray:
         return x
     if x.dtype.kind not in "buif":
         raise DataError(f"{source}: {key} holds {x.dtype}, expected numbers; save it with a numeric dtype")
-    if x.ndim not in (2, 3, 4) or 0 in x.shape:
+    channels = {1, 3}.intersection(x.shape[1::2]) if x.ndim == 4 else {1}
+    if x.ndim not in (2, 3, 4) or 0 in x.shape or not channels:
         raise DataError(
-            f"{source}: {key} has shape {x.shape}, expected images (N, H, W), (N, H, W, C) or (N, C, H, W), "
-            "or a table (N, F), none of them empty"
+            f"{source}: {key} has shape {x.shape}, expected images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 "
+            "channels (x[..., :3] drops alpha), or a table (N, F), none of them empty"
         )
-    if x.ndim == 4 and x.shape[3] in (1, 3):
-        return x.transpose(0, 3, 1, 2)
-    if x.ndim == 4 and x.shape[1] not in (1, 3):
-        raise DataError(
-            f"{source}: {key} has shape {x.shape}, expected 1 or 3 channels, last or second; "
-            "drop an alpha channel with x[..., :3]"
-        )
+    if x.ndim == 4:
+        return x.transpose(0, 3, 1, 2) if x.shape[3] in (1, 3) else x
     return x[:, None] if x.ndim == 3 else x
 
 
@@ -167,20 +163,18 @@ def _require_fit(x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray], sourc
     """Raise DataError unless all samples are of one shape, and every part has one label for each."""
     samples_of = {key: "x" + key[1:].removesuffix("_noisy") for key in y}
     if set(samples_of.values()) != x.keys() or any("y" + key[1:] not in y for key in x):
-        raise DataError(f"{source}: got {', '.join((*x, *y))}; samples and labels of a part come together, or not at all")
+        raise DataError(
+            f"{source}: got {', '.join((*x, *y))}; samples and labels of a part come together, or not at all"
+        )
+    shape = x["x_train"].shape[1:]
     for key, samples in x.items():
-        if samples.shape[1:] != x["x_train"].shape[1:]:
-            raise DataError(
-                f"{source}: samples of {key} have shape {samples.shape[1:]}, "
-                f"those of x_train {x['x_train'].shape[1:]}; expected the same"
-            )
+        if samples.shape[1:] != shape:
+            raise DataError(f"{source}: samples of {key} have shape {samples.shape[1:]}, those of x_train {shape}")
     for key, labels in y.items():
-        expected = len(x[samples_of[key]])
-        if labels.shape != (expected,):
-            remedy = f"give {key}.ravel()" if labels.size == expected else f"{key}.argmax(1) if they are one-hot"
-            raise DataError(
-                f"{source}: {key} has shape {labels.shape}, expected one label each, ({expected},); {remedy}"
-            )
+        n = len(x[samples_of[key]])
+        if labels.shape != (n,):
+            remedy = f"give {key}.ravel()" if labels.size == n else f"{key}.argmax(1) if they are one-hot"
+            raise DataError(f"{source}: {key} has shape {labels.shape}, expected one label each, ({n},); {remedy}")
 
 
 def _numbered(
@@ -209,7 +203,7 @@ def _numbered(
             if foreign.any():
                 raise DataError(
                     f"{source}: {key} has label {labels[foreign][0]}, but y_train has classes {classes[0]} to "
-                    f"{classes[-1]} only; expected every class among the training labels"
+                    f"{classes[-1]} only"
                 )
             numbers[key] = np.where(unknown, UNKNOWN, place)
     return numbers, names

@@ -18,6 +18,7 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".bmp", ".gif", ".webp", ".avif"),
     *(".tif", ".tiff", ".pbm", ".pgm", ".ppm"),
 )
+IMAGES = f"images ({', '.join(SUFFIXES)})"
 VALID_NAMES = ("valid", "val", "validation")
 LITTER = ("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 """Folders, in lower case, that systems leave behind; so are all whose names begin with a dot."""
@@ -83,13 +84,11 @@ def _listing(folder: Path, classes: Sequence[str]) -> tuple[list[Path], list[int
             raise DataError(f"{nested}: got an image deeper than its class folder {entry.name}/; move it up, or out")
         found = sorted(_pictures(entry))
         if not found and folder.name == "train":
-            raise DataError(
-                f"{entry}: no images ({', '.join(SUFFIXES)}) in this class folder; fill it, or remove it from all parts"
-            )
+            raise DataError(f"{entry}: no {IMAGES} in this class folder; fill it, or remove it from all parts")
         files += found
         labels += [classes.index(entry.name)] * len(found)
     if not files:
-        raise DataError(f"{folder}: no images ({', '.join(SUFFIXES)}) in its class folders")
+        raise DataError(f"{folder}: no {IMAGES} in its class folders")
     return files, labels
 
 

@@ -68,9 +68,8 @@ def read_human_labels(path: Path, dataset: Dataset) -> dict[str, Tensor]:
     differing = int((vectors.pop("clean") != dataset.y_train).sum())
     if differing:
         raise DataError(
-            f"{path}: its {keys['clean']} differs from the training labels of {dataset.name} for {differing} of "
-            f"{expected} images: the images are in another order. "
-            "Use the data set in the original (torchvision) order, or the label file that belongs to it"
+            f"{path}: its {keys['clean']} differs from the training labels of {dataset.name} for {differing} images: "
+            "they are in another order; use torchvision's order, or the label file that belongs to the images"
         )
     return vectors
 

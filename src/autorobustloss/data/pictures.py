@@ -91,9 +91,7 @@ def _read(path: Path, size: int) -> tuple[np.ndarray, str]:
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise MissingDependencyError(
-            "image folders need Pillow, which is not installed; pip install 'autorobustloss[vision]'"
-        ) from None
+        raise MissingDependencyError("image folders need Pillow; pip install 'autorobustloss[vision]'") from None
     if not os.path.isfile(path):
         raise DataError(f"{path}: no such image; correct the key list, or complete the folder")
     with (

@@ -47,9 +47,8 @@ def _checked(x: np.ndarray, source: str, part: str) -> np.ndarray:
         wrong = ~(np.abs(x) <= np.finfo(np.float32).max).reshape(len(x), -1).all(1)
         if wrong.any():
             raise DataError(
-                f"{source}: {part} has NaN, infinite values or such beyond float32 (3.4e38) in {int(wrong.sum())} "
-                f"samples, first in sample {int(wrong.argmax())}; drop those samples, fill the values in, or give the "
-                "column in another unit"
+                f"{source}: {part} has NaN, infinite values or such beyond float32 in {int(wrong.sum())} samples, "
+                f"first in sample {int(wrong.argmax())}; drop those samples, fill the values in, or change the unit"
             )
         return x
     low, high = int(x.min()), int(x.max())
@@ -129,8 +128,7 @@ def _warn_of_units(x: np.ndarray, train: np.ndarray, source: str, part: str) -> 
         kind = "channels" if x.ndim == 4 else "columns"
         message = (
             f"{source}: {part} and x_train are {what} in {int(apart.sum())} of {len(apart)} {kind}: {detail} in number "
-            f"{first}; scale and shift all parts alike (all divided by 255, or none), or leave out what only tells them "
-            "apart, such as a date"
+            f"{first}; scale and shift all parts alike, or leave out what only tells them apart, such as a date"
         )
         warnings.warn(message, DataWarning, stacklevel=2)
 

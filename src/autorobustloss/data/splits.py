@@ -109,8 +109,7 @@ def _inputs(name: str, drawn: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, 
             x.sub_(mean).div_(std)
         if not x.sum().isfinite():
             raise DataError(
-                f"data set {name!r}: {part} is no longer finite once its values are centred and scaled as "
-                "x_train is; drop samples with values far beyond all others"
+                f"{name}: {part} is no longer finite once scaled as x_train is; drop samples far beyond all others"
             )
     return parts
 
@@ -173,9 +172,7 @@ def split_indices(dataset: Dataset, spec: DataSpec, split_seed: int) -> tuple[Te
     def draw(part: str, labels: Tensor, **sizes: int) -> list[Tensor]:
         if sum(sizes.values()) > len(labels):
             asked = f"{' + '.join(sizes)} = {' + '.join(map(str, sizes.values()))}"
-            raise ConfigError(
-                f"data set {spec.name!r}: got {asked}, expected at most the {len(labels)} samples of its {part} part"
-            )
+            raise ConfigError(f"{spec.name}: got {asked}, expected at most {len(labels)} samples of its {part} part")
         drawn = stratified_draw(labels.numpy(), list(sizes.values()), numpy_generator("split", split_seed, part))
         return [torch.from_numpy(index) for index in drawn]
 
@@ -199,8 +196,7 @@ def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor,
     """
     if not dataset.clean_labels and noise.kind != "given":
         raise ConfigError(
-            f"data set {dataset.name!r}: its training labels are noisy as they come and the true ones are not known, "
-            f"got noise {noise.label!r}; use noise 'given'"
+            f"{dataset.name}: the true training labels are not known, got noise {noise.label!r}; use noise 'given'"
         )
     train, valid = dataset.y_train, dataset.y_valid
     if noise.labels:
@@ -208,9 +204,7 @@ def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor,
             train = dataset.label_sets[noise.labels]
         elif noise.kind != "given":
             have = ", ".join(sorted(set(dataset.label_sets) - {"given"})) or "none"
-            raise DataError(
-                dataset.label_note or f"data set {dataset.name!r}: no human labels {noise.labels!r}; it has {have}"
-            )
+            raise DataError(dataset.label_note or f"{dataset.name}: no human labels {noise.labels!r}; it has {have}")
         own = _own_noisy(dataset)
         if own is None and valid is not None:
             own = valid if noise.kind == "given" else torch.full_like(valid, UNKNOWN)
