@@ -81,11 +81,7 @@ def _read_pt(path: Path) -> dict[str, Any]:
     dtypes = {type(np.dtype(kind)) for kind in ("u1", "i1", "i2", "i4", "i8", "longlong")}
     allowed: list[Any] = [np.ndarray, np.dtype, *dtypes, *((rebuild, f"{place}._reconstruct") for place in places)]
     what, remedy = "cannot be read as a dictionary of label arrays", "download it again, or save its arrays as .npz"
-    with (
-        reading(path, what, remedy),
-        warnings.catch_warnings(),
-        torch.serialization.safe_globals(allowed),
-    ):
+    with reading(path, what, remedy), warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
         warnings.simplefilter("ignore")
         content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict):

@@ -25,11 +25,7 @@ def resnet18(
     if not isinstance(imagenet_stem, bool):
         raise ConfigError(f"model: got imagenet_stem={imagenet_stem!r:.80}, expected True or False")
     kernel, stride = (7, 2) if imagenet_stem else (3, 1)
-    layers: list[nn.Module] = [
-        convolution(depth, first, kernel, stride),
-        nn.BatchNorm2d(first),
-        nn.ReLU(inplace=True),
-    ]
+    layers: list[nn.Module] = [convolution(depth, first, kernel, stride), nn.BatchNorm2d(first), nn.ReLU(inplace=True)]
     if imagenet_stem:
         layers.append(nn.MaxPool2d(3, stride=2, padding=1))
     depth = first
