@@ -91,8 +91,8 @@ class Dataset:
         x_valid, y_valid: a clean validation part; y_valid_noisy: its noisy labels, -1 for none.
         y_train_noisy: the noisy labels of the training samples, where y_train are the true ones.
         clean_labels: False where y_train are noisy and nobody knows the true ones.
-        source: the file that the data are from, which errors name. Labels of a file are integers from 0 to C - 1 with no
-            gap: one is more often a slip than a class without samples, and what is renumbered fits no class map.
+        source: the file of the data, which errors name. Labels of a file are integers from 0 to C - 1 without
+            gaps: one is more often a slip than a class without samples, and what is renumbered fits no class map.
         Raises DataError, which starts with `source` and says what to do, for arrays that do not fit.
 
         >>> x, y = np.random.default_rng(0).normal(size=(100, 4)), ["cat", "dog"] * 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from autorobustloss.errors import ConfigError, unknown_name
@@ -51,11 +52,9 @@ class DataName:
     @classmethod
     def parse(cls, text: str) -> DataName:
         """Read `name` or `name[option=number,…]`; ConfigError for anything else."""
-        base, inside = text.strip(), ""
-        before, bracket, rest = base.rpartition("[")
         # A bracket without "=" belongs to a file's name.
-        if bracket and rest.endswith("]") and "=" in rest and "]" not in rest[:-1] and before.strip():
-            base, inside = before.rstrip(), rest[:-1]
+        found = re.fullmatch(r"(.*\S)\s*\[([^][]*=[^][]*)\]", text.strip(), re.DOTALL)
+        base, inside = found.groups() if found else (text.strip(), "")
         if not base:
             raise ConfigError(f"got data set {text!r:.200}, expected name or name[option=number,…]: mnist[merge=3]")
         options: dict[str, int] = {}
