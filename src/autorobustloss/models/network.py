@@ -131,3 +131,8 @@ def sizes(name: str, value: object, count: int) -> tuple[int, ...]:
 def convolution(into: int, out: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> nn.Conv2d:
     """Return a convolution that keeps the size of its input, up to the stride."""
     return nn.Conv2d(into, out, kernel, stride=stride, padding=kernel // 2, bias=bias)
+
+
+def block(into: int, out: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> list[nn.Module]:
+    """Return a convolution, batch normalisation, and ReLU."""
+    return [convolution(into, out, kernel, stride, bias), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
