@@ -93,4 +93,4 @@ def check_augment(augment: str, dataset: str, image: bool = True) -> None:
     if augment != "none" and not image:
         raise ConfigError(f"data set {dataset!r}: got augment={augment!r} for a table; use augment='none'")
     if "flip" in augment and handed(dataset):
-        raise ConfigError(f"{dataset}: got augment={augment!r}: a mirrored digit is another one; use augment='crop'")
+        raise ConfigError(f"{dataset!r}: got {augment!r}: a mirrored digit is another one; use augment='crop'")
