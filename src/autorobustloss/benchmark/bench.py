@@ -34,11 +34,11 @@ def run_bench(
     store: Store,
     executor: Executor,
     on_result: Callable[[Job, Result, bool], None] | None = None,
-    missing: Mapping[str, str] | None = None,
-    names: Mapping[MethodSpec, str] | None = None,
+    missing: Mapping[str, str] = {},
+    names: Mapping[MethodSpec, str] = {},
     failures: dict[str, str] | None = None,
     notes: Sequence[str] = (),
-    chance: Mapping[Task, float] | None = None,
+    chance: Mapping[Task, float] = {},
 ) -> BenchOutcome:
     """Train what the store lacks and return the tables; calling again after an interruption goes on from there.
 
@@ -50,15 +50,13 @@ def run_bench(
 
     Raises WorkerError or StoreError as `run_jobs` does.
     """
-    missing = missing or {}
-    absent = {task: missing[task.dataset.name] for task in config.tasks if task.dataset.name in missing}
-    results = {r.key: r for r in run_jobs(config.jobs(absent), store, executor, on_result, failures)}
+    present = [job for job in config.jobs() if job.task.dataset.name not in missing]
+    results = {r.key: r for r in run_jobs(present, store, executor, on_result, failures)}
     tables = {}
     for view in config.views:
         title = f"Test accuracy, {VIEWS[view]}"
-        table = tabulate(config.entries(view), results, title, absent, names, failures, chance)
-        tables[view] = replace(table, notes=(*notes, *table.notes))
-    return BenchOutcome(config, tables, results, dict(names or {}))
+        tables[view] = tabulate(config.entries(view), results, title, missing, names, failures or {}, chance, notes)
+    return BenchOutcome(config, tables, results, names)
 
 
 def load_datasets(
