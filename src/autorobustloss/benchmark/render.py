@@ -10,7 +10,6 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from autorobustloss.benchmark.table import SELECTIONS, Block, Cell, Table
 from autorobustloss.errors import unknown_name
@@ -30,16 +29,11 @@ def render(table: Table, form: str = "text") -> str:
     return RENDERERS[form](table)
 
 
-class Sheet(NamedTuple):
-    """A block as the texts of a format: what heads it, a row of heads and one for each method, what is below."""
+def sheets(table: Table, escape: Callable[[str], str], best: str = "{}") -> list[tuple[str, list[list[str]], str]]:
+    """Return the blocks of a table as texts: what heads each, rows, of which the first has heads, what is below.
 
-    heading: str
-    rows: list[list[str]]
-    footer: str
-
-
-def sheets(table: Table, escape: Callable[[str], str], best: str = "{}") -> list[Sheet]:
-    """Return the blocks of a table as texts, escaped; best: what the best cell of a column is put into."""
+    The rows are escaped. best: what the best cell of a column is put into.
+    """
     found = []
     for heading, block in distinct_blocks(table):
         heads, *tails = summary(table, block)
@@ -49,7 +43,7 @@ def sheets(table: Table, escape: Callable[[str], str], best: str = "{}") -> list
             shown = [escape(cell_text(cell)) for cell in cells]
             marked = [best.format(text) if row in top[column] else text for column, text in enumerate(shown)]
             rows.append([escape(method), *marked, *map(escape, tail)])
-        found.append(Sheet(heading, rows, footer(block)))
+        found.append((heading, rows, footer(block)))
     return found
 
 
