@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from autorobustloss.methods import MethodSpec, with_published_values
 from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
 from autorobustloss.runs.result import Origin
 from autorobustloss.search.config import SearchConfig
-from autorobustloss.search.fitness import FITNESS, by_stage, mean_accuracy, score
+from autorobustloss.search.fitness import FITNESS, by_stage, mean_accuracy
 from autorobustloss.seeding import derive_seed, numpy_generator
 
 SPLIT_SEED = 0
@@ -183,22 +184,15 @@ class _Trial:
         self, methods: Sequence[MethodSpec], tasks: Sequence[Task], draws: Sequence[tuple[int, int]]
     ) -> list[list[float] | None]:
         """Return each method's mean score over the draws on each task; None where a network diverged."""
-        split = self.config.scored_split
-        jobs = [
-            Job(task, self._at_its_values(method, task), SPLIT_SEED, *seeds, evaluate=(split,))
-            for method in methods
-            for task in tasks
-            for seeds in draws
-        ]
+        split, jobs = self.config.scored_split, []
+        for method, task, seeds in product(methods, tasks, draws):
+            if self.config.rival_values == "authors":  # a candidate has values of its own
+                method = with_published_values(method, self.class_counts[task.dataset.name], task.dataset.name)
+            jobs.append(Job(task, method, SPLIT_SEED, *seeds, evaluate=(split,)))
         results = run_jobs(jobs, self.store, self.executor, self.reporter.on_result)
         self.results.extend(results)
-        found: list[list[float] | None] = []
-        for first in range(0, len(results), len(tasks) * len(draws)):
-            scores = [score(r, split) for r in results[first : first + len(tasks) * len(draws)]]
-            done = [s for s in scores if s is not None]
-            means = np.reshape(done, (len(tasks), -1)).mean(axis=1).tolist() if len(done) == len(scores) else None
-            found.append(means)
-        return found
+        accuracies = np.reshape([r.history.last(split) for r in results], (len(methods), len(tasks), len(draws)))
+        return [None if np.isnan(means).any() else means.tolist() for means in accuracies.mean(axis=2)]
 
     def race(
         self, methods: Sequence[MethodSpec], tasks: Sequence[Task], draw: tuple[int, int]
@@ -231,12 +225,6 @@ class _Trial:
             else Finalist(origin, method, None)
             for origin, method in candidates.items()
         )
-
-    def _at_its_values(self, method: MethodSpec, task: Task) -> MethodSpec:
-        """Return what is trained on a task: a candidate itself, a rival perhaps at its authors' values."""
-        if self.config.rival_values == "defaults":
-            return method
-        return with_published_values(method, self.class_counts[task.dataset.name], task.dataset.name)
 
 
 def tasks_of(config: SearchConfig, generation: int) -> tuple[Task, ...]:
