@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from autorobustloss.cli.config_file import read_flags
-from autorobustloss.cli.options import split_list
+from autorobustloss.cli.lists import split_list
 from autorobustloss.data import DataName, load_dataset
 from autorobustloss.errors import ARLError, CardError, ConfigError, DataError
 from autorobustloss.losses.cards.card import Card, load_card
@@ -217,7 +217,7 @@ class TestSettingsFiles:
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
     def test_of_any_editor(self, tmp_path: Path, encoding: str) -> None:
         (tmp_path / "run.toml").write_bytes('epochs = 3\r\nloss = "gce"\r\n'.encode(encoding))
-        assert read_flags(tmp_path / "run.toml") == ["--epochs=3", "--loss=gce"]
+        assert read_flags(tmp_path / "run.toml") == {"--epochs": "3", "--loss": "gce"}
 
     @pytest.mark.parametrize(
         "content",

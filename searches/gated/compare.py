@@ -35,6 +35,14 @@ HAND: dict[str, tuple[float, ...]] = {
     "r 1, kappa 8": (0.83, 1, 8, 1, 0, 1),
     "q 1.2, r 1": (1.2, 1, 4.35, 1, 0, 1),
     "pace .5": (0.83, 2.1, 4.35, 0.5, 0, 1),
+    "power 2, kappa 8": (0.83, 2.1, 8, 0, 0, 2),
+    "power 2, kappa 16": (0.83, 2.1, 16, 0, 0, 2),
+    "power 3, kappa 16": (0.83, 2.1, 16, 0, 0, 3),
+    "power 3, kappa 32": (0.83, 2.1, 32, 0, 0, 3),
+    "q 1.2, r 1, power 2, kappa 16": (1.2, 1, 16, 0, 0, 2),
+    "q 1.2, r 1, power 3, kappa 32": (1.2, 1, 32, 0, 0, 3),
+    "q 1.2, r 2, power 3, kappa 16": (1.2, 2, 16, 0, 0, 3),
+    "q .5, r 3, power 2, kappa 16": (0.5, 3, 16, 0, 0, 2),
 }
 
 
@@ -95,7 +103,7 @@ def table(done: dict[str, dict[str, list[float]]], rivals: dict[str, list], seed
             f"{clean[:, j].mean():5.2f} ({own[:, j].mean():5.2f}, at most {own[:, j].max():4.1f})" if len(clean) else ""
         )
         print(
-            f"{name:20} gap {gaps[:, j].mean():5.2f}, largest {gaps[:, j].max():5.1f}, clean costs {cost}, given up {given_up[:, j].sum()}",
+            f"{name:30} gap {gaps[:, j].mean():5.2f}, largest {gaps[:, j].max():5.1f}, clean costs {cost}, given up {given_up[:, j].sum()}",
             flush=True,
         )
 

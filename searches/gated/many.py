@@ -37,18 +37,18 @@ class Loss(Protocol):
         """Return the sum of all networks' mean losses: logits (S, M, R, B, C), labels and indices (S, B)."""
 
 
-FADING, AGREEMENT_FADING = 0.95, 0.98
+FADING, SURPRISE_FADING = 0.95, 0.98
 
 
 class Gates:
-    """Gated losses, each with numbers of its own: rows of (q, r, kappa, pace, prior, soft, c1 .. c5).
+    """Gated losses, each with numbers of its own: rows of (q, r, kappa, pace, prior, power, c1 .. c5).
 
     w = min(1, b / mean b of the label)^g / (mean w)^pace, b = p^q (1 - m)^r exp(c . (u, m, uu, um, mm)), with
-    g = min(1, kappa d): d the running share of disagreement with the labels, or, where soft is 1, the running mean of
-    max(0, m - p). Windows count batches here and samples in `GatedLoss`, which makes no difference that was found.
+    g = min(1, kappa d): d the running mean of max(0, m - p)^power, at power 0 the share of disagreement with the labels.
+    Windows count batches here and samples in `GatedLoss`, which makes no difference that was found.
     """
 
-    names = ("q", "r", "kappa", "pace", "prior", "soft", "c1", "c2", "c3", "c4", "c5")
+    names = ("q", "r", "kappa", "pace", "prior", "power", "c1", "c2", "c3", "c4", "c5")
 
     def __init__(self, numbers: Any, device: torch.device) -> None:
         self.numbers = torch.as_tensor(np.array(numbers), dtype=torch.float32, device=device)
@@ -58,11 +58,11 @@ class Gates:
         shape = (seeds, len(self.numbers), len(RATES))
         self.beliefs = torch.zeros(*shape, classes, device=device)
         self.counts, self.labels = (torch.zeros(seeds, 1, 1, classes, device=device) for _ in range(2))
-        self.disagreement, self.seen = torch.zeros(*shape, 2, device=device), torch.zeros(1, device=device)
-        return [self.beliefs, self.counts, self.labels, self.disagreement, self.seen]
+        self.surprise, self.seen = torch.zeros(*shape, device=device), torch.zeros(1, device=device)
+        return [self.beliefs, self.counts, self.labels, self.surprise, self.seen]
 
     def __call__(self, z: Tensor, y: Tensor, index: Tensor) -> Tensor:
-        q, r, kappa, pace, prior, soft, c1, c2, c3, c4, c5 = (n[:, None, None] for n in self.numbers.unbind(1))
+        q, r, kappa, pace, prior, power, c1, c2, c3, c4, c5 = (n[:, None, None] for n in self.numbers.unbind(1))
         at = y[:, None, None, :].expand(z.shape[:-1])
         column = at.unsqueeze(-1)
         ce = torch.logsumexp(z, -1) - z.gather(-1, column).squeeze(-1)
@@ -74,11 +74,10 @@ class Gates:
             log_p = torch.log_softmax(z - prior[..., None] * (self.labels + 1).log().unsqueeze(-2), -1)
             label = log_p.gather(-1, column).squeeze(-1)
             p, m = label.exp(), log_p.scatter(-1, column, -1e9).amax(-1).exp()
-            wrong = torch.stack([(m > p).float().mean(-1), (m - p).clamp_min(0).mean(-1)], -1)
-            self.disagreement.mul_(AGREEMENT_FADING).add_(wrong)
-            self.seen.mul_(AGREEMENT_FADING).add_(1.0)
-            d = (self.disagreement / self.seen).unbind(-1)
-            g = (kappa * torch.where(soft > 0.5, d[1].unsqueeze(-1), d[0].unsqueeze(-1))).clamp(max=1.0)
+            surprise = (m - p).clamp_min(1e-9) ** power * (m > p)
+            self.surprise.mul_(SURPRISE_FADING).add_(surprise.mean(-1))
+            self.seen.mul_(SURPRISE_FADING).add_(1.0)
+            g = (kappa * (self.surprise / self.seen).unsqueeze(-1)).clamp(max=1.0)
             u = 1 - p
             log_b = q * label + r * torch.log1p(-m.clamp(max=1 - 1e-6)) + c1 * u + c2 * m
             b = (log_b + c3 * u * u + c4 * u * m + c5 * m * m).clamp(-30, 6).exp()

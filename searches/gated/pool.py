@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from autorobustloss.data import load_dataset
-from autorobustloss.noise import NoiseSpec, corrupt, corrupt_by_instance, transition_matrix
+from autorobustloss.noise import NoiseSpec, corrupt, transition_matrix
 from autorobustloss.seeding import derive_seed
 
 ADAMW = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-2}
@@ -184,6 +184,5 @@ def _noisy(task: Task, x: np.ndarray, y: np.ndarray, data: Arrays, seed: int) ->
     generator = torch.Generator().manual_seed(derive_seed("noise", task.label, seed))
     labels = torch.from_numpy(y.astype(np.int64))
     if spec.kind == "idn":
-        rate = float(task.noise.partition(":")[2])
-        return corrupt_by_instance(torch.from_numpy(x), labels, rate, data.classes, generator).numpy()
+        return spec.draw(torch.from_numpy(x), labels, data.classes, generator).numpy()
     return corrupt(labels, transition_matrix(spec, data.classes, task.data), generator).numpy()

@@ -15,19 +15,22 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from autorobustloss.errors import ARLError, ConfigError, unknown_name
+from autorobustloss.signatures import definitions, parameters
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 PACKAGE = Path(__file__).parent
+ABOUT_CARDS = "Learned loss: its formula and how it was found are in its card."
 
 
 class Place(NamedTuple):
-    """Where a name is registered: its module, other names for the same, and the first line of its docstring."""
+    """Where a name is registered: its module, other names for the same, the first line of its docstring, what it is."""
 
     module: str
     aliases: tuple[str, ...] = ()
     about: str = ""
+    defined: str = ""
 
 
 class Registry(Generic[T]):
@@ -59,7 +62,7 @@ class Registry(Generic[T]):
         if not self._folder:
             return {}
         folder = PACKAGE / self._folder
-        cards = {file.stem: Place(self._cards) for file in folder.rglob("*.json") if self._cards}
+        cards = {file.stem: Place(self._cards, about=ABOUT_CARDS) for file in folder.rglob("*.json") if self._cards}
         return cards | {n: p for file in sorted(folder.rglob("*.py")) for n, p in places(file, self._variable).items()}
 
     def register(self, name: str, *aliases: str) -> Callable[[F], F]:
@@ -101,6 +104,14 @@ class Registry(Generic[T]):
         place = self._places.get(name)
         return place.about if place else (inspect.getdoc(self._factories[name]) or "").split("\n")[0]
 
+    def written(self) -> dict[str, dict[str, Any]]:
+        """Return the parameters of every name and their defaults as the files have them: nothing is imported.
+
+        A default is None where there is none, and its text where it is no literal.
+        """
+        known = definitions(PACKAGE / self._folder)
+        return {n: parameters(known[p.defined], known) if p.defined else {} for n, p in sorted(self._places.items())}
+
     def create(self, name: str, /, *args: Any, **kwargs: Any) -> T:
         """Call the factory of `name`; a keyword or value that it does not take is a ConfigError."""
         factory = self.get(name)
@@ -140,13 +151,14 @@ class Registry(Generic[T]):
 def places(file: Path, variable: str) -> dict[str, Place]:
     """Return what a file of this package registers with `@variable.register("name", "alias", …)`."""
     module = ".".join((PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
-    found = {}
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    found: dict[str, Place] = {}
+    text = file.read_text(encoding="utf-8")
+    for node in ast.parse(text).body if f"@{variable}.register(" in text else ():  # parsing takes a millisecond
         for call in getattr(node, "decorator_list", ()):
             if isinstance(call, ast.Call) and ast.unparse(call.func) == f"{variable}.register":
                 name, *aliases = (ast.literal_eval(argument) for argument in call.args)
-                about = ast.get_docstring(node) or ""  # type: ignore[arg-type]  # what has decorators
-                found[name] = Place(module, tuple(aliases), about.split("\n")[0])
+                about = (ast.get_docstring(node) or "").split("\n")[0]  # type: ignore[arg-type]  # it has decorators
+                found[name] = Place(module, tuple(aliases), about, node.name)  # type: ignore[attr-defined]
     return found
 
 

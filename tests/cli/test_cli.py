@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from autorobustloss.cli.config_file import expand
-from autorobustloss.cli.main import main
-from autorobustloss.cli.options import split_list
-from autorobustloss.errors import ConfigError
+from autorobustloss.cli.lists import split_list
+from autorobustloss.cli.main import main, parse
+from autorobustloss.cli.options.search import SearchOptions
 from autorobustloss.losses.cards import load_card
 from autorobustloss.losses.taylor.form import CanonicalForm
 
@@ -24,11 +23,9 @@ def run(*arguments, capsys):
 
 @pytest.mark.parametrize("command", [[], ["search"], ["train"], ["losses"], ["losses", "show"]])
 def test_help_teaches(command, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main([*command, "--help"])
-    assert stop.value.code == 0
-    text = capsys.readouterr().out
-    assert "usage: arl" in text
+    code, text, _ = run(*command, "--help", capsys=capsys)
+    assert code == 0
+    assert "Usage: arl" in text
     if command in (["search"], ["train"]):
         assert "examples:" in text
         assert "default" in text
@@ -164,19 +161,68 @@ def test_wrong_usage_is_named_before_anything_is_trained_or_written(arguments, m
     assert not (tmp_path / "run").exists()
 
 
-def test_unknown_flag_is_usage_error(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["search", "--generation-count", "3"])
-    assert stop.value.code == 2
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search", "--generation-count", "3"], "got --generation-count, expected --generations"),
+        (["search", "--seed", "x"], "got --seed 'x', expected a whole number"),
+        (["search", "--seed", "1.5"], "got --seed '1.5', expected a whole number"),
+        (["search", "--sigma", "big"], "got --sigma 'big', expected a number"),
+        (["search", "--population"], "got --population without a value"),
+        (["search", "--device", "gpu"], "unknown --device 'gpu'; did you mean 'cpu'? Known: auto, cpu, cuda"),
+        (["train", "digits"], "got 'digits', expected options only"),
+        (["train", "--curves=x"], "got --curves 'x', expected no value"),
+        (["train", "--no-curves"], "got --no-curves"),
+        (["serach"], "unknown command 'serach'; did you mean 'search'?"),
+        (["losses", "lsit"], "unknown command 'lsit'; did you mean 'list'?"),
+        (["losses", "show"], "got no LOSS, expected arl losses show LOSS"),
+        (["losses", "export", "arl"], "got no --out"),
+        (["losses"], "got no command after 'arl losses'"),
+        ([], "got no command after 'arl'"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_line_of_what_was_got_and_expected(words, message, capsys):
+    code, out, err = run(*words, capsys=capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"arl: {message}")
+    assert err.count("\n") == 1
+
+
+def test_of_an_option_given_twice_the_last_counts():
+    assert parse(["train", "--epochs", "3", "--quiet", "--epochs=5", "--quiet"]).keywords["options"].epochs == 5
 
 
 def test_config_file_says_what_flags_say(tmp_path):
     file = tmp_path / "run.toml"
-    file.write_text('models = ["mlp2", "cnn4"]\nepochs = 3\ntrain_size = 100\nquiet = true\njson = false\n')
-    assert expand(["search", "--config", str(file), "--epochs", "5"]) == [
-        "search", "--models=mlp2,cnn4", "--epochs=3", "--train-size=100", "--quiet", "--epochs", "5",
-    ]  # fmt: skip
-    assert expand(["search", f"--config={file}"])[1] == "--models=mlp2,cnn4"
+    file.write_text(
+        'model = ["mlp2", "cnn4"]\nepochs = 3\ntrain_size = 100\nlog-unit = 0.5\nquiet = true\njson = false\n'
+    )
+    for config in (["--config", str(file)], [f"--config={file}"]):
+        for words in (["search", *config, "--epochs", "5"], ["search", "--epochs", "4", *config, "--epochs=5"]):
+            options = parse(words).keywords["options"]
+            expected = SearchOptions(
+                models="mlp2,cnn4", epochs=5, train_size=100, log_unit=0.5, quiet=True, config=str(file)
+            )
+            assert options == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 3", "got epoch, expected epochs"),
+        ("epochs = 1.5", "got --epochs '1.5', expected a whole number"),
+        ("epochs = true", "got epochs = True, expected a value"),
+        ('quiet = "yes"', "got quiet = 'yes', expected true or false"),
+        ('config = "other.toml"', "a file of flags names no other"),
+        ("search = 1", "got search"),
+        ('device = "gpu"', "did you mean 'cpu'"),
+    ],
+)
+def test_files_of_flags_that_cannot_be_meant(text, message, tmp_path, capsys):
+    (tmp_path / "run.toml").write_text(text)
+    code, _, err = run("search", "--config", tmp_path / "run.toml", capsys=capsys)
+    assert code == 2
+    assert message in err
 
 
 @pytest.mark.parametrize("text", ["models = [", "models = {a = 1}"])
@@ -186,8 +232,9 @@ def test_broken_config_files(tmp_path, text, capsys):
     assert code == 2
     assert "run.toml" in err
     assert run("search", "--config", tmp_path / "none.toml", capsys=capsys)[0] == 2
-    with pytest.raises(ConfigError):
-        expand(["search", "--config"])
+    code, _, err = run("search", "--config", capsys=capsys)
+    assert code == 2
+    assert "expected --config VALUE" in err
 
 
 def test_split_list():

@@ -5,16 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
 import pytest
 
-from autorobustloss.cli import faults, streams
-from autorobustloss.cli import losses as command
+from autorobustloss.cli import terminal
 from autorobustloss.cli.bench import Failures
 from autorobustloss.cli.main import main
 from autorobustloss.errors import ConfigError, StoreError, WorkerError
+from autorobustloss.registry import LOSSES
 from autorobustloss.runs import trainer as running
 from autorobustloss.runs.store import Store
 
@@ -32,14 +33,14 @@ TINY = [
 
 @pytest.fixture(autouse=True)
 def _tempdir(tmp_path, monkeypatch):
-    monkeypatch.setattr(faults.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def raising(error, monkeypatch):
-    def fail(options):
+    def fail():
         raise error
 
-    monkeypatch.setattr(command, "run_list", fail)
+    monkeypatch.setattr(LOSSES, "written", fail)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def raising(error, monkeypatch):
         (MemoryError(), 1, "memory ran out"),
         (OSError(28, "No space left on device", "x.npz"), 1, "x.npz: No space left on device"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (streams.Terminated(), 143, "interrupted"),
+        (terminal.Terminated(), 143, "interrupted"),
         (WorkerError("job failed: KeyError: 1\nTraceback (most recent call last):\n  x\nKeyError: 1"), 1, "job failed"),
     ],
 )
@@ -73,13 +74,13 @@ def test_the_traceback_of_a_fault_is_in_a_file_or_shown_on_demand(monkeypatch, c
     (file,) = tmp_path.glob("arl-error-*.txt")
     assert str(file) in capsys.readouterr().err
     assert "in fail" in file.read_text()
-    monkeypatch.setenv(faults.SHOW, "1")
+    monkeypatch.setenv(terminal.SHOW, "1")
     main(["losses", "list"])
     assert "in fail" in capsys.readouterr().err
-    monkeypatch.delenv(faults.SHOW)
-    monkeypatch.setattr(faults.tempfile, "tempdir", str(tmp_path / "none"))
+    monkeypatch.delenv(terminal.SHOW)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     main(["losses", "list"])
-    assert faults.SHOW in capsys.readouterr().err
+    assert terminal.SHOW in capsys.readouterr().err
 
 
 def test_a_job_that_breaks_is_told_without_its_traceback(monkeypatch, capsys, tmp_path):
@@ -109,7 +110,7 @@ def test_an_interrupt_that_a_library_swallowed_still_ends_the_command(monkeypatc
     assert "the same command goes on" in capsys.readouterr().err
     assert main(["train", *TINY, "--loss=ce"]) == 130
     failures = Failures()
-    with streams.stop_signals():
+    with terminal.stop_signals():
         failures["key"] = "a failure of its own"
     assert failures
 
@@ -146,12 +147,12 @@ def test_a_job_imports_nothing_slow():
 
 def test_signals_are_as_before_afterwards_and_ignored_ones_stay_so(monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
-    with streams.stop_signals():
+    with terminal.stop_signals():
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
     old = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with streams.stop_signals():
+        with terminal.stop_signals():
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, old)
@@ -175,7 +176,9 @@ def shell(script, **variables):
     [
         pytest.param('"$@" losses list', 0, marks=pytest.mark.slow),
         ('"$@" losses list | head -1; exit ${PIPESTATUS[0]}', 0),
+        ('"$@" search --help | head -1; exit ${PIPESTATUS[0]}', 0),
         ('"$@" losses list > /dev/full', 1),
+        ('"$@" search --help > /dev/full', 1),
         ('"$@" losses list >&-', 0),
         ('"$@" losses show gec 2>&-', 2),
     ],

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autorobustloss.cli import options as flags
+from autorobustloss.cli import running
 from autorobustloss.cli.main import main
 from autorobustloss.errors import ConfigError
 
@@ -55,22 +55,19 @@ def _no_training(tmp_path, monkeypatch):
         raise StopError("here trainings would begin")
 
     monkeypatch.chdir(tmp_path)
-    real = flags.executor_for
+    real = running.executor_for
 
     def checked(*arguments):
         real(*arguments).close()
         executor_for()
 
-    monkeypatch.setattr(flags, "executor_for", checked)
+    monkeypatch.setattr(running, "executor_for", checked)
 
 
 def refused(words, capsys):
     """Run a command line and return the exit code; it is never a fault of the command."""
     capsys.readouterr()
-    try:
-        code = main(list(words))
-    except SystemExit as stop:
-        code = stop.code
+    code = main(list(words))
     err = capsys.readouterr().err
     assert code in (0, 1, 2), words
     assert "fault of arl" not in err, (words, err)

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from autorobustloss.cli import options as flags
 from autorobustloss.cli.main import main
+from autorobustloss.cli.running import default_folder
 from autorobustloss.losses.cards import load_card
 from autorobustloss.report import bench as drawing
 from autorobustloss.report import style
@@ -221,7 +221,7 @@ def read_only(monkeypatch, folder):
 
 def test_names_of_default_folders_are_short_and_plain():
     tasks = [{"dataset": {"name": name}} for name in ("x" * 255, "a/b$\n*.npz", "digits")]
-    name = flags.default_folder({"tasks": tasks}, "bench").name
+    name = default_folder({"tasks": tasks}, "bench").name
     assert name.isprintable()
     assert len(name) < 150
     assert "digits" in name

@@ -279,8 +279,9 @@ class TestPartsOfABatch:
     @each_target
     def test_parts_sum_up_to_the_mean(self, build, name, target):
         loss = build(name)
+        size = 6 if loss.batchwise else 4
         for count in (6, torch.tensor(6), torch.tensor([6]), 6.0, np.int64(6)):
-            parts = [loss(z, y, num_items_in_batch=count) for z, y in zip(logits().split(4), target.split(4))]
+            parts = [loss(z, y, num_items_in_batch=count) for z, y in zip(logits().split(size), target.split(size))]
             torch.testing.assert_close(sum(parts), loss(logits(), target))
         assert torch.equal(loss(logits(), target, num_items_in_batch=None), loss(logits(), target))
 
@@ -288,7 +289,8 @@ class TestPartsOfABatch:
     def test_ignored_labels_do_not_count(self, build, name):
         loss, labels = build(name), LABELS.clone()
         labels[::2] = -100
-        parts = [loss(z, y, num_items_in_batch=3) for z, y in zip(logits().split(2), labels.split(2))]
+        size = 6 if loss.batchwise else 2
+        parts = [loss(z, y, num_items_in_batch=3) for z, y in zip(logits().split(size), labels.split(size))]
         torch.testing.assert_close(sum(parts), loss(logits(), labels))
         assert loss(logits(), torch.full_like(labels, -100), num_items_in_batch=0) == 0
 

@@ -134,7 +134,7 @@ def test_ce_is_cross_entropy(reduction, weighted, soft):
 LABELWISE = [
     *("ce", "mae", "label_smoothing", "gce", "gce_truncated", "taylor_ce", "rce", "sce", "nce", "nfl", "nce+mae"),
     *("nfl+mae", "nce+rce", "bootstrap_soft", "bootstrap_hard", "nce+agce", "nce+aul", "nce+ael", "anl_ce"),
-    *("ce_eps+mae", "fl_eps+mae", "jal_ce", "ldr_kl", "forward"),
+    *("ce_eps+mae", "fl_eps+mae", "jal_ce", "ldr_kl", "forward", "js", "nls", "anl_fl", "jal_fl", "logit_bias"),
 ]
 
 
@@ -318,6 +318,12 @@ VARIANTS = [
     ("ce_eps+mae", {"m": 0.0}),
     ("fl_eps+mae", {"gamma": 2.0, "m": 1.0}),
     ("ldr_kl", {"lam": 0.5, "margin": 2.0}),
+    ("js", {"pi": 0.001}),
+    ("js", {"pi": 0.999}),
+    ("nls", {"rate": -8.0}),
+    ("anl_fl", {"gamma": 2.0, "p_min": 1e-3}),
+    ("jal_fl", {"gamma": 0.0}),
+    ("logit_bias", {"loss": "gce(q=0.5)", "bias": 3.0}),
     ("bi_tempered", {"t1": 0.2, "t2": 4.0, "num_iters": 60}),
     ("bi_tempered", {"t1": 0.9, "t2": 1.05, "num_iters": 60}),
     ("bi_tempered", {"t1": 0.3, "t2": 0.6, "num_iters": 100}),
@@ -383,6 +389,16 @@ def test_other_hyperparameters_stay_finite_and_true(name, options):
         ("jal_ce", {"a": 0.5}),
         ("ldr_kl", {"lam": 0}),
         ("ldr_kl", {"margin": -1}),
+        ("js", {"pi": 0}),
+        ("js", {"pi": 1}),
+        ("nls", {"rate": 0.1}),
+        ("anl_fl", {"p_min": 0.1}),
+        ("anl_fl", {"gamma": -1}),
+        ("jal_fl", {"a": 0}),
+        ("jal_fl", {"legacy": "yes"}),
+        ("logit_bias", {"bias": "1"}),
+        ("antidote", {"delta": 0}),
+        ("antidote", {"kappa": 0}),
     ],
 )
 def test_bad_hyperparameters_are_refused(name, options):

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autorobustloss.cli.losses import named_loss
 from autorobustloss.errors import ARLError, CardError, ConfigError, UnknownNameError
 from autorobustloss.losses import create_loss
 from autorobustloss.losses.cards import load_card
@@ -40,8 +39,7 @@ def value(loss):
 def test_a_text_is_its_name_and_arguments(text, name, options):
     expected = create_loss(name, **options)
     assert repr(create_loss(text)) == repr(expected)
-    for loss in (create_loss(text), named_loss(text)[0]):
-        assert torch.equal(value(loss), value(expected))
+    assert torch.equal(value(create_loss(text)), value(expected))
     if "reduction" not in options:  # training takes the mean
         assert torch.equal(value(create_criterion(MethodSpec.parse(text), num_classes=5)), value(expected))
 
@@ -56,12 +54,11 @@ def test_a_card_by_its_path(tmp_path, monkeypatch):
         assert (weighted.reduction, weighted.ignore_index, len(weighted.weight)) == ("sum", 3, 5)
     monkeypatch.chdir(folder)
     assert torch.equal(value(create_loss("loss.json")), value(create_loss("arl-mild")))
-    loss, card = named_loss("loss.json")
-    assert card == load_card("arl-mild")
+    loss = create_loss("loss.json")
+    assert loss.card == load_card("arl-mild")
     assert repr(loss) == "LearnedLoss('arl-mild')"
     assert torch.equal(value(create_criterion(MethodSpec.parse("loss.json"), 5)), value(loss))
-    assert named_loss("arl")[1] == load_card("arl")
-    assert named_loss("gce")[1] is None
+    assert create_loss("arl").card == load_card("arl")
 
 
 def test_arguments_that_clash():

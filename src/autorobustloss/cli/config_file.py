@@ -1,10 +1,9 @@
-"""`--config FILE.toml`: what the flags say, in a file; flags on the command line come after and win."""
+"""`--config FILE.toml`: what the flags say, in a file; flags on the command line win."""
 
 from __future__ import annotations
 
 import reprlib
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +15,20 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-
-def expand(arguments: Sequence[str]) -> list[str]:
-    """Replace `--config FILE` by the flags that FILE stands for, put right after the command's name.
-
-    A key is a flag without its dashes; true is a flag without a value, a list is joined by commas.
-    """
-    rest: list[str] = []
-    flags: list[str] = []
-    position = 0
-    while position < len(arguments):
-        word = arguments[position]
-        if word == "--config" or word.startswith("--config="):
-            inline = word.partition("=")[2]
-            if not inline and position + 1 >= len(arguments):
-                raise ConfigError("got --config without a file, expected --config FILE.toml")
-            flags += read_flags(Path(inline or arguments[position + 1]))
-            position += 1 if inline else 2
-        else:
-            rest.append(word)
-            position += 1
-    return rest[:1] + flags + rest[1:]
+REMEDY = "expected a TOML file of flags"
 
 
-def read_flags(file: Path) -> list[str]:
-    """Return the flags that a TOML file stands for."""
-    remedy = "expected a TOML file of flags"
-    text = read_text(file, remedy, ConfigError)
-    with reading(file, "is not TOML", remedy, ConfigError):
+def read_flags(file: Path) -> dict[str, str | bool]:
+    """Return what a TOML file says of flags: a key is a flag without its dashes, a list is joined by commas."""
+    text = read_text(file, REMEDY, ConfigError)
+    with reading(file, "is not TOML", REMEDY, ConfigError):
         table = tomllib.loads(text)
-    flags: list[str] = []
-    for key, value in table.items():
-        flag = "--" + key.replace("_", "-")
-        if flag == "--config":
-            raise ConfigError(f"{file}: got config = {value!r}, expected flags; a file of flags names no other")
-        if value is True:
-            flags.append(flag)
-        elif value is not False:
-            flags.append(f"{flag}={_text(file, key, value)}")
-    return flags
+    if "config" in table:
+        raise ConfigError(f"{file}: got config = {table['config']!r}, expected flags; a file of flags names no other")
+    return {
+        "--" + key.replace("_", "-"): value if isinstance(value, bool) else _text(file, key, value)
+        for key, value in table.items()
+    }
 
 
 def _text(file: Path, key: str, value: Any) -> str:

@@ -1,131 +1,59 @@
-"""`arl losses`: list, show, plot and export the losses that can be named."""
+"""`arl losses`: show, plot and export the losses that can be named."""
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from autorobustloss.cli.options import split_list
+from autorobustloss.cli.lists import split_list
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import markdown, message
-from autorobustloss.losses import GatedLoss, LearnableLoss, analysis, create_loss, list_losses
+from autorobustloss.losses import GatedLoss, LearnableLoss, analysis, create_loss
 from autorobustloss.losses.base import RobustLoss
-from autorobustloss.losses.cards import Learned, LossCard
-from autorobustloss.registry import LOSSES
-
-DESCRIPTION = """\
-Losses by name, with hyper-parameters in brackets: gce, gce(q=0.5), sce(alpha=0.1, beta=1),
-a learned loss that ships with the library, or the path of a loss card (runs/NAME/loss.json).
-"""
-
-
-def add_parser(commands: Any) -> None:
-    """Add `losses` to the commands of `arl`."""
-    parser = commands.add_parser(
-        "losses",
-        help="list, show, plot, export losses",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="every loss with its hyper-parameters")
-    listing.set_defaults(run=run_list)
-    show = actions.add_parser(
-        "show", help="formula, picture, properties, where it comes from; of several losses a table of properties"
-    )
-    show.add_argument("loss", help="a name, name(key=value, …), or the path of a loss card; several, joined by commas")
-    show.add_argument("--classes", type=int, default=10, metavar="C", help="number of classes (default: %(default)s)")
-    show.add_argument("--latex", action="store_true", help="print the formula as LaTeX")
-    show.set_defaults(run=run_show)
-    plot = actions.add_parser("plot", help="draw losses as in the paper's Figure 2")
-    plot.add_argument("losses", help="names or cards, joined by commas")
-    plot.add_argument("--out", default="losses.png", metavar="FILE", help=".png, .svg or .pdf (default: %(default)s)")
-    plot.set_defaults(run=run_plot)
-    export = actions.add_parser(
-        "export", help="write a learned loss as a card, or as PyTorch code without dependencies"
-    )
-    export.add_argument("loss", help="a learned loss or the path of a card")
-    export.add_argument("--out", required=True, metavar="FILE", help="FILE.json for the card, FILE.py for code")
-    export.set_defaults(run=run_export)
-    for action in (listing, show):
-        action.add_argument("--json", action="store_true", help="print JSON")
-
+from autorobustloss.losses.cards import Learned
 
 MOST_CLASSES = 1000
 """For so many classes the properties of a loss are still computed in seconds."""
 
 
-def named_loss(text: str) -> tuple[RobustLoss, LossCard | None]:
-    """Return the loss behind a name or a path, and its card if it was learned."""
-    loss = create_loss(text)
-    return loss, loss.card if isinstance(loss, Learned) else None
-
-
-def run_list(options: argparse.Namespace) -> int:
-    """Print every loss, its hyper-parameters and the first sentence about it."""
-    rows: list[dict[str, Any]] = []
-    for name in list_losses():
-        parameters = {
-            key: default
-            for key, default in LOSSES.parameters(name).items()
-            if key not in ("weight", "ignore_index", "reduction")
-        }
-        about = (inspect.getdoc(LOSSES.get(name)) or "").split("\n")[0]
-        shown = {k: None if d is inspect.Parameter.empty else d for k, d in parameters.items()}
-        rows.append({"name": name, "hyperparameters": shown, "about": about})
-    if options.json:
-        print(json.dumps(rows, indent=2, default=str))
-        return 0
-    calls = [f"{r['name']}({', '.join(_parameter(k, v) for k, v in r['hyperparameters'].items())})" for r in rows]
-    width = min(max(map(len, calls)), 60)
-    for call, row in zip(calls, rows):
-        print(f"{call:<{width}}  {row['about']}")
-    return 0
-
-
-def _parameter(name: str, default: Any) -> str:
-    return name if default is None else f"{name}={default!r}"
-
-
-def run_show(options: argparse.Namespace) -> int:
+def run_show(text: str, classes: int, latex: bool, as_json: bool) -> None:
     """Print what a loss is, or how several differ."""
-    if not 2 <= options.classes <= MOST_CLASSES:
-        raise ConfigError(f"got --classes {options.classes}, expected 2 to {MOST_CLASSES}")
-    names = split_list(options.loss)
-    if not names:
+    if not 2 <= classes <= MOST_CLASSES:
+        raise ConfigError(f"got --classes {classes}, expected 2 to {MOST_CLASSES}")
+    found = {name: create_loss(name) for name in split_list(text)}
+    if not found:
         raise ConfigError("got no loss, expected at least one name; `arl losses list` prints them")
-    found = {name: named_loss(name) for name in names}
-    properties = {name: analysis.properties(loss, options.classes) for name, (loss, _) in found.items()}
-    if options.json:
-        shown = [
-            {"loss": name, "properties": properties[name], "card": card.to_dict() if card else None}
-            for name, (_, card) in found.items()
-        ]
+    properties = {name: analysis.properties(loss, classes) for name, loss in found.items()}
+    if as_json:
+        cards = {name: loss.card.to_dict() for name, loss in found.items() if isinstance(loss, Learned)}
+        shown = [{"loss": name, "properties": properties[name], "card": cards.get(name)} for name in found]
         print(json.dumps(shown[0] if len(shown) == 1 else shown))
     elif len(found) > 1:
-        print(_properties_table(properties, options.classes))
+        print(_properties_table(properties, classes))
     else:
-        loss, card = found[names[0]]
-        if isinstance(loss, LearnableLoss):
-            print(loss.latex() if options.latex else loss.formula())
-        else:
-            print(inspect.getdoc(type(loss)))
-        if isinstance(loss, GatedLoss):
-            print("\n" + _triangle(loss))
-        print(f"\nat {options.classes} classes:")
-        print(_sketch(loss, options.classes))
-        for name, value in properties[names[0]].items():
-            print(f"  {name.replace('_', ' '):<24} {value:.4g}")
-        if card is not None:
-            print("\n" + message(card.summary()))
-    return 0
+        ((name, loss),) = found.items()
+        print_loss(loss, properties[name], classes, latex)
+
+
+def print_loss(loss: RobustLoss, properties: Mapping[str, float], classes: int, latex: bool) -> None:
+    """Print formula, pictures, properties and card of a loss."""
+    if isinstance(loss, LearnableLoss):
+        print(loss.latex() if latex else loss.formula())
+    else:
+        print(inspect.getdoc(type(loss)))
+    if isinstance(loss, GatedLoss):
+        print("\n" + _triangle(loss))
+    print(f"\nat {classes} classes:")
+    print(_sketch(loss, classes))
+    for name, value in properties.items():
+        print(f"  {name.replace('_', ' '):<24} {value:.4g}")
+    if isinstance(loss, Learned):
+        print("\n" + message(loss.card.summary()))
 
 
 def _properties_table(properties: Mapping[str, Mapping[str, float]], classes: int) -> str:
@@ -168,31 +96,27 @@ def _triangle(loss: GatedLoss, lines: int = 9) -> str:
     return "\n".join([about, *drawn, axis, f"  {'':>5}  ░ up to ¼, ▒ ½, ▓ ¾, █ 1"])
 
 
-def run_plot(options: argparse.Namespace) -> int:
+def run_plot(text: str, out: str) -> None:
     """Draw losses side by side."""
     from autorobustloss.report.loss_pictures import losses_picture
     from autorobustloss.report.style import save
 
-    losses = {name: named_loss(name)[0] for name in split_list(options.losses)}
-    save(losses_picture(losses), Path(options.out))
-    print(options.out)
-    return 0
-
-
-def run_export(options: argparse.Namespace) -> int:
-    """Write a learned loss to a file."""
-    loss, card = named_loss(options.loss)
-    if card is None or not isinstance(loss, LearnableLoss):
-        raise ConfigError(f"got {options.loss!r}, expected a learned loss or a card; {options.loss!r} is code already")
-    out = Path(options.out)
-    if out.suffix == ".json":
-        card.save(out)
-    elif out.suffix == ".py":
-        try:
-            out.write_text(loss.code(), encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"cannot write {out}: {error.strerror}; try another --out") from None
-    else:
-        raise ConfigError(f"got --out {out}, expected a name that ends in .json or .py")
+    save(losses_picture({name: create_loss(name) for name in split_list(text)}), Path(out))
     print(out)
-    return 0
+
+
+def run_export(text: str, out: str) -> None:
+    """Write a learned loss to a file."""
+    loss, path = create_loss(text), Path(out)
+    if not isinstance(loss, Learned):
+        raise ConfigError(f"got {text!r}, expected a learned loss or a card; {text!r} is code already")
+    if path.suffix == ".json":
+        loss.card.save(path)
+    elif path.suffix == ".py":
+        try:
+            path.write_text(loss.code(), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}; try another --out") from None
+    else:
+        raise ConfigError(f"got --out {path}, expected a name that ends in .json or .py")
+    print(path)

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from autorobustloss.cli.streams import stop_if_interrupted
+from autorobustloss.cli.console import LastingConsole
+from autorobustloss.cli.terminal import stop_if_interrupted
 from autorobustloss.escape import visible
-from autorobustloss.runs.job import Job
-from autorobustloss.runs.result import Result
-from autorobustloss.search.config import SearchConfig
-from autorobustloss.search.search import Generation, Reporter
+from autorobustloss.runs import Job, Result
+from autorobustloss.search import Generation, Reporter, SearchConfig
 
 LINE_EVERY = 10.0
 """Seconds between lines of progress where standard error is not a terminal."""
 
 
-class JobProgress:
+class JobProgress(Progress):
     """Counts jobs: a bar with the time left on a terminal, a line now and then elsewhere, nothing when quiet."""
 
     def __init__(self, total: int, what: str, quiet: bool = False) -> None:
-        self.total = total
-        self.what = what
-        self.done = 0
-        self.cached = 0
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._live = self._console.is_terminal and not quiet
-        self._bar = Progress(
+        console = LastingConsole(stderr=True, quiet=quiet, highlight=False)
+        columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -38,52 +30,37 @@ class JobProgress:
             TimeElapsedColumn(),
             TextColumn("· left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            console=self._console,
-            transient=True,
-            disable=not self._live,
         )
-        self._task = self._bar.add_task(what, total=total)
+        super().__init__(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+        self._bar = self.add_task(what, total=total)
+        self._trained = 0
         self._start = self._spoke = time.monotonic()
 
-    def __enter__(self) -> JobProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def describe(self, what: str) -> None:
-        """Change the text before the bar."""
-        self.what = what
-        self._bar.update(self._task, description=what)
-
-    def expect(self, change: int) -> None:
-        """Correct the number of jobs to come by so many."""
-        self.total += change
-        self._bar.update(self._task, total=self.total)
+    def describe(self, what: str, more: int = 0) -> None:
+        """Change the text before the bar; more: jobs to come than were expected before."""
+        self.update(self._bar, description=what, total=(self.tasks[0].total or 0) + more)
 
     def say(self, line: str) -> None:
-        """Print a line that stays; where standard error is full or gone, the work goes on without."""
+        """Print a line that stays."""
         with suppress(OSError):
-            self._console.print(visible(line), markup=False, soft_wrap=True)
+            self.console.print(visible(line), markup=False, soft_wrap=True)
         self._spoke = time.monotonic()
 
     def on_result(self, job: Job, result: Result, cached: bool) -> None:
         """Count one finished job, which is stored; go no further after a Ctrl-C that something swallowed."""
         stop_if_interrupted()
-        self.done += 1
-        self.cached += cached
-        self._bar.advance(self._task)
-        if not self._live and time.monotonic() - self._spoke > LINE_EVERY:
-            self.say(f"{self.what}: {self.done}/{self.total} trainings, {self._left()} left")
+        self._trained += not cached
+        self.advance(self._bar)
+        if self.disable and time.monotonic() - self._spoke > LINE_EVERY:
+            (bar,) = self.tasks
+            self.say(
+                f"{bar.description}: {bar.completed:.0f}/{bar.total:.0f} trainings, {self._left(bar.remaining)} left"
+            )
 
-    def _left(self) -> str:
-        trained = self.done - self.cached
-        if not trained:
+    def _left(self, jobs: float | None) -> str:
+        if not self._trained or jobs is None:
             return "unknown time"
-        seconds = (time.monotonic() - self._start) / trained * (self.total - self.done)
+        seconds = (time.monotonic() - self._start) / self._trained * jobs
         return f"{seconds / 60:.1f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
@@ -100,8 +77,7 @@ class SearchProgress(Reporter):
     def on_generation_start(self, number: int, jobs: int, rejected: int) -> None:
         """Show the generation; jobs of rejected candidates are not coming."""
         self._rejected += rejected
-        self.progress.expect(jobs - self.planned)
-        self.progress.describe(self._text(number))
+        self.progress.describe(self._text(number), more=jobs - self.planned)
 
     def on_result(self, job: Job, result: Result, cached: bool) -> None:
         """Advance the bar."""
@@ -120,8 +96,7 @@ class SearchProgress(Reporter):
 
     def on_finalists(self, jobs: int) -> None:
         """Show that the finalists are being scored again."""
-        self.progress.expect(jobs)
-        self.progress.describe("finalists on fresh noise")
+        self.progress.describe("finalists on fresh noise", more=jobs)
 
     def _text(self, number: int) -> str:
         return (

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
+import os
 from pathlib import Path
-from typing import Any
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.runs.run_folder import replace_file
+from autorobustloss.report.page import PAGE, folder_page
+from autorobustloss.runs.run_folder import CONFIG, replace_file
 
 
-def add_parser(commands: Any) -> None:
-    """Add `report` to the commands of `arl`."""
-    parser = commands.add_parser(
-        "report",
-        help="write the HTML page of a run folder",
-        description="Write one self-contained HTML page of a search's or benchmark's run folder: tables, pictures, the "
-        "learned loss, configuration, provenance. It needs no other file and no network.",
-    )
-    parser.add_argument("folder", help="a run folder, such as runs/NAME")
-    parser.add_argument("--out", metavar="FILE", help="where to write the page (default: report.html in the folder)")
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> int:
+def run(folder: str, out: str | None) -> int:
     """Write the page."""
-    from autorobustloss.report.page import PAGE, folder_page
-
-    folder = Path(options.folder)
-    if not is_file(folder / "config.json"):
+    if not os.path.isfile(Path(folder) / CONFIG):
         raise ConfigError(f"got {folder}, expected a run folder (one with a config.json), such as runs/NAME")
-    text = folder_page(folder)
-    out = Path(options.out) if options.out else folder / PAGE
+    text = folder_page(Path(folder))
+    target = Path(out) if out else Path(folder) / PAGE
     try:
-        if options.out:  # which may be /dev/stdout
-            out.write_bytes(text.encode())
+        if out:  # which may be /dev/stdout
+            target.write_bytes(text.encode())
         else:
-            replace_file(out, text.encode())
+            replace_file(target, text.encode())
     except OSError as error:
-        raise ConfigError(f"cannot write {out}: {error.strerror}; try another --out FILE") from None
-    print(out)
+        raise ConfigError(f"cannot write {target}: {error.strerror}; try another --out FILE") from None
+    print(target)
     return 0
-
-
-def is_file(path: Path) -> bool:
-    """Return whether there is a file of this path, however long or odd it is."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False

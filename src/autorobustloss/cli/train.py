@@ -2,79 +2,37 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from autorobustloss.benchmark.grid import at_authors_values
-from autorobustloss.cli import options as flags
+from autorobustloss.cli.methods import check_losses, check_methods, read_named_methods
+from autorobustloss.cli.options.train import TrainOptions
 from autorobustloss.cli.progress import JobProgress
+from autorobustloss.cli.running import make_executor
+from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks, tell_labels
 from autorobustloss.escape import visible
-from autorobustloss.runs.batch import run_jobs
-from autorobustloss.runs.job import Job
-from autorobustloss.runs.result import Result
-from autorobustloss.runs.store import Store
-
-DESCRIPTION = """\
-Train one network with each loss on a data set with label noise, and print its test accuracy: at the last epoch,
-at its best epoch (which nobody without clean test labels could pick), and at the epoch where accuracy on the noisy
-validation labels is highest (which anybody could). "fits noise" is the accuracy on the noisy training labels: near
-100 % the network has memorised them.
-
-Losses have their authors' values for the number of classes, unless hyper-parameters are given. On data of your own the
-labels are taken as they come; noise is added only where --noise asks for it.
-"""
-
-EPILOG = """\
-examples:
-  arl train --loss ce,gce,mae --noise sym:0.4
-  arl train --dataset mnist --data-dir DIR --train-size 10000 --model mlp3 --noise sym:0.8 --loss 'gce(q=0.5)'
-  arl train --loss runs/NAME/loss.json,ce --curves
-"""
+from autorobustloss.runs import Job, Result, Store, run_jobs
 
 
-def add_parser(commands: Any) -> None:
-    """Add `train` to the commands of `arl`."""
-    parser = commands.add_parser(
-        "train",
-        help="train one network with a loss",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--loss",
-        default="ce",
-        metavar="LOSSES",
-        help="losses or methods, joined by commas: names, name(key=value, …), or loss cards (default: %(default)s)",
-    )
-    flags.add_data_flags(parser)
-    flags.add_model_flag(parser, "mlp2")
-    flags.add_noise_flag(parser, "sym:0.4")
-    flags.add_only_flag(parser)
-    flags.add_protocol_flags(parser)
-    parser.add_argument("--curves", action="store_true", help="print the test accuracy of every evaluated epoch")
-    flags.add_run_flags(parser, out=False)
-    parser.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Train from the flags."""
-    datasets = flags.read_datasets(options)
-    methods = flags.read_named_methods(options.loss, "--loss")
-    seed, classes = options.seed, flags.class_counts(datasets)
-    tasks = flags.read_tasks(options, datasets)
-    flags.check_methods(methods.values(), tasks, datasets)
+def run(options: TrainOptions) -> int:
+    """Train from the options."""
+    datasets = read_datasets(options)
+    classes = class_counts(datasets)
+    methods = read_named_methods(options.loss, "--loss")
+    tasks = read_tasks(options, datasets, "train")
+    check_methods(methods.values(), tasks, datasets)
     places = [(task, name, at_authors_values(m, task, classes)) for task in tasks for name, m in methods.items()]
-    flags.check_losses([(task, method) for task, _, method in places], classes)
+    check_losses([(task, method) for task, _, method in places], classes)
+    seed = options.seed
     jobs = [Job(task, method, split_seed=0, noise_seed=seed, seed=seed) for task, _, method in places]
     names = [name if method == methods[name] else method.label for _, name, method in places]
-    flags.tell_labels(flags.label_notes(tasks, datasets), options)
+    tell_labels(options, tasks, datasets)
     with (
         Store(Path(options.store) if options.store else ":memory:") as store,
-        flags.make_executor(options, datasets, len(jobs)) as executor,
+        make_executor(options, datasets, len(jobs)) as executor,
         JobProgress(len(jobs), "train", options.quiet) as progress,
     ):
         results = run_jobs(jobs, store, executor, progress.on_result)
@@ -85,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def print_results(jobs: list[Job], results: list[Result], labels: list[str], curves: bool) -> None:
+def print_results(jobs: Sequence[Job], results: Sequence[Result], labels: Sequence[str], curves: bool) -> None:
     """Print a table of accuracies, in per cent; labels: what to call each job's method."""
     tasks = [visible(job.task.label) for job in jobs]
     labels = [visible(label) for label in labels]

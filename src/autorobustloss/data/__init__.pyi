@@ -3,6 +3,7 @@ from .augment import crop_and_flip as crop_and_flip
 from .dataset import UNKNOWN as UNKNOWN
 from .dataset import Dataset as Dataset
 from .folders import load_folder as load_folder
+from .indexed import Indexed as Indexed
 from .loading import is_own as is_own
 from .loading import list_datasets as list_datasets
 from .loading import load_dataset as load_dataset

@@ -58,7 +58,10 @@ def along_line(loss: RobustLoss, t: Array, num_classes: int, labelled: bool) -> 
     p[:, 0] = torch.from_numpy(t)
     logits = p.log().requires_grad_()
     labels = torch.full((len(t),), 0 if labelled else 1)
-    value = _double(loss, num_classes).hard(logits, labels)
+    double = _double(loss, num_classes)
+    # Points of a line are no batch.
+    parts = 1 if loss.batchwise else len(t)
+    value = torch.cat([double.hard(z, y) for z, y in zip(logits.split(parts), labels.split(parts))])
     (gradient,) = torch.autograd.grad(value.sum(), logits)
     g = gradient.numpy()
     slope = g[:, 0] / t - g[:, 1:].sum(axis=1) / (1 - t)  # ∂ log ŷ/∂t is 1/t for the class, −1/(1−t) for the others

@@ -50,6 +50,8 @@ class RobustLoss(nn.Module):
     weight: Tensor | None
     detached: bool = False
     """Whether weights that are taken as constants are part of the value: its derivative is not the gradient then."""
+    batchwise: bool = False
+    """Whether the loss of a sample hangs on the other samples of its batch."""
 
     def __init__(self, *, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__()

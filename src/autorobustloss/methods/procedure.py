@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autorobustloss.data.splits import Splits
 from autorobustloss.errors import ConfigError
-from autorobustloss.methods.criterion import create_criterion
+from autorobustloss.methods.criterion import create_criterion, penalty_of
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.models import build_model
 from autorobustloss.seeding import derive_seed
@@ -40,8 +40,11 @@ class Setting:
     @property
     def known(self) -> set[str]:
         """What is known of the labels: of "noise_rate", "noise_matrix" and "valid_noisy"."""
-        rate, matrix, valid = self.splits.noise_rate, self.noise_matrix, self.splits.y_valid_noisy
-        facts = {"noise_rate": rate is not None, "noise_matrix": matrix is not None, "valid_noisy": (valid >= 0).any()}
+        facts = {
+            "noise_rate": self.splits.noise_rate is not None,
+            "noise_matrix": self.noise_matrix is not None,
+            "valid_noisy": bool((self.splits.y_valid_noisy >= 0).any()),
+        }
         return {name for name, is_known in facts.items() if is_known}
 
     def network(self, number: int = 0) -> nn.Module:
@@ -51,7 +54,9 @@ class Setting:
         return network.to(self.splits.x_train.device)
 
     def criterion(self, spec: MethodSpec) -> nn.Module:
-        """Build a loss on the device of the data."""
+        """Build a loss on the device of the data; ConfigError for one with a penalty, which training adds."""
+        if penalty_of(spec):
+            raise ConfigError(f"got loss {spec.label!r} within a method, expected it without l1; give the protocol l1")
         return create_criterion(spec, self.splits.num_classes, self.splits.x_train.device)
 
     def fit(self, objective: Objective, protocol: TrainingProtocol | None = None) -> Trained:

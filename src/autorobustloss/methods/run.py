@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autorobustloss.errors import unknown_name
+from autorobustloss.losses.literature.values import PENALTY
 from autorobustloss.methods.criterion import penalty_of
 from autorobustloss.methods.procedure import Procedure, Setting, Trained
 from autorobustloss.methods.spec import MethodSpec
@@ -34,8 +35,9 @@ def run_method(spec: MethodSpec, setting: Setting) -> Trained:
     if spec.name not in LOSSES:
         raise unknown_name("method", spec.name, list_methods())
     l1 = penalty_of(spec)
+    bare = MethodSpec.of(spec.name, **{key: value for key, value in spec.options.items() if key != PENALTY})
     protocol = setting.protocol.but(l1=l1, weight_decay=0.0) if l1 else setting.protocol
-    objective = LossObjective(setting.network(), setting.criterion(spec))
+    objective = LossObjective(setting.network(), setting.criterion(bare))
     history = fit(objective, setting.splits, protocol, setting.seed, setting.evaluate, setting.on_epoch)
     return objective.networks, history
 

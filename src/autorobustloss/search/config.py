@@ -12,6 +12,7 @@ from autorobustloss.runs import Store, Task
 from autorobustloss.runs.strict import plain
 from autorobustloss.search.fitness import FITNESS
 from autorobustloss.search.gated_space import GatedSpace
+from autorobustloss.search.settings import SearchSettings
 from autorobustloss.search.space import SearchSpace, Space
 from autorobustloss.search.strategy import LEARNING_RATE_ADAPTATION_FROM, Strategy
 
@@ -32,39 +33,23 @@ def create_space(name: str = Space.name, **options: Any) -> SearchSpace:
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(SearchSettings):
     """Everything that decides the outcome of a search.
 
     tasks: what candidates are trained on; architecture, data-set and noise randomisation are a longer list.
-    tasks_per_generation: a seeded sample of so many tasks each generation, 0 for all of them.
-    race: share of the candidates on one task that goes on to the next, in the order of `tasks`; 1 for no race. The
-        others are decided: they rank behind. So list cheap tasks first.
-    space: of the Taylor losses (`Space`) or of the gated ones (`GatedSpace`).
-    population, generations, sigma, start: CMA-ES (see `Strategy`, and `start` of the space).
-    fitness: "accuracy" (the paper's), "odds" or "rank".
+    space: of the Taylor losses (`Space`) or of the gated ones (`GatedSpace`). start: see `start` of the space.
     rivals: methods trained beside each generation, on its tasks and noise; the fitness "rank" then ranks candidates
         among them too: what counts is to beat what there is, and a task where all candidates are poor costs them all.
     rival_values: the losses' "defaults" on all data, or those of their "authors" for each data set's number of classes.
-    fitness_on: the validation labels that score a network, "clean" (the paper's) or "noisy": for data of which nobody
-        knows the right labels. Noise of a kind that a network cannot guess costs all candidates alike.
-    finalists_seeds: fresh noise draws and initial weights on which the distribution's mean and the best candidate
-        are scored again at the end; the better one is the learned loss.
+    The others are those of `SearchSettings`.
     """
 
     tasks: tuple[Task, ...]
     space: SearchSpace = field(default_factory=Space)
-    population: int = 10
-    generations: int = 6
-    sigma: float = 0.5
     start: str = "mae"
-    fitness: str = "accuracy"
     rivals: tuple[MethodSpec, ...] = ()
-    tasks_per_generation: int = 0
-    race: float = 1.0
-    finalists_seeds: int = 2
     seed: int = 0
     rival_values: str = field(default="defaults", metadata={"added": True})
-    fitness_on: str = field(default="clean", metadata={"added": True})
 
     def __post_init__(self) -> None:
         if not self.tasks:

@@ -123,6 +123,7 @@ class Run:
             x, y = torch.index_select(x_train, 0, index, out=images), y_train.index_select(0, index)
             if self.augment is not None:
                 x = self.augment(x, self.crops)
+            self.objective.index = index
             loss, z, gradients = self.backprop(x, y, self.epochs)
             if protocol.l1:
                 add_penalty_(gradients, self.parameters, protocol.l1)

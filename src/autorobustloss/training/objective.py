@@ -11,6 +11,8 @@ class Objective:
     """Networks, and the scalar that one optimiser minimises over all their parameters."""
 
     networks: nn.ModuleList
+    index: Tensor
+    """Places of the batch's samples in the training split, (N,): the loop sets it before it asks for a loss."""
 
     def loss(self, x: Tensor, y: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch in `epoch` (from 1), and its logits, (N, C) or (networks, N, C)."""

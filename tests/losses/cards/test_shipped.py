@@ -1,6 +1,5 @@
 """The learned losses that ship: they load, they are sound at any number of classes, and say where they come from."""
 
-import argparse
 import json
 import runpy
 import sys
@@ -10,10 +9,9 @@ import pytest
 import torch
 
 import autorobustloss as arl
-from autorobustloss.cli import options as flags
-from autorobustloss.cli import search
-from autorobustloss.cli.config_file import expand
-from autorobustloss.cli.main import main
+from autorobustloss.cli.main import main, parse
+from autorobustloss.cli.search import read_config
+from autorobustloss.cli.tasks import read_datasets
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.analysis import screen, soft_targets
 from autorobustloss.losses.cards import card_names, load_card
@@ -81,12 +79,9 @@ def test_variants_for_the_ablation_are_least_where_they_should(variant, target, 
 @pytest.mark.data
 @pytest.mark.parametrize("name", NAMES)
 def test_the_card_is_of_the_search_that_is_written_down(name, real_dir):
-    parser = argparse.ArgumentParser()
-    search.add_parser(parser.add_subparsers())
-    options = parser.parse_args(
-        expand(["search", "--config", str(SEARCHES / f"{name}.toml"), "--data-dir", str(real_dir)])
-    )
-    config = search.read_config(options, flags.read_datasets(options))
+    words = ["search", "--config", str(SEARCHES / f"{name}.toml"), "--data-dir", str(real_dir)]
+    options = parse(words).keywords["options"]
+    config = read_config(options, read_datasets(options))
     found = load_card(name).provenance["search"]
     assert json.loads(json.dumps(config.to_dict())) == found | {"seed": config.seed}
 

@@ -118,7 +118,7 @@ def register_cards(registry: Registry[Any]) -> None:
 
 def _factory(path: Path) -> Callable[..., LearnableLoss]:
     def learned(*, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> LearnableLoss:
-        """Learned loss: its formula and how it was found are in its card."""
+        """Return the loss of the card."""
         return load_card(path).loss(weight=weight, ignore_index=ignore_index, reduction=reduction)
 
     return learned

@@ -14,7 +14,6 @@ from torch import Tensor
 from autorobustloss.losses.base import LearnableLoss, all_count, check_shapes, kept
 from autorobustloss.losses.gated import export
 from autorobustloss.losses.gated.core import (
-    TERMS,
     State,
     check_gate,
     closed_form,
@@ -80,7 +79,7 @@ class GatedLoss(LearnableLoss):
         self,
         q: float = 0.83,
         r: float = 2.1,
-        terms: Iterable[float] = (0.0,) * len(TERMS),
+        terms: Iterable[float] = (0.0, 0.0, 0.0, 0.0, 0.0),
         progress: float | None = 4.35,
         prior: float = 0.0,
         pace: float = 0.0,

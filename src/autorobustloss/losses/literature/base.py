@@ -77,11 +77,27 @@ def flag(*, default: bool, kw_only: bool) -> Any:
     return Field(default, check, kw_only)
 
 
+def number_or_none(*, default: float | None) -> Any:
+    """Declare a hyper-parameter that is a number, or None."""
+    return Field(default, lambda name, value: None if value is None else within(name, value))
+
+
+def text(*, default: str) -> Any:
+    """Declare a hyper-parameter that is a text."""
+
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ConfigError(f"got {name}={value!r:.80}, expected a text")
+        return value
+
+    return Field(default, check)
+
+
 def argument(*, default: Any, kw_only: bool) -> Any:
     """Declare, to type checkers, an argument that every loss takes."""
 
 
-@dataclass_transform(eq_default=False, field_specifiers=(number, count, flag, argument))
+@dataclass_transform(eq_default=False, field_specifiers=(number, number_or_none, count, flag, text, argument))
 class _Declared:
     """Tells type checkers that the fields of a class are the arguments of its constructor."""
 

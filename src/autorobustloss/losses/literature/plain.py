@@ -43,6 +43,13 @@ class CrossEntropy(PublishedLoss):
         return self.soft(logits, probabilities if self.weight is None else probabilities * self.weight.to(logits))
 
 
+def smoothed(chosen: Tensor, log_p: Tensor, epsilon: float) -> Tensor:
+    """Return −(1 − ε)·log p_y − ε·(mean of log p_k over the classes that are not masked)."""
+    number = (~masked(log_p)).sum(dim=1, keepdim=True)
+    smooth = kept(log_p).sum(dim=1, keepdim=True) / number
+    return weighted(epsilon - 1, chosen) - epsilon * smooth
+
+
 @LOSSES.register("label_smoothing")
 class LabelSmoothing(LabelwiseLoss):
     """Cross-entropy to a smoothed label: ℓ = −(1 − ε)·log p_y − (ε/C)·Σ_k log p_k, masked classes not counted.
@@ -61,9 +68,7 @@ class LabelSmoothing(LabelwiseLoss):
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:
         """Return the loss of each candidate label."""
-        number = (~masked(log_p)).sum(dim=1, keepdim=True)
-        smooth = kept(log_p).sum(dim=1, keepdim=True) / number
-        return weighted(self.epsilon - 1, chosen) - self.epsilon * smooth
+        return smoothed(chosen, log_p, self.epsilon)
 
 
 @LOSSES.register("mae")

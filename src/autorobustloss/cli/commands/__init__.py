@@ -1,0 +1,1 @@
+"""The commands: a module says what is on the page of each, and which call it makes; nothing slow is imported."""

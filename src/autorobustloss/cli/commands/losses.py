@@ -1,0 +1,77 @@
+"""List, show, plot, export losses.
+
+Losses by name, with hyper-parameters in brackets: gce, gce(q=0.5),
+sce(alpha=0.1, beta=1), a learned loss that ships with the library, or the path
+of a loss card (runs/NAME/loss.json).
+"""
+
+import json
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from autorobustloss.registry import LOSSES
+
+app = App(name="losses")
+
+OF_EVERY_LOSS = ("weight", "ignore_index", "reduction")
+
+AsJson = Annotated[bool, Parameter(name="--json", help="print JSON")]
+
+
+@app.command(name="list")
+def list_(*, as_json: AsJson = False) -> None:
+    """Every loss with its hyper-parameters."""
+    written = LOSSES.written()
+    taken = {name: {k: v for k, v in written[name].items() if k not in OF_EVERY_LOSS} for name in written}
+    if as_json:
+        rows = [{"name": n, "hyperparameters": values, "about": LOSSES.about(n)} for n, values in taken.items()]
+        print(json.dumps(rows, indent=2))
+        return
+    calls = {
+        name: f"{name}({', '.join(k if v is None else f'{k}={v!r}' for k, v in values.items())})"
+        for name, values in taken.items()
+    }
+    width = min(max(map(len, calls.values())), 60)
+    for name, call in calls.items():
+        print(f"{call:<{width}}  {LOSSES.about(name)}")
+
+
+@app.command
+def show(loss: str, /, *, classes: int = 10, latex: bool = False, as_json: AsJson = False) -> None:
+    """Formula, picture, properties, where it comes from; of several losses a table of properties.
+
+    Args:
+        loss: a name, name(key=value, …), or the path of a loss card; several, joined by commas
+        classes: number of classes
+        latex: print the formula as LaTeX
+    """
+    from autorobustloss.cli.losses import run_show
+
+    run_show(loss, classes, latex, as_json)
+
+
+@app.command
+def plot(losses: str, /, *, out: str = "losses.png") -> None:
+    """Draw losses as in the paper's Figure 2.
+
+    Args:
+        losses: names or cards, joined by commas
+        out: file of the picture: .png, .svg or .pdf
+    """
+    from autorobustloss.cli.losses import run_plot
+
+    run_plot(losses, out)
+
+
+@app.command
+def export(loss: str, /, *, out: str) -> None:
+    """Write a learned loss as a card, or as PyTorch code without dependencies.
+
+    Args:
+        loss: a learned loss or the path of a card
+        out: FILE.json for the card, FILE.py for code
+    """
+    from autorobustloss.cli.losses import run_export
+
+    run_export(loss, out)

@@ -1,0 +1,132 @@
+"""`arl bench TABLE`: a table or figure of the paper, at a scale that the machine bears."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from autorobustloss.benchmark import load_datasets, pin
+from autorobustloss.benchmark.chance import chance_levels
+from autorobustloss.benchmark.render import render
+from autorobustloss.cli.bench import Failures, tell_failures
+from autorobustloss.cli.lists import split_list
+from autorobustloss.cli.methods import read_named_methods
+from autorobustloss.cli.options.bench import DEFAULTS, BenchOptions
+from autorobustloss.cli.options.shared import Data, Tasks, Training
+from autorobustloss.cli.progress import JobProgress
+from autorobustloss.cli.running import at_work, searched, show_and_draw
+from autorobustloss.cli.tasks import check_tasks
+from autorobustloss.data import Dataset
+from autorobustloss.errors import ConfigError, unknown_name
+from autorobustloss.methods import MethodSpec
+from autorobustloss.paper import experiments as paper
+from autorobustloss.paper.effort import EFFORTS, Effort
+from autorobustloss.paper.features import penultimate
+from autorobustloss.search import SearchConfig, Space
+
+SCALE_KEYS = {field.name.removesuffix("_size"): field.name for field in fields(Effort)}
+GRID = [f.name for group in (Data, Tasks, Training) for f in fields(group) if f.name not in ("data_dir", "download")]
+"""What the tables and figures of the paper leave no choice of, beside seeds and scales."""
+
+
+def run(name: str, options: BenchOptions) -> int:
+    """Run a table or figure of the paper."""
+    if name not in paper.EXPERIMENTS:
+        raise unknown_name("table or figure of the paper", name, paper.EXPERIMENTS)
+    for option in ("seeds", "match_scale", *GRID):
+        if getattr(options, option) != getattr(DEFAULTS, option):
+            flag = "--" + option.replace("_", "-")
+            raise ConfigError(f"got {flag} with {name}, whose grid is the paper's; leave it out, see --scale")
+    scale = read_scale(options.scale)
+    learned = paper.zoo_losses() if options.methods is None else read_named_methods(options.methods)
+    for target in paper.targets(name, scale):
+        if (method := learn(target, scale, options)) is not None:
+            learned[target.name] = method
+    failures = Failures()
+    for experiment in paper.experiments(name, scale, learned):
+        datasets, missing = load_datasets(experiment.datasets, options.data_dir, options.download)
+        run_one(experiment.pinned(datasets), scale, datasets, missing, options, failures)
+    return tell_failures(failures)
+
+
+def learn(target: paper.Target, scale: Effort, options: BenchOptions) -> MethodSpec | None:
+    """Search the loss that an experiment wants, as `arl search` does; None where its data sets are all absent."""
+    datasets, _ = load_datasets((task.dataset.name for task in target.tasks), options.data_dir, options.download)
+    if not datasets:
+        return None
+    config = SearchConfig(
+        tasks=pin((task for task in target.tasks if task.dataset.name in datasets), datasets),
+        space=Space("canonical", order=target.order),  # the paper's family, without the log term
+        population=scale.population,
+        generations=scale.generations,
+        finalists_seeds=scale.seeds,
+    )
+    check_tasks(config.tasks, datasets, allow_hopeless=True)
+    settings = {"command": "search", **config.to_dict()}
+    stem = re.sub(r"\W+", "-", target.name)
+    with (
+        at_work(options, datasets, settings, f"search-{stem}", within=stem) as (folder, executor),
+        JobProgress(config.generations * config.jobs_per_generation, target.name, options.quiet) as progress,
+    ):
+        return searched(config, datasets, folder, executor, progress).winner.method
+
+
+def run_one(
+    experiment: paper.Experiment,
+    scale: Effort,
+    datasets: Mapping[str, Dataset],
+    missing: Mapping[str, str],
+    options: BenchOptions,
+    failures: Failures,
+) -> None:
+    """Run one experiment of a table or figure: print its table, draw its pictures."""
+    present = [task for task in experiment.tasks if task.dataset.name in datasets]
+    check_tasks(present, datasets, allow_hopeless=True)
+    name, jobs = experiment.name, [job.key for job in experiment.jobs(missing)]
+    settings = {"command": "bench", "preset": name, "scale": asdict(scale), "jobs": jobs}
+    with at_work(options, datasets, settings, name, within=name, jobs=len(jobs)) as (folder, executor):
+        with JobProgress(len(jobs), name, options.quiet) as progress:
+            chance = chance_levels(experiment.tasks, datasets)
+            table, results = paper.run_experiment(
+                experiment, folder.store, executor, progress.on_result, missing, failures, chance
+            )
+        from autorobustloss.report.bench import draw_experiment, write_experiment_table
+
+        write_experiment_table(folder, experiment, table, results)
+
+        def draw() -> Path:
+            features = None
+            if experiment.picture == "features" and datasets:
+                (dataset,) = datasets.values()
+                labels = {method: name for name, method in experiment.rows.items()}
+                shown = {labels[e.method]: e.job for e in experiment.entries if e.seed == 0}
+                features = penultimate(shown, dataset)
+            return draw_experiment(folder, experiment, table, results, features)
+
+        shown = json.dumps(table.to_dict()) if options.json else render(table, options.format)
+        show_and_draw(lambda: print(shown, flush=True), draw, "with pictures", options.json)
+        if not options.json:
+            print()
+
+
+def read_scale(text: str) -> Effort:
+    """Return the effort that `tiny`, `small`, `full` or `train=…,epochs=…` stands for.
+
+    >>> read_scale("train=500,epochs=3").epochs
+    3
+    """
+    if text in EFFORTS:
+        return EFFORTS[text]
+    values: dict[str, Any] = {}
+    for part in split_list(text):
+        key, _, value = part.partition("=")
+        try:
+            values[SCALE_KEYS[key]] = float(value) if key == "width" else int(value)
+        except (KeyError, ValueError):
+            names, keys = ", ".join(EFFORTS), ", ".join(SCALE_KEYS)
+            raise ConfigError(f"got --scale {text!r}, expected {names}, or KEY=NUMBER,… with keys {keys}") from None
+    return Effort(**values)

@@ -1,0 +1,146 @@
+"""From the options to data sets and tasks, and what is known of their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import product
+
+from autorobustloss.cli.lists import listed, split_learning_rates
+from autorobustloss.cli.options.shared import Common, Data, Tasks, Training
+from autorobustloss.cli.terminal import warn
+from autorobustloss.data import Dataset, DataSpec, check_augment, is_own, load_dataset
+from autorobustloss.data.splits import check_splits, known_labels, truth_known
+from autorobustloss.errors import ConfigError
+from autorobustloss.escape import visible
+from autorobustloss.models import build_model
+from autorobustloss.noise import NoiseSpec
+from autorobustloss.runs import Task
+from autorobustloss.training import TrainingProtocol, create_protocol
+from autorobustloss.training.protocol import suited
+
+DEFAULT_MODELS = {"train": "mlp2", "bench": "mlp2", "search": "mlp2,mlp3,cnn4", "search of tables": "mlp2,mlp3"}
+DEFAULT_NOISE = {"train": "sym:0.4", "bench": "clean,sym:0.4,sym:0.8,pair:0.4", "search": "sym:0.8"}
+"""What a benchmark data set gets without --noise."""
+CHANGES = ("epochs", "batch_size", "weight_decay", "l1", "schedule", "augment", "precision")
+"""Options that are fields of a protocol of the same name."""
+
+
+def read_datasets(options: Data) -> dict[str, Dataset]:
+    """Load the data sets that the options name, by name."""
+    names = listed(options.dataset, "--dataset")
+    return {name: load_dataset(name, options.data_dir, download=options.download) for name in names}
+
+
+def read_tasks(options: Common, datasets: Mapping[str, Dataset], command: str) -> tuple[Task, ...]:
+    """Return the tasks: data sets × models × noises × learning rates, in that order."""
+    tasks: list[Task] = []
+    for name, dataset in datasets.items():
+        valid = min(len(dataset.x_train) // 5, 2000) if options.valid_size is None else options.valid_size
+        spec = DataSpec(name, options.train_size, valid, options.test_size, dataset.fingerprint)
+        models, noises = read_models(options, dataset, command), read_noises(options, name, dataset, command)
+        protocols = read_protocols(options, dataset, sweep=command == "bench")
+        tasks += (Task(spec, noise, model, how) for model, noise, how in product(models, noises, protocols))
+    if options.only is not None:
+        tasks = matching(tasks, listed(options.only, "--only"))
+    check_tasks(tasks, datasets, options.allow_hopeless)
+    return tuple(tasks)
+
+
+def read_models(options: Tasks, dataset: Dataset, command: str) -> list[str]:
+    """Return the networks the options ask for on a data set."""
+    of_images = DEFAULT_MODELS[command]
+    default = of_images if dataset.is_image else DEFAULT_MODELS.get(f"{command} of tables", of_images)
+    return listed(default if options.models is None else options.models, "--models")
+
+
+def read_noises(options: Tasks, name: str, dataset: Dataset, command: str) -> list[str]:
+    """Return the noises asked for on a data set; without --noise a user's own labels are taken as they come."""
+    default = "given" if is_own(name, dataset) else DEFAULT_NOISE[command]
+    noises = listed(default if options.noise is None else options.noise, "--noise")
+    return [str(NoiseSpec.parse(noise)) for noise in noises]
+
+
+def read_protocols(options: Training, dataset: Dataset, sweep: bool) -> list[TrainingProtocol]:
+    """Return the protocols the options ask for on a data set: one for each learning rate that is no factor."""
+    preset = options.protocol or ("digits" if len(dataset.x_train) <= 2000 else "shallow")
+    changes = {name: value for name in CHANGES if (value := getattr(options, name)) is not None}
+    if options.patience is not None:
+        changes["patience_at_chance"] = options.patience
+    rates = [] if options.lr is None else split_learning_rates(options.lr, sweep)[0]
+    base = suited(create_protocol(preset), dataset.name)
+    protocols = [base.but(**changes, lr=rate) for rate in rates or [base.lr]]
+    for protocol in protocols:
+        check_augment(protocol.augment, dataset.name, dataset.is_image)
+    return protocols
+
+
+def matching(tasks: Sequence[Task], patterns: Sequence[str]) -> list[Task]:
+    """Return the tasks whose label matches a pattern; a pattern that matches none is an error.
+
+    `*` and `?` are wild; brackets stand for themselves, for they are part of the names of data sets.
+    """
+    chosen: set[Task] = set()
+    for pattern in patterns:
+        matched = {task for task in tasks if fnmatchcase(task.label, pattern.replace("[", "[[]"))}
+        if not matched:
+            labels = ", ".join(dict.fromkeys(task.label for task in tasks))
+            raise ConfigError(f"got --only {pattern!r}, which matches none of {labels}")
+        chosen |= matched
+    return [task for task in tasks if task in chosen]
+
+
+def check_tasks(tasks: Sequence[Task], datasets: Mapping[str, Dataset], allow_hopeless: bool) -> None:
+    """Raise the error of sizes, a model or a noise that do not fit a data set now, before anything is trained."""
+    for spec, noise in dict.fromkeys((task.dataset, task.noise) for task in tasks):
+        check_splits(datasets[spec.name], spec, noise, allow_hopeless)
+    for name, model in dict.fromkeys((task.dataset.name, task.model) for task in tasks):
+        dataset = datasets[name]
+        build_model(model, tuple(dataset.x_train.shape[1:]), dataset.num_classes, seed=0)
+
+
+def class_counts(datasets: Mapping[str, Dataset]) -> dict[str, int]:
+    """Return the number of classes of each data set, by name."""
+    return {name: dataset.num_classes for name, dataset in datasets.items()}
+
+
+def label_sets(tasks: Iterable[Task]) -> Iterable[tuple[str, str]]:
+    """Return the data set and noise of each task, each pair once."""
+    return dict.fromkeys((task.dataset.name, task.noise) for task in tasks)
+
+
+def check_labels(tasks: Iterable[Task], datasets: Mapping[str, Dataset], split: str, purpose: str, remedy: str) -> None:
+    """Raise ConfigError for a task whose validation labels, "valid_clean" or "valid_noisy", nobody knows."""
+    for name, noise in label_sets(tasks):
+        if split not in known_labels(datasets[name], noise):
+            kind = split.removeprefix("valid_")
+            raise ConfigError(
+                f"data set {name!r}: under noise {noise!r} it has no {kind} validation labels {purpose}; {remedy}"
+            )
+
+
+def tell_labels(options: Common, tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> list[str]:
+    """Say and return, in a sentence each, what the labels are that data of the user's own are learnt from."""
+    notes = [
+        f"{name}: {_in_words(datasets[name], NoiseSpec.parse(noise))}"
+        for name, noise in label_sets(tasks)
+        if is_own(name, datasets[name])
+    ]
+    if not (options.quiet and options.noise == "clean"):  # who wants quiet and said that all are right knows
+        for note in notes:
+            warn(visible(note))
+    return notes
+
+
+def _in_words(dataset: Dataset, noise: NoiseSpec) -> str:
+    if noise.kind == "given":
+        what = "labels as they come, no noise added (noise 'given'): "
+        if truth_known(dataset, noise):
+            return what + "its noisy ones, beside which the right ones are known"
+        others = "test" if dataset.y_valid is None else "validation and test"
+        return what + f"which of them are wrong is not known, its {others} labels count as right"
+    if noise.kind == "human":
+        return f"{noise.words}, no noise added"
+    told_apart = "given" in dataset.label_sets
+    start = "its right labels, not its noisy ones" if told_apart else "its labels as they come, which count as right"
+    return f"no noise added to {start} (noise 'clean')" if noise.kind == "clean" else f"adds {noise.words} to {start}"
