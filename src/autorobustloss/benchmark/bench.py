@@ -13,10 +13,9 @@ from autorobustloss.benchmark.grid import VIEWS, BenchConfig
 from autorobustloss.benchmark.render import distinct_tables, render
 from autorobustloss.benchmark.table import Table
 from autorobustloss.data import Dataset, load_dataset
-from autorobustloss.errors import DataError, unknown_name
-from autorobustloss.losses.cards import card_names, load_card
-from autorobustloss.methods import MethodSpec, card_method
-from autorobustloss.registry import LOSSES, METHODS
+from autorobustloss.errors import DataError
+from autorobustloss.methods import MethodSpec
+from autorobustloss.methods.named import named_method
 from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
 from autorobustloss.runs.tasks import make_tasks, running
 
@@ -98,9 +97,9 @@ def bench(
     """
     known = make_tasks(tasks)
     if isinstance(methods, Mapping):
-        named = {name: _named(method)[1] for name, method in methods.items()}
+        named = {name: named_method(method)[1] for name, method in methods.items()}
     else:
-        named = dict(map(_named, methods))
+        named = dict(map(named_method, methods))
     names = {method: name for name, method in named.items()}
     settings = BenchConfig(tuple(named.values()), known.tasks, classes=known.classes, **config)
     command = {"command": "bench", **settings.to_dict()}
@@ -136,19 +135,3 @@ def pin(tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> tuple[Task, .
         else task
         for task in tasks
     )
-
-
-def _named(method: Method) -> tuple[str, MethodSpec]:
-    """Return what a table calls a method, its label or the folder of a card, and the method."""
-    if isinstance(method, MethodSpec):
-        return method.label, method
-    path = Path(method)
-    if path.suffix == ".json":
-        return path.parent.name or path.stem, card_method(load_card(path))
-    spec = MethodSpec.parse(str(method))
-    if spec.name in card_names():
-        learned = card_method(load_card(spec.name))
-        return spec.label, MethodSpec.of(learned.name, **learned.options, **spec.options)
-    if spec.name not in METHODS and spec.name not in LOSSES:
-        raise unknown_name("method", spec.name, [*METHODS, *LOSSES])
-    return spec.label, spec
