@@ -132,14 +132,11 @@ def cliques(mean_ranks: Sequence[float] | Floats, difference: float) -> list[tup
     """
     order = np.argsort(mean_ranks, kind="stable")
     values = np.asarray(mean_ranks, dtype=np.float64)[order]
-    groups: list[tuple[int, ...]] = []
-    reached = 0
-    for start in range(len(order)):
-        end = int(np.searchsorted(values, values[start] + difference, side="left"))
-        if end - start >= 2 and end > reached:
-            groups.append(tuple(int(i) for i in order[start:end]))
-        reached = max(reached, end)
-    return groups
+    ends = np.searchsorted(values, values + difference, side="left").tolist()
+    found = zip(
+        range(len(ends)), ends, [0, *ends]
+    )  # start and end of the group that begins there, end of the one before
+    return [tuple(order[start:end].tolist()) for start, end, before in found if end - start >= 2 and end > before]
 
 
 def _matrix(scores: ArrayLike) -> Floats:

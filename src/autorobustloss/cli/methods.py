@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from autorobustloss.cli.lists import listed
-from autorobustloss.cli.tasks import label_sets
 from autorobustloss.data import Dataset, known_labels, truth_known
 from autorobustloss.errors import ARLError, ConfigError
 from autorobustloss.methods import MethodSpec, create_criterion
 from autorobustloss.methods.named import named_method
 from autorobustloss.registry import METHODS
 from autorobustloss.runs import Task
+from autorobustloss.runs.tasks import label_sets
 
 
 def read_named_methods(text: str, flag: str = "--methods") -> dict[str, MethodSpec]:

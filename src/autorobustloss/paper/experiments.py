@@ -7,12 +7,13 @@ their losses are arguments of `experiments`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from itertools import product
 from typing import Any
+
+import msgspec
 
 from autorobustloss.benchmark.bench import pin
 from autorobustloss.benchmark.cells import tabulate
@@ -28,11 +29,6 @@ from autorobustloss.paper.tuning import tuned
 from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
 from autorobustloss.training import PRESETS
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 Learned = Mapping[str, MethodSpec]
 """Learned losses by the paper's names: arl-ar-s80, arl-ar-a40, arl-dr-s80, arl-dr-a40; "arl" for one of our own."""
 
@@ -40,7 +36,7 @@ LEARNED = ("arl-ar-s80", "arl-ar-a40", "arl-dr-s80", "arl-dr-a40")
 OWN = MethodSpec.of("arl", learned="for each target")
 """The row of a table that has another learned loss in each column."""
 
-EXPERIMENTS: Mapping[str, list[dict[str, Any]]] = tomllib.loads(
+EXPERIMENTS: Mapping[str, list[dict[str, Any]]] = msgspec.toml.decode(
     (resources.files("autorobustloss.paper") / "experiments.toml").read_text(encoding="utf-8")
 )
 
@@ -79,11 +75,6 @@ class Experiment:
     def tasks(self) -> tuple[Task, ...]:
         """The columns."""
         return tuple(dict.fromkeys(entry.task for entry in self.entries))
-
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        """The names of the data sets."""
-        return tuple(dict.fromkeys(task.dataset.name for task in self.tasks))
 
     def jobs(self, missing: Iterable[str] = ()) -> list[Job]:
         """Return the jobs, each once, without those whose data set is missing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import compress, product
 from typing import Any
 
 import numpy as np
@@ -116,7 +116,7 @@ def run_search(
         points = strategy.ask()
         candidates = [config.space.method(point) for point in points]
         accepted = [trial.accepts(method, tasks) for method in candidates]
-        entrants = [*(method for method, ok in zip(candidates, accepted) if ok), *config.rivals]
+        entrants = [*compress(candidates, accepted), *config.rivals]
         most, rejected = sum(race_sizes(len(entrants), len(tasks), config.race)), accepted.count(False)
         reporter.on_generation_start(number, most, rejected)
         raced = iter(trial.race(entrants, tasks, generation_seeds(config.seed, number)))
