@@ -15,10 +15,8 @@ from typing import Any
 
 import msgspec
 
-from autorobustloss.benchmark.bench import pin
-from autorobustloss.benchmark.cells import tabulate
-from autorobustloss.benchmark.grid import BenchConfig, Entry, at_authors_values
-from autorobustloss.benchmark.table import Table
+from autorobustloss.benchmark import BenchConfig, Entry, Table, pin, tabulate
+from autorobustloss.benchmark.grid import at_authors_values
 from autorobustloss.data import Dataset
 from autorobustloss.errors import unknown_name
 from autorobustloss.losses.cards import card_names, load_card
@@ -118,7 +116,7 @@ def run_experiment(
     said = experiment.differs
     table = tabulate(entries, results, experiment.title, missing, names, failures or {}, chance, said)
     if experiment.paper:
-        table = beside(table, paper_tables()[experiment.name], list(dict.fromkeys(names[e.method] for e in entries)))
+        table = beside(table, paper_tables()[experiment.name])
     return table, results
 
 

@@ -49,14 +49,18 @@ class Generation:
 class Finalist:
     """A loss that may be shipped, scored again on fresh noise draws and initial weights.
 
-    origin: "mean" (of the search distribution) or "best" (candidate). accuracy: mean over tasks and fresh seeds;
-    None if it was rejected or diverged.
+    origin: "mean" (of the search distribution) or "best" (candidate). per_task: mean accuracy over fresh seeds; nothing
+    if it was rejected or diverged.
     """
 
     origin: str
     method: MethodSpec
-    accuracy: float | None
-    per_task: tuple[float, ...] = ()
+    per_task: tuple[float, ...]
+
+    @property
+    def accuracy(self) -> float | None:
+        """The mean over tasks; None if it was rejected or diverged."""
+        return float(np.mean(self.per_task)) if self.per_task else None
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def run_search(
             break
     best = max(finished, key=lambda scored: scored[0], default=(0.0, mean))[1]  # the first of equals
     finalists = trial.finals({"mean": mean, "best": best}) if finished else ()
-    alive = [f for f in finalists if f.accuracy is not None]
+    alive = [f for f in finalists if f.per_task]
     if not alive:
         raise ConfigError(
             f"no candidate of {config.population * config.generations} trained to the end: all were rejected or "
@@ -219,12 +223,7 @@ class _Trial:
         draws = [generation_seeds(self.config.seed, -1 - i) for i in range(self.config.finalists_seeds)]
         self.reporter.on_finalists(len(alive) * len(tasks) * len(draws))
         scores = dict(zip(alive, self.train(alive, tasks, draws)))
-        return tuple(
-            Finalist(origin, method, float(np.mean(found)), tuple(found))
-            if (found := scores.get(method))
-            else Finalist(origin, method, None)
-            for origin, method in candidates.items()
-        )
+        return tuple(Finalist(origin, m, tuple(scores.get(m) or ())) for origin, m in candidates.items())
 
 
 def tasks_of(config: SearchConfig, generation: int) -> tuple[Task, ...]:

@@ -76,11 +76,10 @@ class SearchSpace(ABC):
         try:
             point = np.array([float(part) for part in name.split(",")])
         except ValueError:
-            raise ConfigError(f"got start {name!r}, expected a name or numbers joined by commas") from None
+            point = np.array([math.nan])
         if len(point) != self.dimension or not np.isfinite(point).all():
-            raise ConfigError(
-                f"got start {name!r}, expected {self.dimension} finite numbers in the space {self.name!r}"
-            )
+            wanted = f"a name, or {self.dimension} finite numbers joined by commas in the space {self.name!r}"
+            raise ConfigError(f"got start {name!r}, expected {wanted}")
         return point
 
     def numbers(self, method: MethodSpec) -> dict[str, Any]:
