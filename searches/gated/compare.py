@@ -73,7 +73,7 @@ def main() -> None:
                     options.data_dir,
                     torch.device("cpu"),
                 )
-                result = chosen(batch.train((seed,)))
+                result = chosen(batch.train((seed,))[-1])
                 done.setdefault(key, {}).update(
                     {list(HAND)[j]: result[:, n].round(2).tolist() for n, j in enumerate(missing)}
                 )
@@ -103,7 +103,8 @@ def table(done: dict[str, dict[str, list[float]]], rivals: dict[str, list], seed
             f"{clean[:, j].mean():5.2f} ({own[:, j].mean():5.2f}, at most {own[:, j].max():4.1f})" if len(clean) else ""
         )
         print(
-            f"{name:30} gap {gaps[:, j].mean():5.2f}, largest {gaps[:, j].max():5.1f}, clean costs {cost}, given up {given_up[:, j].sum()}",
+            f"{name:30} gap {gaps[:, j].mean():5.2f}, largest {gaps[:, j].max():5.1f}, clean costs {cost}, "
+            f"given up {given_up[:, j].sum()}",
             flush=True,
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +18,11 @@ from pool import Task, arrays, draw
 from torch import Tensor
 
 from autorobustloss import create_loss, published_values
+from autorobustloss.losses import EarlyLearningLoss
 from autorobustloss.losses.literature.values import published_penalty
+from autorobustloss.methods.ce_prior import log_frequencies
+from autorobustloss.methods.logitclip import clip_logits
+from autorobustloss.registry import LOSSES
 from autorobustloss.seeding import derive_seed
 
 RATES = (1 / 3, 1.0, 3.0)
@@ -33,6 +38,9 @@ class Loss(Protocol):
     def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
         """Prepare for a task; return the tensors to be zeroed before a training."""
 
+    def know(self, labels: Tensor) -> None:
+        """Look at the training labels of each seed, (S, N)."""
+
     def __call__(self, z: Tensor, y: Tensor, index: Tensor) -> Tensor:
         """Return the sum of all networks' mean losses: logits (S, M, R, B, C), labels and indices (S, B)."""
 
@@ -44,7 +52,7 @@ class Gates:
     """Gated losses, each with numbers of its own: rows of (q, r, kappa, pace, prior, power, c1 .. c5).
 
     w = min(1, b / mean b of the label)^g / (mean w)^pace, b = p^q (1 - m)^r exp(c . (u, m, uu, um, mm)), with
-    g = min(1, kappa d): d the running mean of max(0, m - p)^power, at power 0 the share of disagreement with the labels.
+    g = min(1, kappa d): d the running mean of max(0, m - p)^power, at power 0 the share of disagreement with labels.
     Windows count batches here and samples in `GatedLoss`, which makes no difference that was found.
     """
 
@@ -55,13 +63,18 @@ class Gates:
         self.l1 = (0.0,) * len(self.numbers)
 
     def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
+        """Prepare for a task; return the tensors to be zeroed before a training."""
         shape = (seeds, len(self.numbers), len(RATES))
         self.beliefs = torch.zeros(*shape, classes, device=device)
         self.counts, self.labels = (torch.zeros(seeds, 1, 1, classes, device=device) for _ in range(2))
         self.surprise, self.seen = torch.zeros(*shape, device=device), torch.zeros(1, device=device)
         return [self.beliefs, self.counts, self.labels, self.surprise, self.seen]
 
+    def know(self, labels: Tensor) -> None:
+        """Look at nothing: a gated loss sees batches only."""
+
     def __call__(self, z: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        """Return the sum of all networks' mean losses."""
         q, r, kappa, pace, prior, power, c1, c2, c3, c4, c5 = (n[:, None, None] for n in self.numbers.unbind(1))
         at = y[:, None, None, :].expand(z.shape[:-1])
         column = at.unsqueeze(-1)
@@ -90,23 +103,46 @@ class Gates:
 
 
 class Named:
-    """Losses by name, as `create_loss` makes them, at their authors' values for the data set and its classes."""
+    """Methods by name at their authors' values for the data set and its classes: losses as `create_loss` makes them,
+    and "elr", "ce_prior" and "logitclip"."""
 
     def __init__(self, names: Sequence[str], data: str) -> None:
         self.names, self.data = tuple(names), data
 
     def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
-        values = [published_values(name, classes, self.data) for name in self.names]
+        """Prepare for a task; return the tensors to be zeroed before a training."""
         self.l1 = tuple(published_penalty(name, classes, self.data) for name in self.names)
-        self.losses = [create_loss(n, reduction="none", **v).to(device) for n, v in zip(self.names, values)]
-        return []
+        self.samples, self.frequencies = samples, torch.zeros(seeds, classes, device=device)
+        self.losses: list[Any] = []
+        for name in self.names:
+            values = published_values(name, classes, self.data)
+            if name == "elr":
+                loss = EarlyLearningLoss(seeds * len(RATES) * samples, classes, reduction="none", **values)
+            else:
+                loss = create_loss(name if name in LOSSES else "ce", reduction="none", **values)
+            self.losses.append(loss.to(device))
+        return [loss.targets for loss in self.losses if isinstance(loss, EarlyLearningLoss)]
+
+    def know(self, labels: Tensor) -> None:
+        """Look at the training labels of each seed, (S, N), before a training."""
+        self.frequencies.copy_(torch.stack([log_frequencies(y, self.frequencies.shape[1]) for y in labels]))
 
     def __call__(self, z: Tensor, y: Tensor, index: Tensor) -> Tensor:
-        rows = y[:, None].expand(-1, len(RATES), -1).reshape(-1)
+        """Return the sum of all networks\' mean losses."""
+        seeds, _, rates, batch, classes = z.shape
+        rows = y[:, None].expand(-1, rates, -1).reshape(-1)
         total = z.new_zeros(())
-        for number, loss in enumerate(self.losses):
-            total = total + loss(z[:, number].reshape(-1, z.shape[-1]), rows).sum()
-        return total / y.shape[-1]
+        for number, (name, loss) in enumerate(zip(self.names, self.losses)):
+            own, more = z[:, number], {}
+            if name == "ce_prior":
+                own = own + self.frequencies[:, None, None]
+            if name == "logitclip":
+                own = clip_logits(own, 1.0)
+            if name == "elr":
+                network = torch.arange(seeds * rates, device=z.device).view(seeds, rates, 1)
+                more["index"] = (network * self.samples + index[:, None]).reshape(-1)
+            total = total + loss(own.reshape(-1, classes), rows, **more).sum()
+        return total / batch
 
 
 class Together:
@@ -116,18 +152,25 @@ class Together:
         self.losses = losses
 
     def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
+        """Prepare for a task; return the tensors to be zeroed before a training."""
         states = [tensor for loss in self.losses for tensor in loss.start(seeds, classes, samples, device)]
         self.l1 = tuple(penalty for loss in self.losses for penalty in loss.l1)
         self.sizes = [len(loss.l1) for loss in self.losses]
         return states
 
+    def know(self, labels: Tensor) -> None:
+        """Show the training labels to those that look at them."""
+        for loss in self.losses:
+            loss.know(labels)
+
     def __call__(self, z: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        """Return the sum of all networks\' mean losses."""
         parts = z.split(self.sizes, 1)
         return torch.stack([loss(part, y, index) for loss, part in zip(self.losses, parts)]).sum()
 
 
 class Scores(NamedTuple):
-    """Accuracies in percent, (seeds, methods, rates): noisy validation, test by frequency of classes, mean and least class."""
+    """Accuracies in percent, (seeds, methods, rates): noisy validation; test, mean over classes, worst class."""
 
     valid: np.ndarray
     plain: np.ndarray
@@ -254,8 +297,11 @@ class Batch:
             mean, variance = self.norms[layer]
         return (h - mean) * (variance + 1e-5).rsqrt() * scale[:, None] + shift[:, None]
 
-    def train(self, seeds: Sequence[int]) -> Scores:
-        """Train all networks anew, under these seeds of data, noise, weights and order, and score them."""
+    def train(self, seeds: Sequence[int], looks: int = 1) -> list[Scores]:
+        """Train all networks anew, under these seeds of data, noise, weights and order.
+
+        looks: how often they are scored, after equal parts of the training; the last is the end.
+        """
         task, drawn = self.task, [draw(self.task, seed, self.data_dir) for seed in seeds]
         with torch.no_grad():
             self.x.copy_(torch.from_numpy(np.stack([d.x for d in drawn])))
@@ -280,12 +326,16 @@ class Batch:
                 size = self.each_epoch * self.batch
                 epochs = [torch.randperm(len(self.y[s]), generator=generator)[:size] for _ in range(task.epochs)]
                 self.order[s].copy_(torch.cat(epochs).view(self.steps, self.batch))
-        for _ in range(self.steps):
+        self.loss.know(self.y)
+        found = []
+        for step in range(1, self.steps + 1):
             if self.graph is None:
                 self.advance()
             else:
                 self.graph.replay()
-        return self._score(drawn)
+            if step * looks // self.steps > len(found):
+                found.append(self._score(drawn))
+        return found
 
     @torch.no_grad()
     def _score(self, drawn: Sequence[Any]) -> Scores:
@@ -325,7 +375,7 @@ def initial(task: Task, shape: tuple[int, ...], classes: int, generator: torch.G
     weights: list[Tensor] = []
     if not task.conv:
         sizes = [math.prod(shape), *task.layers, classes]
-        for i, o in zip(sizes, sizes[1:]):
+        for i, o in pairwise(sizes):
             weights += [uniform(i, o, fan=i), uniform(1, o, fan=i)]
         return weights
     channels, height, width = shape

@@ -1,0 +1,102 @@
+"""The verdict that `docs/evidence/PROTOCOL.md` asks for, from the results of `held_out.py`: no training.
+
+python searches/gated/verdict.py FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+
+DRAWS, OURS = 10_000, ("new", "arl", "arl-mild")
+MUST_BEAT = ("gce", "sce", "nce+mae", "anl_ce", "jal_ce", "ce", "elr")
+
+
+class Found(NamedTuple):
+    """A task: test accuracy of each method at its own rate, plain, balanced and of the worst class."""
+
+    kind: str
+    task: str
+    data: str
+    clean: bool
+    rare: bool
+    plain: dict[str, float]
+    balanced: dict[str, float]
+    least: dict[str, float]
+
+
+def read(path: Path, early: bool) -> Found:
+    """Read a file; early: at the moment that noisy validation finds best, else at the end."""
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    valid, *scores = (np.array(stored[name]).mean(1) for name in ("valid", "plain", "balanced", "least"))
+    moments = valid if early else valid[-1:]
+    values: list[dict[str, float]] = [{} for _ in scores]
+    for number, method in enumerate(stored["methods"]):
+        moment, rate = np.unravel_index(moments[:, number].argmax(), moments[:, number].shape)
+        for into, score in zip(values, scores):
+            into[method] = float((score if early else score[-1:])[moment, number, rate])
+    about = stored["kind"], stored["task"], stored["data"], stored["noise"] == "clean", stored["rare"] > 1
+    return Found(*about, *values)
+
+
+def ranks(tasks: Sequence[Found]) -> dict[str, float]:
+    """Return average ranks, 1 the best, over the methods but our earlier losses."""
+    names = [name for name in tasks[0].plain if name not in OURS[1:]]
+    table = np.array([rankdata([-task.plain[name] for name in names]) for task in tasks])
+    return dict(zip(names, table.mean(0)))
+
+
+def interval(tasks: Sequence[Found], rival: str, level: float) -> tuple[float, float, float]:
+    """Return the mean difference to a rival and its interval, drawing data sets first and their tasks second."""
+    groups: dict[str, list[float]] = {}
+    for task in tasks:
+        groups.setdefault(task.data, []).append(task.plain["new"] - task.plain[rival])
+    generator, means, own = np.random.default_rng(0), np.zeros(DRAWS), [np.array(g) for g in groups.values()]
+    for draw in range(DRAWS):
+        picked = [own[i] for i in generator.integers(len(own), size=len(own))]
+        means[draw] = np.concatenate([generator.choice(group, len(group)) for group in picked]).mean()
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(np.concatenate(own).mean()), float(low), float(high)
+
+
+def verdict(tasks: Sequence[Found], say: Any = print) -> None:
+    """Print the five points of the protocol for one view."""
+    for kind in dict.fromkeys(task.kind for task in tasks):
+        order = sorted(ranks([t for t in tasks if t.kind == kind]).items(), key=lambda item: item[1])
+        place = [name for name, _ in order].index("new") + 1
+        say(f"1. {kind}: place {place} of {len(order)};", ", ".join(f"{name} {rank:.1f}" for name, rank in order[:6]))
+    # Holm: the rival whose interval is the closest to 0 may use the whole 5 %, the next half of it, and so on.
+    apart = {rival: interval(tasks, rival, 0.95) for rival in MUST_BEAT if rival in tasks[0].plain}
+    for tests, rival in enumerate(sorted(apart, key=lambda name: apart[name][1]), 1):
+        mean, low, high = interval(tasks, rival, 1 - 0.05 / tests)
+        say(f"2. {rival}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]", "better" if low > 0 else "not shown")
+    for rare, what in ((False, "as they come"), (True, "imbalanced")):
+        cost = [t.plain["ce"] - t.plain["new"] for t in tasks if t.clean and t.rare is rare]
+        if cost:
+            say(f"3. clean, {what}: costs {np.mean(cost):.2f} on average, {max(cost):.2f} at most")
+    gaps = {t.task: max(v for n, v in t.plain.items() if n not in OURS) - t.plain["new"] for t in tasks}
+    worst = max(gaps, key=lambda name: gaps[name])
+    say(f"4. largest gap {gaps[worst]:.1f} ({worst}); mean {np.mean(list(gaps.values())):.2f}; ", end="")
+    say(f"{sum(gap > 5 for gap in gaps.values())} above 5")
+    given_up = [t.task for t in tasks if t.least["ce"] > 20 and t.least["new"] < t.least["ce"] / 4]
+    say(f"5. classes given up on {len(given_up)} tasks", "; ".join(given_up))
+
+
+def main() -> None:
+    """Print both views."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    for early in (False, True):
+        print("\nthe moment noisy validation finds best" if early else "last epoch")
+        verdict([read(path, early) for path in sorted(folder.glob("*.json"))])
+
+
+if __name__ == "__main__":
+    main()
