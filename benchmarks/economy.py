@@ -26,7 +26,6 @@ from autorobustloss.methods import MethodSpec
 from autorobustloss.report.style import LINES, OKABE_ITO, new_figure
 from autorobustloss.runs import Job, Result, Runtime, SerialExecutor, Store, Task, run_jobs
 from autorobustloss.search.config import SearchConfig
-from autorobustloss.search.fitness import score
 from autorobustloss.search.search import SPLIT_SEED, Generation, Reporter, generation_seeds, run_search
 from autorobustloss.search.space import Space
 from autorobustloss.training import create_protocol
@@ -124,8 +123,8 @@ def curve(
         for task in tasks()
         for draw in draws
     ]
-    values = [score(r) or 0.0 for r in run_jobs(grid, store, executor)]
-    means = np.array(values).reshape(len(points), -1).mean(1)
+    values = np.nan_to_num([r.history.last("valid_clean") for r in run_jobs(grid, store, executor)])
+    means = values.reshape(len(points), -1).mean(1)
     return [(steps, float(m)) for (steps, _), m in zip(points, means)]
 
 

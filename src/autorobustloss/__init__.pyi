@@ -1,4 +1,4 @@
-from .benchmark.api import bench as bench
+from .benchmark.bench import bench as bench
 from .data import Dataset as Dataset
 from .data import DataSpec as DataSpec
 from .data import list_datasets as list_datasets

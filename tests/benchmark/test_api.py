@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from autorobustloss.benchmark.api import bench
+from autorobustloss.benchmark.bench import bench
 from autorobustloss.benchmark.table import Table
 from autorobustloss.cli.main import main
 from autorobustloss.errors import UnknownNameError

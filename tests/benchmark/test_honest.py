@@ -38,7 +38,7 @@ def table(means, seeds=1, chance=None, seconds=None):
         history = History([1], valid_clean=[value], valid_noisy=[value], test=[value], train_loss=[1.0])
         time = seconds(e) if seconds else 1.0
         results[e.job.key] = Result(e.job.key, history, 0.0, time, "cpu", "here", {})
-    return tabulate(grid.entries(), results, chance=dict(zip(TASKS, chance)) if chance else None)
+    return tabulate(grid.entries(), results, chance=dict(zip(TASKS, chance or [])))
 
 
 @given(st.integers(2, 20), st.integers(20, 3000), st.integers(0, 2**31))

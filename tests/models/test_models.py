@@ -25,7 +25,7 @@ def small(name):
 @pytest.mark.parametrize("name", list_models())
 def test_contract(name, shape, num_classes):
     if len(shape) == 1 and name not in ANY_SHAPE:
-        with pytest.raises(ConfigError, match="for tables use linear, mlp2 or mlp3"):
+        with pytest.raises(ConfigError, match="for others use linear, mlp2 or mlp3"):
             create_model(name, shape, num_classes)
         return
     network = build_model(name, shape, num_classes, seed=3, **small(name))

@@ -15,6 +15,7 @@ from autorobustloss.paper.effort import EFFORTS, Effort
 from autorobustloss.paper.experiments import EXPERIMENTS, experiments, run_experiment, targets
 from autorobustloss.paper.numbers import paper_tables
 from autorobustloss.paper.tuning import LEARNING_RATE, tuned
+from autorobustloss.runs.batch import run_jobs
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.store import Store
 from autorobustloss.training.history import History
@@ -41,6 +42,10 @@ class MadeUp:
 
     def close(self):
         pass
+
+
+def trained_by(executor, store):
+    return lambda jobs: {r.key: r for r in run_jobs(jobs, store, executor)}
 
 
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS))
@@ -122,7 +127,7 @@ def test_tuning_starts_at_the_authors_values(tmp_path):
     experiment = experiment.pinned({"cifar100": replace(load_dataset("digits"), num_classes=100)})
     entries = [e for e in experiment.entries if (e.method.name, e.task.dataset.name) == ("sce", "cifar100")]
     executor = MadeUp()
-    tuned(entries, experiment.tune, Store(tmp_path / "s.sqlite"), executor)
+    tuned(entries, experiment.tune, trained_by(executor, Store(tmp_path / "s.sqlite")))
     assert {job.method for job in executor.trained} == {MethodSpec.of("sce", alpha=6.0, beta=0.1)}
 
 
@@ -177,7 +182,7 @@ def test_experiments_are_pinned_to_their_data():
 
 def test_unknown_names_are_named():
     with pytest.raises(UnknownNameError, match="table1"):
-        experiments("tabel1")
+        experiments("tabel1", SMALL, {})
 
 
 def test_the_numbers_are_whole():
@@ -202,7 +207,7 @@ def test_tuning_finds_the_better_learning_rate_and_replays(tmp_path):
     experiment = experiments("table3", effort, {})[0]
     entries = experiment.entries[:2] + experiment.entries[-2:]
     executor, store = MadeUp(), Store(tmp_path / "s.sqlite")
-    ready = tuned(entries, experiment.tune, store, executor)
+    ready = tuned(entries, experiment.tune, trained_by(executor, store))
     assert {job.evaluate for job in executor.trained} == {("valid_noisy",)}
     low, high = LEARNING_RATE.low * 0.1, LEARNING_RATE.high * 0.1
     rates = [entry.job.task.protocol.lr for entry in ready]
@@ -211,7 +216,7 @@ def test_tuning_finds_the_better_learning_rate_and_replays(tmp_path):
     assert 0.1 in tried  # the method as published comes first
     assert all(abs(rate - 0.4) <= abs(0.1 - 0.4) for rate in rates)
     count = len(executor.trained)
-    assert tuned(entries, experiment.tune, store, executor) == ready
+    assert tuned(entries, experiment.tune, trained_by(executor, store)) == ready
     assert len(executor.trained) == count
     assert {entry.variant.split("×")[0].rsplit(" ")[-1] for entry in ready} == {"lr"}
 

@@ -130,7 +130,7 @@ class TestGatedSpace:
             GatedSpace("gate")
         with pytest.raises(UnknownNameError, match="mae"):
             GatedSpace().start("mae")
-        with pytest.raises(ConfigError, match="expected 8"):
+        with pytest.raises(ConfigError, match="8 finite numbers"):
             GatedSpace().start("1,2")
         with pytest.raises(ConfigError, match="expected 8"):
             GatedSpace().method([0.0])

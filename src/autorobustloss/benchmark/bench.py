@@ -1,19 +1,25 @@
-"""`arl bench`: from a frozen configuration to results, and from results to tables."""
+"""A benchmark, in one call or of what the caller has in hand: from a configuration to results, from these to tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from autorobustloss.benchmark.cells import tabulate
+from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.grid import VIEWS, BenchConfig
 from autorobustloss.benchmark.render import distinct_tables, render
 from autorobustloss.benchmark.table import Table
 from autorobustloss.data import Dataset, load_dataset
 from autorobustloss.errors import DataError
 from autorobustloss.methods import MethodSpec
+from autorobustloss.methods.named import named_method
 from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
+from autorobustloss.runs.tasks import make_tasks, running
+
+Method = str | Path | MethodSpec
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,11 @@ def run_bench(
     store: Store,
     executor: Executor,
     on_result: Callable[[Job, Result, bool], None] | None = None,
-    missing: Mapping[str, str] | None = None,
-    names: Mapping[MethodSpec, str] | None = None,
+    missing: Mapping[str, str] = {},
+    names: Mapping[MethodSpec, str] = {},
     failures: dict[str, str] | None = None,
     notes: Sequence[str] = (),
-    chance: Mapping[Task, float] | None = None,
+    chance: Mapping[Task, float] = {},
 ) -> BenchOutcome:
     """Train what the store lacks and return the tables; calling again after an interruption goes on from there.
 
@@ -50,15 +56,61 @@ def run_bench(
 
     Raises WorkerError or StoreError as `run_jobs` does.
     """
-    missing = missing or {}
-    absent = {task: missing[task.dataset.name] for task in config.tasks if task.dataset.name in missing}
-    results = {r.key: r for r in run_jobs(config.jobs(absent), store, executor, on_result, failures)}
+    present = [job for job in config.jobs() if job.task.dataset.name not in missing]
+    results = {r.key: r for r in run_jobs(present, store, executor, on_result, failures)}
     tables = {}
     for view in config.views:
         title = f"Test accuracy, {VIEWS[view]}"
-        table = tabulate(config.entries(view), results, title, absent, names, failures, chance)
-        tables[view] = replace(table, notes=(*notes, *table.notes))
-    return BenchOutcome(config, tables, results, dict(names or {}))
+        tables[view] = tabulate(config.entries(view), results, title, missing, names, failures or {}, chance, notes)
+    return BenchOutcome(config, tables, results, names)
+
+
+def bench(
+    methods: Mapping[str, Method] | Iterable[Method],
+    tasks: Any,
+    *,
+    out: str | Path | None = None,
+    failures: dict[str, str] | None = None,
+    workers: int | None = 1,
+    device: str = "cpu",
+    exact: bool = False,
+    **config: Any,
+) -> BenchOutcome:
+    """Compare methods over tasks or data; the outcome prints as its tables, `outcome.tables` has them by view.
+
+    methods: "ce", "gce(q=0.5)", a learned loss by name or the path of its card, or a `MethodSpec`; by the names that
+        tables should call them, or as they are. Those without hyper-parameters have their authors' values for the
+        classes of each data set.
+    tasks: what `make_tasks` gives or takes: the name or path of a data set, a `Dataset`, arrays, tasks, or a list.
+    out: a run folder like that of `arl bench`, from which the same call goes on and which `arl report` shows; without
+        one everything is in memory. workers, device, exact: see `running`.
+    failures: where given, jobs that fail are noted here and in the tables, and the others go on.
+    config: fields of `BenchConfig`, such as seeds=5 or views=("published", "matched").
+
+    Raises UnknownNameError for a method that is none, and the errors of `run_bench`.
+
+    >>> import autorobustloss as arl
+    >>> tasks = arl.make_tasks("digits", noise="sym:0.4", models="linear", train_size=200, epochs=2)
+    >>> print(arl.bench(["ce", "gce(q=0.5)"], tasks, seeds=2))  # doctest: +ELLIPSIS
+    Test accuracy, each method as published (%, mean ± standard error over seeds)
+    ...
+    """
+    known = make_tasks(tasks)
+    if isinstance(methods, Mapping):
+        named = {name: named_method(method)[1] for name, method in methods.items()}
+    else:
+        named = dict(map(named_method, methods))
+    names = {method: name for name, method in named.items()}
+    settings = BenchConfig(tuple(named.values()), known.tasks, classes=known.classes, **config)
+    command = {"command": "bench", **settings.to_dict()}
+    chance = chance_levels(known.tasks, known.datasets)
+    with running(known.datasets, command, out, workers, device, exact) as (store, executor, folder):
+        outcome = run_bench(settings, store, executor, names=names, failures=failures, chance=chance)
+        if folder is not None:
+            for view, table in outcome.tables.items():
+                folder.write(f"table-{view}.json", render(table, "json"))
+                folder.write(f"table-{view}.txt", render(table))
+    return outcome
 
 
 def load_datasets(

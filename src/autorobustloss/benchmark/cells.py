@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autorobustloss.benchmark.grid import Entry
 from autorobustloss.benchmark.notes import notes_below, twins
@@ -27,10 +27,11 @@ def tabulate(
     entries: Sequence[Entry],
     results: Mapping[str, Result],
     title: str = "Test accuracy",
-    missing: Mapping[Task, str] | None = None,
-    names: Mapping[MethodSpec, str] | None = None,
-    failures: Mapping[str, str] | None = None,
-    chance: Mapping[Task, float] | None = None,
+    missing: Mapping[str, str] = {},
+    names: Mapping[MethodSpec, str] = {},
+    failures: Mapping[str, str] = {},
+    chance: Mapping[Task, float] = {},
+    notes: Sequence[str] = (),
 ) -> Table:
     """Put results, by job key, into a table; `entries` (see `BenchConfig.entries`) say where each belongs.
 
@@ -39,24 +40,26 @@ def tabulate(
     noisy validation data, at the last or best epoch as the block has it. Ranks are taken on the means over seeds, over
     the tasks that every ranked method has; a method without any result is not ranked, nor is one that trains as another
     does (see `notes.twins`).
-    missing: why a task has no results, such as an absent data set. names: what to call methods whose own label is long,
-    such as a learned loss. failures: what went wrong, by job key. chance: the accuracy that guessing does not exceed,
-    see `chance.chance_levels`; without it no cell is at chance.
+    missing: why a data set, by name, is absent. names: what to call methods whose own label is long, such as a learned
+    loss. failures: what went wrong, by job key. chance: the accuracy that guessing does not exceed, see
+    `chance.chance_levels`; without it no cell is at chance. notes: the first lines below the table.
     """
-    missing, failures, chance = missing or {}, failures or {}, chance or {}
     methods = list(dict.fromkeys(entry.method for entry in entries))
     tasks = list(dict.fromkeys(entry.task for entry in entries))
     places: dict[tuple[MethodSpec, Task], list[Entry]] = {(m, t): [] for m in methods for t in tasks}
     for entry in entries:
         places[entry.method, entry.task].append(entry)
     alike = twins(entries)
-    twice = [method in alike for method in methods]
 
     def cell(method: MethodSpec, task: Task, selection: str) -> Cell:
         found = places[method, task]
-        why = _failure(found, failures) or missing.get(task, "not trained yet")
+        why = missing.get(task.dataset.name, "not trained yet")
+        if failed := [entry.job for entry in found if entry.job.key in failures]:
+            first = failed[0]  # in one line that does not name the job
+            why = failures[first.key].partition("\n")[0].removeprefix(f"job {first.label} ")
         return _cell(found, results, selection, why, chance.get(task, -1.0))
 
+    twice = np.array([method in alike for method in methods], dtype=bool)
     blocks = [_block(s, tuple(tuple(cell(m, t, s) for t in tasks) for m in methods), twice) for s in SELECTIONS]
     called = dict(zip(methods, method_names(methods, names)))
     labels = dict(zip(tasks, task_names(tasks)))
@@ -66,7 +69,7 @@ def tabulate(
         tasks=tuple(labels.values()),
         blocks=tuple(blocks),
         cost=_cost(entries, methods, results),
-        notes=notes_below(entries, blocks, called, labels, {t: why for t, why in missing.items() if t in labels}),
+        notes=(*notes, *notes_below(entries, blocks, alike, called, labels, missing)),
     )
 
 
@@ -111,43 +114,27 @@ def _cell(entries: Sequence[Entry], results: Mapping[str, Result], selection: st
     )
 
 
-def _failure(entries: Sequence[Entry], failures: Mapping[str, str]) -> str:
-    """Return why the first job of a cell that failed did, in one line that does not name the job; "" if none did."""
-    for entry in entries:
-        if entry.job.key in failures:
-            return failures[entry.job.key].partition("\n")[0].removeprefix(f"job {entry.job.label} ")
-    return ""
-
-
-def _block(selection: str, cells: tuple[tuple[Cell, ...], ...], twice: Sequence[bool]) -> Block:
+def _block(selection: str, cells: tuple[tuple[Cell, ...], ...], twice: NDArray[np.bool_]) -> Block:
     means = np.array([[np.nan if c.mean is None else c.mean for c in row] for row in cells])
     chance = np.array([[c.chance for c in row] for row in cells], dtype=bool).reshape(means.shape)
-    ranked = ~np.isnan(means).all(axis=1) & ~np.array(twice, dtype=bool)
+    ranked = ~np.isnan(means).all(axis=1) & ~twice
     whole = ~np.isnan(means[ranked]).any(axis=0) & ranked.any()
     told = whole & ~chance[ranked].all(axis=0)
     used = told if told.any() else whole
     tasks, methods = int(used.sum()), int(ranked.sum())
-    untested = (None,) * len(cells)
-    block = Block(selection, cells, untested, tasks, None, None, untested)
-    if not tasks or methods < 2:
-        return block
-    # Rounded to a thousandth of a percent: two means that print alike should not differ by a float's last bit.
-    scores = np.round(means[ranked][:, used].T, 5)
-    mean_ranks = average_ranks(scores)
-    best = int(mean_ranks.argmin())
-    p_values = [None if i == best or tasks < 2 else p for i, p in enumerate(wilcoxon_holm(scores)[best].tolist())]
-
-    def per_row(values: Iterable[float | None]) -> tuple[float | None, ...]:
-        positions = iter(values)
-        return tuple(next(positions) if is_ranked else None for is_ranked in ranked)
-
-    return replace(
-        block,
-        average_ranks=per_row(mean_ranks.tolist()),
-        friedman=friedman(scores) if tasks > 1 else None,
-        critical_difference=critical_difference(methods, tasks),
-        p_values=per_row(p_values),
-    )
+    test = distance = None
+    mean_ranks, p_values = np.full((2, len(cells)), None)
+    if tasks and methods > 1:
+        # Rounded to a thousandth of a percent: two means that print alike should not differ by a float's last bit.
+        scores = np.round(means[ranked][:, used].T, 5)
+        distance = critical_difference(methods, tasks)
+        mean_ranks[ranked] = average_ranks(scores)
+        if tasks > 1:
+            test = friedman(scores)
+            best = int(average_ranks(scores).argmin())
+            p_values[ranked] = wilcoxon_holm(scores)[best]
+            p_values[np.flatnonzero(ranked)[best]] = None
+    return Block(selection, cells, tuple(mean_ranks.tolist()), tasks, test, distance, tuple(p_values.tolist()))
 
 
 def _cost(
@@ -175,14 +162,14 @@ def _cost(
     return tuple(median(ratios[m]) if steady and ratios[m] else None for m in methods)
 
 
-def method_names(methods: Sequence[MethodSpec], names: Mapping[MethodSpec, str] | None = None) -> list[str]:
+def method_names(methods: Sequence[MethodSpec], names: Mapping[MethodSpec, str] = {}) -> list[str]:
     """Return what a table calls its methods: a given name, or the label without the long θ of a learned loss.
 
     >>> method_names([MethodSpec.of("gce", q=0.5), MethodSpec.of("taylor", theta=[0.0] * 12, scale="init")])
     ['gce(q=0.5)', "taylor(scale='init')"]
     """
     short = [MethodSpec(m.name, tuple((k, v) for k, v in m.hyperparameters if k != "theta")).label for m in methods]
-    return _numbered([(names or {}).get(m, label) for m, label in zip(methods, short)])
+    return _numbered([names.get(m, label) for m, label in zip(methods, short)])
 
 
 def task_names(tasks: Sequence[Task]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 from autorobustloss.errors import ConfigError, unknown_name
@@ -84,34 +86,27 @@ class BenchConfig:
         """
         view = view or self.views[0]
         rates = self.learning_rates if view == "tuned" else (1.0,)
-        return tuple(
-            Entry(method, task, seed, self._job(method, task, rate, seed, view), f"lr×{rate:g}" if rates[1:] else "")
-            for seed in range(self.seeds)
-            for task in self.tasks
-            for rate in rates
-            for method in self.methods
-        )
+        found = []
+        for seed, task, rate, method in product(range(self.seeds), self.tasks, rates, self.methods):
+            trained = at_authors_values(method, task, self.classes)
+            trained = at_start_scale(trained) if view == "matched" else trained
+            job = seeded_job(trained, with_learning_rate(task, rate), seed)
+            found.append(Entry(method, task, seed, job, f"lr×{rate:g}" if rates[1:] else ""))
+        return tuple(found)
 
-    def jobs(self, absent: Container[Task] = ()) -> list[Job]:
-        """Return the jobs of all views, each once, less those of absent tasks."""
-        entries = (entry for view in self.views for entry in self.entries(view))
-        return list({e.job.key: e.job for e in entries if e.task not in absent}.values())
+    def jobs(self) -> list[Job]:
+        """Return the jobs of all views, each once."""
+        return list({e.job.key: e.job for view in self.views for e in self.entries(view)}.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types, and authors' values other than the defaults, by data set."""
         settings: dict[str, Any] = plain(self)
         del settings["classes"]
-        values: dict[str, dict[str, str]] = {}
-        for task in self.tasks:
-            for method in self.methods:
-                if (chosen := at_authors_values(method, task, self.classes)) != method:
-                    values.setdefault(task.dataset.name, {})[method.label] = chosen.label
-        return {**settings, "values": values} if values else settings
-
-    def _job(self, method: MethodSpec, task: Task, rate: float, seed: int, view: str) -> Job:
-        method = at_authors_values(method, task, self.classes)
-        method = at_start_scale(method) if view == "matched" else method
-        return seeded_job(method, with_learning_rate(task, rate), seed)
+        values: dict[str, dict[str, str]] = defaultdict(dict)
+        for task, method in product(self.tasks, self.methods):
+            if (chosen := at_authors_values(method, task, self.classes)) != method:
+                values[task.dataset.name][method.label] = chosen.label
+        return {**settings, "values": dict(values)} if values else settings
 
 
 def at_authors_values(method: MethodSpec, task: Task, classes: Mapping[str, int]) -> MethodSpec:

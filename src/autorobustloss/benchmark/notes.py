@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from autorobustloss.benchmark.grid import Entry
@@ -14,16 +15,18 @@ from autorobustloss.runs import Task
 def notes_below(
     entries: Sequence[Entry],
     blocks: Sequence[Block],
+    alike: Mapping[MethodSpec, MethodSpec],
     methods: Mapping[MethodSpec, str],
     tasks: Mapping[Task, str],
-    missing: Mapping[Task, str],
+    missing: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Return the lines below a table; methods, tasks: what it calls them. missing: why a task has no results."""
-    absent: dict[str, list[str]] = {}
-    for task, why in missing.items():
-        absent.setdefault(why, []).append(tasks[task])
+    """Return the lines below a table; methods, tasks: what it calls them. missing: why a data set is absent."""
+    absent = defaultdict(list)
+    for task, label in tasks.items():
+        if task.dataset.name in missing:
+            absent[missing[task.dataset.name]].append(label)
     notes = [f"{', '.join(labels)}: {why}" for why, labels in absent.items()]
-    for method, first in twins(entries).items():
+    for method, first in alike.items():
         notes.append(f"{methods[method]} trains as {methods[first]} does, and is counted once in ranks")
     notes.append(values_note(entries, methods))
     cells = [c for block in blocks for row in block.cells for c in row]

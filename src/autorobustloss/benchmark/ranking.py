@@ -7,7 +7,6 @@ the paper's tables follow. Scores are "higher is better"; rank 1 is the best, ti
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -60,33 +59,32 @@ def average_ranks(scores: ArrayLike) -> Floats:
     return np.asarray(ranks(scores).mean(axis=0))
 
 
-def friedman(scores: ArrayLike, correct_ties: bool = True) -> Friedman:
+def friedman(scores: ArrayLike) -> Friedman:
     """Test whether average ranks differ by more than chance.
 
-    χ²_F = 12N/(k(k+1)) · (Σ_j R_j² − k(k+1)²/4) with k−1 degrees of freedom, divided by
-    1 − Σ(t³−t)/(N(k³−k)) over groups of t tied scores (`correct_ties=False` leaves that out, as Demšar does), and
-    F_F = (N−1)χ²_F/(N(k−1) − χ²_F) with k−1 and (k−1)(N−1) degrees of freedom (Demšar 2006, section 3.2.2).
+    χ²_F = (k−1) · Σ_j (Σ_i r_ij)² / Σ_ij r_ij² of the ranks less their mean, (k+1)/2, with k−1 degrees of freedom. With
+    ties that is Demšar's 12N/(k(k+1)) · (Σ_j R_j² − k(k+1)²/4) divided by 1 − Σ(t³−t)/(N(k³−k)) over groups of t tied
+    scores. F_F = (N−1)χ²_F/(N(k−1) − χ²_F) has k−1 and (k−1)(N−1) degrees of freedom (Demšar 2006, section 3.2.2).
     Where every task ranks the methods alike, F_F has a zero beneath it; p is then the probability of that, 1/a^(N−1)
-    for the a orders that the ranks of a task may take.
+    for the a = k!/Πt! orders that the ranks of a task may take.
     Needs at least 2 tasks and 2 methods.
     """
-    table = _matrix(scores)
-    n, k = table.shape
+    centred = ranks(scores)
+    n, k = centred.shape
     if n < 2 or k < 2:
         raise ConfigError(f"Friedman test: got {n} tasks and {k} methods, expected at least 2 of each")
-    mean_ranks = average_ranks(table)
-    chi2 = 12 * n / (k * (k + 1)) * (float(np.sum(mean_ranks**2)) - k * (k + 1) ** 2 / 4)
-    untied = np.mean([scipy.stats.tiecorrect(row) for row in ranks(table)]) if correct_ties else 1.0
-    chi2 = (
-        float(max(0.0, chi2 / untied)) if untied > 1e-12 else 0.0
-    )  # every score tied everywhere: nothing to tell apart
+    centred -= (k + 1) / 2
+    spread = float(np.sum(centred**2))  # 0 where every score is tied everywhere: nothing to tell apart
+    chi2 = (k - 1) * float(np.sum(centred.sum(axis=0) ** 2)) / spread if spread else 0.0
     rest = n * (k - 1) - chi2
     f = (n - 1) * chi2 / rest if rest > 1e-9 else None
+    ties = np.unique(centred[0], return_counts=True)[1].tolist()
+    orders = math.factorial(k) // math.prod(map(math.factorial, ties))
     return Friedman(
         chi2=chi2,
         p_chi2=float(scipy.stats.chi2.sf(chi2, k - 1)),
         f=f,
-        p_f=_orders(table[0]) ** (1.0 - n) if f is None else float(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
+        p_f=float(orders) ** (1 - n) if f is None else float(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
         tasks=n,
         methods=k,
     )
@@ -134,14 +132,11 @@ def cliques(mean_ranks: Sequence[float] | Floats, difference: float) -> list[tup
     """
     order = np.argsort(mean_ranks, kind="stable")
     values = np.asarray(mean_ranks, dtype=np.float64)[order]
-    groups: list[tuple[int, ...]] = []
-    reached = 0
-    for start in range(len(order)):
-        end = int(np.searchsorted(values, values[start] + difference, side="left"))
-        if end - start >= 2 and end > reached:
-            groups.append(tuple(int(i) for i in order[start:end]))
-        reached = max(reached, end)
-    return groups
+    ends = np.searchsorted(values, values + difference, side="left").tolist()
+    found = zip(
+        range(len(ends)), ends, [0, *ends]
+    )  # start and end of the group that begins there, end of the one before
+    return [tuple(order[start:end].tolist()) for start, end, before in found if end - start >= 2 and end > before]
 
 
 def _matrix(scores: ArrayLike) -> Floats:
@@ -153,12 +148,6 @@ def _matrix(scores: ArrayLike) -> Floats:
     return table
 
 
-def _orders(scores: Floats) -> float:
-    """Return how many different rankings the scores of one task can be put into: k!/Πt! over groups of t ties."""
-    counts = np.unique(scores, return_counts=True)[1]
-    return float(math.factorial(len(scores)) // math.prod(math.factorial(int(c)) for c in counts))
-
-
 def _wilcoxon(differences: Floats) -> float:
     """Return the p-value of SciPy's test, but up to 13 tasks without the seconds it takes there for ties and zeros."""
     if not differences.any():
@@ -166,11 +155,6 @@ def _wilcoxon(differences: Floats) -> float:
     if len(differences) > EXACT_UP_TO:
         return float(scipy.stats.wilcoxon(differences, zero_method="zsplit").pvalue)
     ranks, signs = scipy.stats.rankdata(np.abs(differences)), np.sign(differences)
-    sums = _all_signs(len(ranks)) @ (ranks * np.abs(signs))  # every outcome under the null hypothesis
+    every = 2 * np.indices((2,) * len(ranks)).reshape(len(ranks), -1) - 1  # all 2ⁿ signs: the null hypothesis
+    sums = (ranks * np.abs(signs)) @ every
     return float(min(1.0, 2 * np.mean(sums >= abs(signs @ ranks) - 1e-9)))
-
-
-@functools.lru_cache(maxsize=1)
-def _all_signs(n: int) -> Floats:
-    """Return all 2ⁿ assignments of signs, (2ⁿ, n)."""
-    return np.array(list(itertools.product((-1.0, 1.0), repeat=n)))

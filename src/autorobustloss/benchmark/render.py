@@ -9,9 +9,8 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from autorobustloss.benchmark.ranking import Friedman
 from autorobustloss.benchmark.table import SELECTIONS, Block, Cell, Table
 from autorobustloss.errors import unknown_name
 from autorobustloss.escape import csv_cell, latex, markdown, visible
@@ -30,39 +29,32 @@ def render(table: Table, form: str = "text") -> str:
     return RENDERERS[form](table)
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A block as the texts of a format: what heads it, a row of heads, a row for each method, what is below."""
+def sheets(table: Table, escape: Callable[[str], str], best: str = "{}") -> list[tuple[str, list[list[str]], str]]:
+    """Return the blocks of a table as texts: what heads each, rows, of which the first has heads, what is below.
 
-    heading: str
-    heads: list[str]
-    rows: list[list[str]]
-    footer: str
-
-
-def sheets(table: Table, escape: Callable[[str], str], best: str = "{}") -> list[Sheet]:
-    """Return the blocks of a table as texts, escaped; best: what the best cell of a column is put into."""
+    The rows are escaped. best: what the best cell of a column is put into.
+    """
     found = []
     for heading, block in distinct_blocks(table):
-        columns, *tails = summary(table, block)
+        heads, *tails = summary(table, block)
         top = best_rows(block)
-        rows = []
+        rows = [["method", *map(escape, [*table.tasks, *heads])]]
         for row, (method, cells, tail) in enumerate(zip(table.methods, block.cells, tails)):
             shown = [escape(cell_text(cell)) for cell in cells]
             marked = [best.format(text) if row in top[column] else text for column, text in enumerate(shown)]
             rows.append([escape(method), *marked, *map(escape, tail)])
-        found.append(Sheet(heading, ["method", *map(escape, [*table.tasks, *columns])], rows, footer(block)))
+        found.append((heading, rows, footer(block)))
     return found
 
 
 def to_text(table: Table) -> str:
     """Return aligned plain text: one block of rows per selection protocol, column heads of several lines."""
     parts = [visible(f"{table.title} ({UNIT})")]
-    for sheet in sheets(table, visible):
-        heads = [head.rsplit("/", 2) for head in sheet.heads]
+    for heading, (top, *rows), below in sheets(table, visible):
+        heads = [head.rsplit("/", 2) for head in top]
         depth = max(map(len, heads))
         lines = zip(*([""] * (depth - len(head)) + head for head in heads))
-        parts.append(f"{sheet.heading}:\n{_aligned([*lines, *sheet.rows])}\n{sheet.footer}".rstrip())
+        parts.append(f"{heading}:\n{_aligned([*lines, *rows])}\n{below}".rstrip())
     explained = "\n".join(map(visible, explanations(table)))
     return "\n\n".join([*parts, explained] if explained else parts) + "\n"
 
@@ -70,29 +62,28 @@ def to_text(table: Table) -> str:
 def to_markdown(table: Table) -> str:
     """Return a Markdown table per selection protocol, the best cell of each column in bold."""
     parts = [f"**{markdown(table.title)}** ({UNIT})"]
-    for sheet in sheets(table, markdown, "**{}**"):
-        rule = ["---", *["---:"] * (len(sheet.heads) - 1)]
-        lines = [f"| {' | '.join(row)} |" for row in (sheet.heads, rule, *sheet.rows)]
-        parts += [f"*{sheet.heading}*\n\n" + "\n".join(lines), markdown(sheet.footer)]
+    for heading, (heads, *rows), below in sheets(table, markdown, "**{}**"):
+        rule = ["---", *["---:"] * (len(heads) - 1)]
+        lines = [f"| {' | '.join(row)} |" for row in (heads, rule, *rows)]
+        parts += [f"*{heading}*\n\n" + "\n".join(lines), markdown(below)]
     return "\n\n".join(filter(None, [*parts, *map(markdown, explanations(table))])) + "\n"
 
 
 def to_latex(table: Table) -> str:
     """Return a LaTeX tabular (packages booktabs, and graphicx for the slanted heads) per selection protocol."""
     parts = []
-    for sheet in sheets(table, latex, r"\textbf{{{}}}"):
-        method, *heads = sheet.heads
+    for heading, ((method, *heads), *rows), below in sheets(table, latex, r"\textbf{{{}}}"):
         slanted = [method, *(rf"\rotatebox{{60}}{{{head}}}" for head in heads)]
         lines = [
-            visible(f"% {table.title} ({UNIT}); {sheet.heading}"),
+            visible(f"% {table.title} ({UNIT}); {heading}"),
             rf"\begin{{tabular}}{{l{'r' * len(heads)}}}",
             r"\toprule",
             " & ".join(slanted) + r" \\",
             r"\midrule",
-            *(" & ".join(row) + r" \\" for row in sheet.rows),
+            *(" & ".join(row) + r" \\" for row in rows),
             r"\bottomrule",
             r"\end{tabular}",
-            *(f"% {visible(line)}" for line in [sheet.footer, *explanations(table)] if line),
+            *(f"% {visible(line)}" for line in [below, *explanations(table)] if line),
         ]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
@@ -106,10 +97,10 @@ def to_csv(table: Table) -> str:
     for block in table.blocks:
         for row, method in enumerate(table.methods):
             for task, c in zip(table.tasks, block.cells[row]):
-                own = [c.mean, c.error, c.n, c.diverged, csv_cell(c.choice), csv_cell(c.reason)]
                 ranked = [block.average_ranks[row], block.p_values[row]] if block.telling else [None, None]
-                whole = [*ranked, table.cost[row], int(c.chance)]
-                writer.writerow([block.selection, csv_cell(method), csv_cell(task), *own, *whole])
+                numbers = [*ranked, table.cost[row], int(c.chance)]
+                values = [block.selection, method, task, c.mean, c.error, c.n, c.diverged, c.choice, c.reason, *numbers]
+                writer.writerow([csv_cell(value) if isinstance(value, str) else value for value in values])
     return out.getvalue()
 
 
@@ -205,10 +196,12 @@ def explanations(table: Table) -> list[str]:
         )
     elif any(c.n for block in table.blocks for row in block.cells for c in row):
         lines.append("no cost: it needs ce, and times that agree from seed to seed, on one machine")
-    tested = next((block.friedman for block in table.blocks if block.friedman is not None and block.telling), None)
-    if tested is not None:
+    if tested := [block.friedman for block in table.blocks if block.friedman is not None and block.telling]:
         what = "p" if any(map(_told_apart, table.blocks)) else "p = 1 throughout"
-        lines.append(f"{what}: Wilcoxon test against the best rank, Holm-adjusted over all pairs{_at_least(tested)}")
+        # N tasks have 2^N patterns of signs, for many pairs: where p cannot be below 0.05, that is said.
+        smallest = tested[0].methods * (tested[0].methods - 1) * 2.0 ** -tested[0].tasks
+        limit = f"; with {tested[0].tasks} tasks it is at least {min(1.0, smallest):.2g}" if smallest > 0.05 else ""
+        lines.append(f"{what}: Wilcoxon test against the best rank, Holm-adjusted over all pairs{limit}")
     cells = [c for block in table.blocks for row in block.cells for c in row if c.reason]
     reasons = dict.fromkeys(("–:" if c.mean is None else "* some seeds are missing:", c.reason) for c in cells)
     return lines + [f"{mark} {text}" for mark, text in reasons if not any(text in note for note in table.notes)]
@@ -224,12 +217,6 @@ def _p(value: float | None) -> str:
 
 def _p_is(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
-
-
-def _at_least(test: Friedman) -> str:
-    """Say how small p can be, where that is not below 0.05: N tasks have 2^N patterns of signs, for many pairs."""
-    smallest = test.methods * (test.methods - 1) * 2.0**-test.tasks
-    return f"; with {test.tasks} tasks it is at least {min(1.0, smallest):.2g}" if smallest > 0.05 else ""
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

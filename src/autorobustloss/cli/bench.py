@@ -14,9 +14,10 @@ from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.bench import BenchOptions
 from autorobustloss.cli.progress import JobProgress
 from autorobustloss.cli.running import at_work, show_and_draw
-from autorobustloss.cli.tasks import check_labels, class_counts, read_datasets, read_tasks, tell_labels
+from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks, tell_labels
 from autorobustloss.cli.terminal import stop_if_interrupted, warn, without_traceback
 from autorobustloss.paper.experiments import zoo_losses
+from autorobustloss.runs.tasks import check_labels
 
 METHODS = "ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,fw"
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import torch
 
 from autorobustloss.cli.lists import listed
-from autorobustloss.cli.tasks import label_sets
 from autorobustloss.data import Dataset, known_labels, truth_known
-from autorobustloss.errors import ARLError, ConfigError, unknown_name
-from autorobustloss.losses.cards import card_names, load_card
-from autorobustloss.methods import MethodSpec, card_method, create_criterion
-from autorobustloss.registry import LOSSES, METHODS
+from autorobustloss.errors import ARLError, ConfigError
+from autorobustloss.methods import MethodSpec, create_criterion
+from autorobustloss.methods.named import named_method
+from autorobustloss.registry import METHODS
 from autorobustloss.runs import Task
+from autorobustloss.runs.tasks import label_sets
 
 
 def read_named_methods(text: str, flag: str = "--methods") -> dict[str, MethodSpec]:
     """Return methods, joined by commas, by what a table calls them: their label, or the folder of a loss card."""
     named: dict[str, MethodSpec] = {}
     for part in listed(text, flag):
-        method = read_method(part)
-        name = Path(part).parent.name or Path(part).stem if part.endswith(".json") else MethodSpec.parse(part).label
+        name, method = named_method(part)
         if name in named:
             raise ConfigError(f"got {name!r} twice among the methods")
         for other, known in named.items():
@@ -30,24 +28,6 @@ def read_named_methods(text: str, flag: str = "--methods") -> dict[str, MethodSp
                 raise ConfigError(f"got {other!r} and {name!r}, which are the same method; leave one out")
         named[name] = method
     return named
-
-
-def read_method(text: str) -> MethodSpec:
-    """Return a method from `name`, `name(key=value, …)` or the path of a loss card (a `.json` file).
-
-    A learned loss, by name or by path, becomes its numbers (see `card_method`).
-    """
-    if text.endswith(".json"):
-        return card_method(load_card(Path(text)))
-    spec = MethodSpec.parse(text)
-    if spec.name not in METHODS and spec.name not in LOSSES:
-        raise unknown_name("method", spec.name, [*METHODS, *LOSSES])
-    # Complain about hyper-parameters now; two classes do for what does not depend on their number.
-    METHODS.create(spec.name, **spec.options) if spec.name in METHODS else create_criterion(spec, num_classes=2)
-    if spec.name in card_names():
-        learned = card_method(load_card(spec.name))
-        return MethodSpec.of(learned.name, **learned.options, **spec.options)
-    return spec
 
 
 def check_methods(methods: Iterable[MethodSpec], tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> None:

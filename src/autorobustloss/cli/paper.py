@@ -48,7 +48,9 @@ def run(name: str, options: BenchOptions) -> int:
             learned[target.name] = method
     failures = Failures()
     for experiment in paper.experiments(name, scale, learned):
-        datasets, missing = load_datasets(experiment.datasets, options.data_dir, options.download)
+        datasets, missing = load_datasets(
+            (task.dataset.name for task in experiment.tasks), options.data_dir, options.download
+        )
         run_one(experiment.pinned(datasets), scale, datasets, missing, options, failures)
     return tell_failures(failures)
 

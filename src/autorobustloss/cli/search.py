@@ -17,7 +17,7 @@ from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.search import SearchOptions
 from autorobustloss.cli.progress import JobProgress
 from autorobustloss.cli.running import at_work, searched, show_and_draw
-from autorobustloss.cli.tasks import check_labels, class_counts, read_datasets, read_tasks, tell_labels
+from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks, tell_labels
 from autorobustloss.cli.terminal import warn
 from autorobustloss.data import Dataset, known_labels
 from autorobustloss.errors import ConfigError
@@ -28,6 +28,7 @@ from autorobustloss.methods.criterion import bare_loss
 from autorobustloss.registry import METHODS
 from autorobustloss.runs import Task
 from autorobustloss.runs.run_folder import RunFolder
+from autorobustloss.runs.tasks import check_labels
 from autorobustloss.search import GatedSpace, SearchConfig, SearchOutcome, SearchSpace
 from autorobustloss.search.config import FITNESS_ON, create_space
 from autorobustloss.search.settings import SearchSettings

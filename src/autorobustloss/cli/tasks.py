@@ -10,12 +10,13 @@ from autorobustloss.cli.lists import listed, split_learning_rates
 from autorobustloss.cli.options.shared import Common, Data, Tasks, Training
 from autorobustloss.cli.terminal import warn
 from autorobustloss.data import Dataset, DataSpec, check_augment, is_own, load_dataset
-from autorobustloss.data.splits import check_splits, known_labels, truth_known
+from autorobustloss.data.splits import check_splits, truth_known
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
 from autorobustloss.models import build_model
 from autorobustloss.noise import NoiseSpec
 from autorobustloss.runs import Task
+from autorobustloss.runs.tasks import label_sets
 from autorobustloss.training import TrainingProtocol, create_protocol
 from autorobustloss.training.protocol import suited
 
@@ -102,21 +103,6 @@ def check_tasks(tasks: Sequence[Task], datasets: Mapping[str, Dataset], allow_ho
 def class_counts(datasets: Mapping[str, Dataset]) -> dict[str, int]:
     """Return the number of classes of each data set, by name."""
     return {name: dataset.num_classes for name, dataset in datasets.items()}
-
-
-def label_sets(tasks: Iterable[Task]) -> Iterable[tuple[str, str]]:
-    """Return the data set and noise of each task, each pair once."""
-    return dict.fromkeys((task.dataset.name, task.noise) for task in tasks)
-
-
-def check_labels(tasks: Iterable[Task], datasets: Mapping[str, Dataset], split: str, purpose: str, remedy: str) -> None:
-    """Raise ConfigError for a task whose validation labels, "valid_clean" or "valid_noisy", nobody knows."""
-    for name, noise in label_sets(tasks):
-        if split not in known_labels(datasets[name], noise):
-            kind = split.removeprefix("valid_")
-            raise ConfigError(
-                f"data set {name!r}: under noise {noise!r} it has no {kind} validation labels {purpose}; {remedy}"
-            )
 
 
 def tell_labels(options: Common, tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> list[str]:

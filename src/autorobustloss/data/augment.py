@@ -21,10 +21,7 @@ def crop(batch: Tensor, generator: torch.Generator, padding: int = 4, flip: bool
     torch.Size([2, 3, 8, 8])
     """
     if batch.ndim != 4:
-        raise ConfigError(
-            f"crop augmentation needs images (N, C, H, W), got a batch of shape {tuple(batch.shape)}; "
-            'use augment="none" for tables'
-        )
+        raise ConfigError(f"got a batch of shape {tuple(batch.shape)}, expected images; use augment='none' for tables")
     count, channels, height, width = batch.shape
     offsets = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=generator, device=generator.device)
     columns = torch.arange(width, device=batch.device).expand(count, width)

@@ -91,7 +91,8 @@ class Dataset:
         x_valid, y_valid: a clean validation part; y_valid_noisy: its noisy labels, -1 for none.
         y_train_noisy: the noisy labels of the training samples, where y_train are the true ones.
         clean_labels: False where y_train are noisy and nobody knows the true ones.
-        source: what the data are called in errors.
+        source: the file of the data, which errors name. Labels of a file are integers from 0 to C - 1 without
+            gaps: one is more often a slip than a class without samples, and what is renumbered fits no class map.
         Raises DataError, which starts with `source` and says what to do, for arrays that do not fit.
 
         >>> x, y = np.random.default_rng(0).normal(size=(100, 4)), ["cat", "dog"] * 50
@@ -99,18 +100,19 @@ class Dataset:
         >>> data.classes, data.y_train[:3], len(data.y_train), len(data.y_test)
         (('cat', 'dog'), tensor([0, 1, 1]), 80, 20)
         """
-        source = source or f"data set {name!r}"
+        from_file, source = bool(source), source or f"data set {name!r}"
         given = {
             **{"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test},
             **{"x_valid": x_valid, "y_valid": y_valid, "y_valid_noisy": y_valid_noisy, "y_train_noisy": y_train_noisy},
         }
         arrays = {key: _array(values, source, key) for key, values in given.items() if values is not None}
-        x = {key: _inputs(values, source, key) for key, values in arrays.items() if key.startswith("x")}
-        y = {key: values for key, values in arrays.items() if key.startswith("y")}
+        x, y = ({key: arrays[key] for key in arrays if key[0] == letter} for letter in "xy")
         _require_fit(x, y, source)
-        y, names = _numbered(y, source)
+        y, names = _numbered(y, source, from_file)
         if "x_test" not in x:
-            x, y = _with_test_part(x, y, test_seed, source)
+            test, train = _test_and_train(y["y_train"], test_seed, source)
+            x |= {"x_train": x["x_train"][train], "x_test": x["x_train"][test]}
+            y |= {key: y[key][train] for key in y if "train" in key} | {"y_test": y["y_train"][test]}
         num_classes, classes = int(y["y_train"].max()) + 1, tuple(classes) or names
         if classes and len(classes) != num_classes:
             raise DataError(f"{source}: got {len(classes)} class names for {num_classes} classes")
@@ -138,80 +140,62 @@ def fingerprint_of(arrays: Mapping[str, Tensor], clean_labels: bool = True) -> s
     return digest.hexdigest()
 
 
-def require_class_numbers(labels: Mapping[str, np.ndarray], source: str) -> None:
-    """Raise DataError unless labels of a file are integers, and those of training 0 to C - 1 without gaps.
-
-    A gap is more often a slip than a class without samples, and what is renumbered fits no class map any more.
-    """
-    for key, values in labels.items():
-        if values.ndim == 1 and values.dtype.kind not in "iu":
-            raise DataError(
-                f"{source}: {key} holds {values.dtype}, expected integers from 0 to C-1; "
-                f"save np.unique({key}, return_inverse=True)[1]"
-            )
-    present = np.unique(labels["y_train"]).tolist() if labels["y_train"].ndim == 1 else [0]
-    missing = sorted(set(range(min(present[-1], 10_000))) - set(present))
-    if present[0] < 0 or present[-1] != len(present) - 1:
-        raise DataError(
-            f"{source}: y_train has {len(present)} classes, label {present[0]} to {present[-1]}, but none of label "
-            f"{', '.join(map(str, missing[:5]))}{', …' if len(missing) > 5 else ''}; expected 0 to C-1 without gaps: "
-            "renumber with np.unique(y, return_inverse=True)[1], over train and test together"
-        )
-
-
 def _array(values: Any, source: str, key: str) -> np.ndarray:
+    """Return an array; images become (N, C, H, W), and tables (N, F)."""
     with reading(source, f"{key} is no array", "pass an array, a tensor, or lists of one length"):
-        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-
-
-def _inputs(x: np.ndarray, source: str, key: str) -> np.ndarray:
-    """Bring images to (N, C, H, W) and tables to (N, F), all finite."""
+        x = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if key[0] == "y":
+        return x
     if x.dtype.kind not in "buif":
         raise DataError(f"{source}: {key} holds {x.dtype}, expected numbers; save it with a numeric dtype")
-    if x.ndim not in (2, 3, 4) or 0 in x.shape:
+    channels = {1, 3}.intersection(x.shape[1::2]) if x.ndim == 4 else {1}
+    if x.ndim not in (2, 3, 4) or 0 in x.shape or not channels:
         raise DataError(
-            f"{source}: {key} has shape {x.shape}, expected images (N, H, W), (N, H, W, C) or (N, C, H, W), "
-            "or a table (N, F), none of them empty"
+            f"{source}: {key} has shape {x.shape}, expected images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 "
+            "channels (x[..., :3] drops alpha), or a table (N, F), none of them empty"
         )
-    if x.ndim == 4 and x.shape[3] in (1, 3):
-        return x.transpose(0, 3, 1, 2)
-    if x.ndim == 4 and x.shape[1] not in (1, 3):
-        raise DataError(
-            f"{source}: {key} has shape {x.shape}, expected 1 or 3 channels, last or second; "
-            "drop an alpha channel with x[..., :3]"
-        )
+    if x.ndim == 4:
+        return x.transpose(0, 3, 1, 2) if x.shape[3] in (1, 3) else x
     return x[:, None] if x.ndim == 3 else x
 
 
 def _require_fit(x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray], source: str) -> None:
     """Raise DataError unless all samples are of one shape, and every part has one label for each."""
-    parts = {key[2:] for key in x}
-    labelled, noisy = ({key[2:] for key in y if key.endswith("_noisy") is noisy} for noisy in (False, True))
-    if parts != labelled or not {part.removesuffix("_noisy") for part in noisy} <= parts:
-        have = ", ".join((*x, *y))
-        raise DataError(f"{source}: got {have}; samples and labels of a part come together, or not at all")
+    samples_of = {key: "x" + key[1:].removesuffix("_noisy") for key in y}
+    if set(samples_of.values()) != x.keys() or any("y" + key[1:] not in y for key in x):
+        raise DataError(
+            f"{source}: got {', '.join((*x, *y))}; samples and labels of a part come together, or not at all"
+        )
+    shape = x["x_train"].shape[1:]
     for key, samples in x.items():
-        if samples.shape[1:] != x["x_train"].shape[1:]:
-            raise DataError(
-                f"{source}: samples of {key} have shape {samples.shape[1:]}, "
-                f"those of x_train {x['x_train'].shape[1:]}; expected the same"
-            )
+        if samples.shape[1:] != shape:
+            raise DataError(f"{source}: samples of {key} have shape {samples.shape[1:]}, those of x_train {shape}")
     for key, labels in y.items():
-        expected = len(x["x" + key[1:].removesuffix("_noisy")])
-        if labels.shape != (expected,):
-            remedy = f"give {key}.ravel()" if labels.size == expected else f"{key}.argmax(1) if they are one-hot"
-            raise DataError(
-                f"{source}: {key} has shape {labels.shape}, expected one label each, ({expected},); {remedy}"
-            )
+        n = len(x[samples_of[key]])
+        if labels.shape != (n,):
+            remedy = f"give {key}.ravel()" if labels.size == n else f"{key}.argmax(1) if they are one-hot"
+            raise DataError(f"{source}: {key} has shape {labels.shape}, expected one label each, ({n},); {remedy}")
 
 
-def _numbered(y: Mapping[str, np.ndarray], source: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def _numbered(
+    y: Mapping[str, np.ndarray], source: str, from_file: bool
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Return labels as int64 from 0 to C - 1 in their order, and the names of the classes where they were others."""
     numbers: dict[str, np.ndarray] = {}
     with reading(source, "labels cannot be sorted", "give all of them as numbers, or all as texts"):
         classes = np.unique(y["y_train"])
         if len(classes) < 2 or (classes != classes).any():
             raise DataError(f"{source}: y_train has {len(classes)} class, expected at least 2, and none missing")
+        plain = classes.dtype.kind in "iu" and classes[0] == 0 and classes[-1] == len(classes) - 1
+        names = () if plain else tuple(map(str, classes))
+        if from_file and names:
+            missing = sorted(set(map(str, range(len(names)))).difference(names), key=int)
+            raise DataError(
+                f"{source}: y_train has {len(names)} classes, label {names[0]:.40} to {names[-1]:.40} "
+                f"({classes.dtype}), but none of label {', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}; "
+                "expected integers from 0 to C-1 without gaps: renumber with np.unique(y, return_inverse=True)[1], "
+                "over train and test together"
+            )
         for key, labels in y.items():
             place = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
             unknown = np.equal(labels, UNKNOWN) if key == "y_valid_noisy" and labels.dtype.kind == "i" else False
@@ -219,23 +203,16 @@ def _numbered(y: Mapping[str, np.ndarray], source: str) -> tuple[dict[str, np.nd
             if foreign.any():
                 raise DataError(
                     f"{source}: {key} has label {labels[foreign][0]}, but y_train has classes {classes[0]} to "
-                    f"{classes[-1]} only; expected every class among the training labels"
+                    f"{classes[-1]} only"
                 )
             numbers[key] = np.where(unknown, UNKNOWN, place)
-    plain = classes.dtype.kind in "iu" and classes[0] == 0 and classes[-1] == len(classes) - 1
-    return numbers, () if plain else tuple(map(str, classes))
+    return numbers, names
 
 
-def _with_test_part(
-    x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray], seed: int | str, source: str
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Move a stratified fifth of the training samples to a test part."""
-    labels = y["y_train"]
+def _test_and_train(labels: np.ndarray, seed: int | str, source: str) -> list[np.ndarray]:
+    """Return which samples are the test part, a stratified fifth, and which are left for training."""
     count = round(TEST_SHARE * len(labels))
     parts = stratified_draw(labels, (count, len(labels) - count), numpy_generator("bundled test split", seed))
-    test, train = (np.sort(part) for part in parts)
-    if not count or len(np.unique(labels[train])) < len(np.unique(labels)):
+    if not count or len(np.unique(labels[parts[1]])) <= labels.max():
         raise DataError(f"{source}: {len(labels)} samples are too few for a test part of every class; pass one")
-    x = {**x, "x_train": x["x_train"][train], "x_test": x["x_train"][test]}
-    y = {**y, **{key: values[train] for key, values in y.items() if "train" in key}, "y_test": labels[test]}
-    return x, y
+    return [np.sort(part) for part in parts]

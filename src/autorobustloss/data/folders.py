@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autorobustloss.data.dataset import UNKNOWN, Dataset, require_class_numbers
+from autorobustloss.data.dataset import UNKNOWN, Dataset
 from autorobustloss.data.pictures import Progress, decode
 from autorobustloss.errors import DataError
 from autorobustloss.reading import read_text, reading
@@ -18,6 +18,7 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".bmp", ".gif", ".webp", ".avif"),
     *(".tif", ".tiff", ".pbm", ".pgm", ".ppm"),
 )
+IMAGES = f"images ({', '.join(SUFFIXES)})"
 VALID_NAMES = ("valid", "val", "validation")
 LITTER = ("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 """Folders, in lower case, that systems leave behind; so are all whose names begin with a dot."""
@@ -51,10 +52,6 @@ def load_folder(path: Path | str, size: int = 0, progress: Progress | None = Non
         return _load_keyed(path, root, size, progress)
     if not os.path.isdir(path / "train"):
         raise DataError(f"{path}: expected train/CLASS/*.png and test/CLASS/*.png, or {KEY_LIST}; found neither")
-    return _load_classes(path, size, progress)
-
-
-def _load_classes(path: Path, size: int, progress: Progress | None) -> Dataset:
     classes = [entry.name for entry in _folders(path / "train")]
     folders = {"train": path / "train", "test": path / "test"}
     valid = [entry for entry in _folders(path) if entry.name.lower() in VALID_NAMES]
@@ -87,13 +84,11 @@ def _listing(folder: Path, classes: Sequence[str]) -> tuple[list[Path], list[int
             raise DataError(f"{nested}: got an image deeper than its class folder {entry.name}/; move it up, or out")
         found = sorted(_pictures(entry))
         if not found and folder.name == "train":
-            raise DataError(
-                f"{entry}: no images ({', '.join(SUFFIXES)}) in this class folder; fill it, or remove it from all parts"
-            )
+            raise DataError(f"{entry}: no {IMAGES} in this class folder; fill it, or remove it from all parts")
         files += found
         labels += [classes.index(entry.name)] * len(found)
     if not files:
-        raise DataError(f"{folder}: no images ({', '.join(SUFFIXES)}) in its class folders")
+        raise DataError(f"{folder}: no {IMAGES} in its class folders")
     return files, labels
 
 
@@ -129,9 +124,10 @@ def _load_keyed(path: Path, root: Path, size: int, progress: Progress | None) ->
     train, valid, test = lists
     y_train = _look_up(train, noisy, root / "noisy_label_kv.txt")
     y_valid, y_test = (_look_up(keys, clean, root / "clean_label_kv.txt") for keys in (valid, test))
-    images = decode([_file(path, key) for keys in lists for key in keys], size, progress)
+    # A backslash is a letter where there is a file of that very name.
+    files = [path / (key if os.path.isfile(path / key) else _key(key)) for keys in lists for key in keys]
+    images = decode(files, size, progress)
     x_train, x_valid, x_test = np.split(images, np.cumsum([len(train), len(valid)]))
-    require_class_numbers({"y_train": y_train}, str(path))
     return Dataset.from_arrays(
         *(x_train, y_train, x_test, y_test),
         x_valid=x_valid,
@@ -179,8 +175,3 @@ def _look_up(keys: Sequence[str], labels: Mapping[str, int], path: Path) -> np.n
 def _key(text: str) -> str:
     """Return an image path by which labels are looked up, the same whether Windows wrote it or not."""
     return text.replace("\\", "/")
-
-
-def _file(path: Path, key: str) -> Path:
-    """Return the file of an image path; a backslash is a letter where there is a file of that very name."""
-    return path / (key if os.path.isfile(path / key) else _key(key))

@@ -68,9 +68,8 @@ def read_human_labels(path: Path, dataset: Dataset) -> dict[str, Tensor]:
     differing = int((vectors.pop("clean") != dataset.y_train).sum())
     if differing:
         raise DataError(
-            f"{path}: its {keys['clean']} differs from the training labels of {dataset.name} for {differing} of "
-            f"{expected} images: the images are in another order. "
-            "Use the data set in the original (torchvision) order, or the label file that belongs to it"
+            f"{path}: its {keys['clean']} differs from the training labels of {dataset.name} for {differing} images: "
+            "they are in another order; use torchvision's order, or the label file that belongs to the images"
         )
     return vectors
 
@@ -82,11 +81,7 @@ def _read_pt(path: Path) -> dict[str, Any]:
     dtypes = {type(np.dtype(kind)) for kind in ("u1", "i1", "i2", "i4", "i8", "longlong")}
     allowed: list[Any] = [np.ndarray, np.dtype, *dtypes, *((rebuild, f"{place}._reconstruct") for place in places)]
     what, remedy = "cannot be read as a dictionary of label arrays", "download it again, or save its arrays as .npz"
-    with (
-        reading(path, what, remedy),
-        warnings.catch_warnings(),
-        torch.serialization.safe_globals(allowed),
-    ):
+    with reading(path, what, remedy), warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
         warnings.simplefilter("ignore")
         content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict):

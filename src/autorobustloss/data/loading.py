@@ -48,10 +48,7 @@ def is_own(name: str, dataset: Dataset) -> bool:
 
 
 def load_dataset(
-    name: str,
-    data_dir: Path | str | None = None,
-    download: bool = False,
-    progress: Progress | None = None,
+    name: str, data_dir: Path | str | None = None, download: bool = False, progress: Progress | None = None
 ) -> Dataset:
     """Load a data set by name.
 

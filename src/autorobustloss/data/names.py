@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from autorobustloss.errors import ConfigError, unknown_name
@@ -51,24 +52,18 @@ class DataName:
     @classmethod
     def parse(cls, text: str) -> DataName:
         """Read `name` or `name[option=number,…]`; ConfigError for anything else."""
-        base, inside = text.strip(), ""
-        before, bracket, rest = base.rpartition("[")
         # A bracket without "=" belongs to a file's name.
-        if bracket and rest.endswith("]") and "=" in rest and "]" not in rest[:-1] and before.strip():
-            base, inside = before.rstrip(), rest[:-1]
+        found = re.fullmatch(r"(.*\S)\s*\[([^][]*=[^][]*)\]", text.strip(), re.DOTALL)
+        base, inside = found.groups() if found else (text.strip(), "")
         if not base:
-            raise ConfigError(
-                f"got data set name {text!r:.200}, expected name or name[option=number], as in mnist[merge=3]"
-            )
+            raise ConfigError(f"got data set {text!r:.200}, expected name or name[option=number,…]: mnist[merge=3]")
         options: dict[str, int] = {}
         for part in inside.split(",") if inside else ():
             key, _, value = (piece.strip() for piece in part.partition("="))
             if key not in OPTIONS:
                 raise unknown_name(f"option of data set {base!r}", key, OPTIONS)
             if not (value.isascii() and value.isdigit() and value[0] != "0" and len(value) < 10):
-                raise ConfigError(
-                    f"data set {text!r:.200}: got {key}={value!r:.40}, expected a positive whole number below 10⁹"
-                )
+                raise ConfigError(f"data set {text!r:.200}: got {key}={value!r:.40}, expected a positive whole number")
             if key in options:
                 raise ConfigError(f"data set {text!r:.200}: got {key} twice, expected it once")
             options[key] = int(value)
@@ -98,6 +93,4 @@ def check_augment(augment: str, dataset: str, image: bool = True) -> None:
     if augment != "none" and not image:
         raise ConfigError(f"data set {dataset!r}: got augment={augment!r} for a table; use augment='none'")
     if "flip" in augment and handed(dataset):
-        raise ConfigError(
-            f"data set {dataset!r}: got augment={augment!r}, but a mirrored digit is another one; use augment='crop'"
-        )
+        raise ConfigError(f"{dataset!r}: got {augment!r}: a mirrored digit is another one; use augment='crop'")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autorobustloss.data.dataset import Dataset, require_class_numbers
+from autorobustloss.data.dataset import Dataset
 from autorobustloss.errors import DataError
 from autorobustloss.reading import AGAIN, read_npy, reading, require_memory
 
@@ -41,7 +41,6 @@ def load_npz(path: Path | str) -> Dataset:
             f"{path}: no array {', '.join(missing)} among {', '.join(there) or 'none':.300}; "
             "expected np.savez(FILE, x_train=…, y_train=…, x_test=…, y_test=…)"
         )
-    require_class_numbers({key: values for key, values in arrays.items() if key.startswith("y")}, str(path))
     return Dataset.from_arrays(**arrays, name=path.stem, source=str(path), clean_labels=clean)
 
 
@@ -53,19 +52,16 @@ def read_npz(path: Path, wanted: Iterable[str]) -> dict[str, Any]:
     """
     if not os.path.isfile(path):
         raise DataError(f"{path}: no such file; check the path")
-    with reading(path, "damaged", AGAIN), open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise DataError(f"{path}: not an .npz file, or cut short; write it again with np.savez")
-        with zipfile.ZipFile(file) as archive:
-            members = _members(path, archive, set(wanted))
-            # Twice, since what is unpacked is checked and cast into memory of its own.
-            unpacked = 2 * sum(info.file_size for info in members.values())
-            require_memory(path, unpacked, "save fewer samples, or smaller ones")
-            arrays = {}
-            for key, info in members.items():
-                with archive.open(info) as member:
-                    arrays[key] = read_npy(path, member, info.file_size)
-            return arrays
+    with reading(path, "damaged, or no .npz file", AGAIN), zipfile.ZipFile(path) as archive:
+        members = _members(path, archive, set(wanted))
+        # Twice, since what is unpacked is checked and cast into memory of its own.
+        unpacked = 2 * sum(info.file_size for info in members.values())
+        require_memory(path, unpacked, "save fewer samples, or smaller ones")
+        arrays = {}
+        for key, info in members.items():
+            with archive.open(info) as member:
+                arrays[key] = read_npy(path, member, info.file_size)
+        return arrays
 
 
 def _members(path: Path, archive: zipfile.ZipFile, wanted: set[str]) -> dict[str, zipfile.ZipInfo]:
@@ -79,10 +75,7 @@ def _members(path: Path, archive: zipfile.ZipFile, wanted: set[str]) -> dict[str
         if info.flag_bits & ENCRYPTED:
             raise DataError(f"{path}: {key} is protected with a password; write it again with np.savez, without one")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise DataError(
-                f"{path}: {key} is packed with zip method {info.compress_type}, expected none or deflate; "
-                "write it again with np.savez or np.savez_compressed"
-            )
+            raise DataError(f"{path}: {key} is packed with zip method {info.compress_type}; save it with np.savez")
         found[key] = info
     return found
 

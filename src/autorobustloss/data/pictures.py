@@ -34,61 +34,56 @@ Progress = Callable[[int, int], None]
 _LARGE_ONE = threading.Lock()
 
 
-def decode(files: Sequence[Path], size: int = 0, progress: Progress | None = None) -> np.ndarray:
-    """Decode image files in threads into one array (N, C, H, W): uint8, or float32 for grey images of more bits.
-
-    size: side in pixels that images are resized to; 0 takes them as they are, all of one size. They are grey if all
-    are, else RGB; the first image decides on the depth. Rotation that a camera noted is done, transparent pixels are
-    seen on white.
-    Raises DataError that names the file, MissingDependencyError without Pillow.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Image size", RuntimeWarning)  # Pillow's, of pictures not quite too large
-        try:
-            return _decode(files, size, progress)
-        except _ColourError:
-            return _decode(files, size, progress, channels=3)
-
-
 class _ColourError(Exception):
     """An image has colours, where those before it were grey."""
 
 
-def _decode(files: Sequence[Path], size: int, progress: Progress | None, channels: int = 0) -> np.ndarray:
-    """Return the images with as many channels, by default the first one's; _ColourError where colours would be lost."""
+def decode(
+    files: Sequence[Path], size: int = 0, progress: Progress | None = None, channels: int | None = None
+) -> np.ndarray:
+    """Decode image files in threads into one array (N, C, H, W): uint8, or float32 for grey images of more bits.
+
+    size: side in pixels that images are resized to; 0 takes them as they are, all of one size. The first image decides
+    on the depth. Rotation that a camera noted is done, transparent pixels are seen on white.
+    channels: how many an image gets; by default 1 if all are grey, else 3 (RGB).
+    Raises DataError that names the file, MissingDependencyError without Pillow.
+    """
     remedy = f"give a smaller size to resize to, for {len(files)} images"
     require_memory(files[0], (len(files) + THREADS) * size * size * 3, remedy)
-    first, mode = _read(files[0], size)
-    require_memory(files[0], len(files) * first.nbytes, remedy)
-    with reading(files[0], "images of its size cannot be held", remedy):
-        images = np.empty((len(files), channels or len(first), *first.shape[1:]), dtype=first.dtype)
+    with warnings.catch_warnings(), contextlib.suppress(_ColourError):
+        warnings.filterwarnings("ignore", "Image size", RuntimeWarning)  # Pillow's, of pictures not quite too large
+        first, mode = _read(files[0], size)
+        require_memory(files[0], len(files) * first.nbytes, remedy)
+        with reading(files[0], "images of its size cannot be held", remedy):
+            images = np.empty((len(files), channels or len(first), *first.shape[1:]), dtype=first.dtype)
 
-    def fill(chunk: range) -> int:
-        for i in chunk:
-            image, own = _read(files[i], size)
-            if own != mode and (own in DEEP or mode in DEEP):
-                raise DataError(
-                    f"{files[i]}: its values are {DEEP.get(own, '8-bit')}, those of the first image "
-                    f"{DEEP.get(mode, '8-bit')}; save all images at one depth"
-                )
-            if len(image) > images.shape[1]:
-                raise _ColourError
-            if image.shape[1:] != first.shape[1:]:
-                raise DataError(
-                    f"{files[i]}: {image.shape[2]}x{image.shape[1]} pixels, but {files[0]} has "
-                    f"{first.shape[2]}x{first.shape[1]}; give a size to resize to, as in NAME[size=64]"
-                )
-            images[i] = image  # a grey one into all channels
-        return len(chunk)
+        def fill(chunk: range) -> int:
+            for i in chunk:
+                image, own = _read(files[i], size)
+                if own != mode and (own in DEEP or mode in DEEP):
+                    raise DataError(
+                        f"{files[i]}: its values are {DEEP.get(own, '8-bit')}, those of the first image "
+                        f"{DEEP.get(mode, '8-bit')}; save all images at one depth"
+                    )
+                if len(image) > images.shape[1]:
+                    raise _ColourError
+                if image.shape[1:] != first.shape[1:]:
+                    raise DataError(
+                        f"{files[i]}: {image.shape[2]}x{image.shape[1]} pixels, but {files[0]} has "
+                        f"{first.shape[2]}x{first.shape[1]}; give a size to resize to, as in NAME[size=64]"
+                    )
+                images[i] = image  # a grey one into all channels
+            return len(chunk)
 
-    chunks = [range(start, min(start + CHUNK, len(files))) for start in range(0, len(files), CHUNK)]
-    done = 0
-    with ThreadPoolExecutor(THREADS) as pool:
-        for count in pool.map(fill, chunks):  # which leaves out what is not begun when this fails
-            done += count
-            if progress is not None:
-                progress(done, len(files))
-    return images
+        done = 0
+        with ThreadPoolExecutor(THREADS) as pool:
+            # On an error, what is not begun is left out.
+            for count in pool.map(fill, [range(len(files))[i : i + CHUNK] for i in range(0, len(files), CHUNK)]):
+                done += count
+                if progress is not None:
+                    progress(done, len(files))
+        return images
+    return decode(files, size, progress, channels=3)
 
 
 def _read(path: Path, size: int) -> tuple[np.ndarray, str]:
@@ -96,9 +91,7 @@ def _read(path: Path, size: int) -> tuple[np.ndarray, str]:
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise MissingDependencyError(
-            "image folders need Pillow, which is not installed; pip install 'autorobustloss[vision]'"
-        ) from None
+        raise MissingDependencyError("image folders need Pillow; pip install 'autorobustloss[vision]'") from None
     if not os.path.isfile(path):
         raise DataError(f"{path}: no such image; correct the key list, or complete the folder")
     with (
@@ -121,7 +114,13 @@ def _read(path: Path, size: int) -> tuple[np.ndarray, str]:
             )
         with contextlib.suppress(Exception):  # a broken EXIF block says nothing
             ImageOps.exif_transpose(image, in_place=True)
-        picture = _deep(image) if mode in DEEP else _flat(image, mode)
+        if mode in DEEP:
+            picture = _deep(image)
+        elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+            white = Image.new("RGBA", image.size, "white")
+            picture = Image.alpha_composite(white, image.convert("RGBA")).convert(mode)
+        else:
+            picture = image.convert(mode)
         if size:
             picture = picture.resize((size, size), Image.Resampling.BILINEAR)
         return np.atleast_3d(np.asarray(picture)).transpose(2, 0, 1), mode
@@ -139,14 +138,3 @@ def _deep(image: Any) -> Any:
     if not np.isfinite(values).all():
         raise ValueError("it holds NaN or infinite values")
     return Image.fromarray(values)
-
-
-def _flat(image: Any, mode: str) -> Any:
-    """Return an image of 8 bits as grey or RGB, on white where it is transparent."""
-    from PIL import Image
-
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        seen = image.convert("RGBA")
-        if seen.getextrema()[3][0] < 255:
-            image = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
-    return image.convert(mode)

@@ -32,60 +32,53 @@ def as_stored(parts: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndar
     precision; standardisation removes both again. Every other column keeps its numbers.
     Raises DataError for NaN and values beyond float32, and warns where parts are in different units.
     """
-    parts = {part: _small_integers(_finite(x, source, part)) for part, x in parts.items()}
+    parts = {part: _checked(x, source, part) for part, x in parts.items()}
     train = parts["x_train"]
     for part, x in parts.items():
         if part != "x_train":
             _warn_of_units(x, train, source, part)
-    columns, offset, exponent = _misfits(train)
-    return {part: _cast(x, columns, offset, exponent) for part, x in parts.items()}
+    offset, exponent = _misfits(train)
+    return {part: _cast(x, offset, exponent) for part, x in parts.items()}
 
 
-def _finite(x: np.ndarray, source: str, part: str) -> np.ndarray:
+def _checked(x: np.ndarray, source: str, part: str) -> np.ndarray:
+    """Return samples, those from 0 to 255 as bytes; DataError for what float32 has no number for."""
     if x.dtype.kind == "f":
         wrong = ~(np.abs(x) <= np.finfo(np.float32).max).reshape(len(x), -1).all(1)
         if wrong.any():
             raise DataError(
-                f"{source}: {part} has NaN, infinite values or such beyond float32 (3.4e38) in {int(wrong.sum())} "
-                f"samples, first in sample {int(wrong.argmax())}; drop those samples, fill the values in, or give the "
-                "column in another unit"
+                f"{source}: {part} has NaN, infinite values or such beyond float32 in {int(wrong.sum())} samples, "
+                f"first in sample {int(wrong.argmax())}; drop those samples, fill the values in, or change the unit"
             )
-    return x
-
-
-def _small_integers(x: np.ndarray) -> np.ndarray:
-    if x.dtype.kind not in "bui" or x.dtype == np.uint8:
         return x
     low, high = int(x.min()), int(x.max())
     if low >= 0 and high <= 255:
-        return x.astype(np.uint8)
+        return x.astype(np.uint8, copy=False)
     # Where there are long floats they hold all integers; differences of the largest ones are beyond int64.
     return x if low > -(2**62) and high < 2**62 else x.astype(np.longdouble)
 
 
-def _misfits(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the indices of the columns that float32 cannot hold, their offsets and exponents of two."""
+def _misfits(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return offset and exponent of two of each column, both 0 where float32 holds its numbers, as it does bytes."""
     if x.dtype == np.uint8:
-        return (np.zeros(0, dtype=np.int64),) * 3
+        return np.zeros(1), np.zeros(1)
     median, spread = _centre(x)
     offset = np.where((spread > 0) & (np.abs(median.astype(np.float64)) > STEPS * spread), median, 0)
     axes = (0, *range(2, x.ndim))
     ends = np.stack([_exact(x.min(axes)), _exact(x.max(axes))]) - offset
     size = np.abs(ends.astype(np.float64)).max(0)
     extreme = (size > LARGEST) | ((size > 0) & (size < 1 / LARGEST))
-    columns = np.flatnonzero((offset != 0) | extreme)
-    return columns, offset[columns], np.where(extreme, -np.frexp(size)[1], 0)[columns]
+    return offset, np.where(extreme, -np.frexp(size)[1], 0)
 
 
-def _cast(x: np.ndarray, columns: np.ndarray, offset: np.ndarray, exponent: np.ndarray) -> np.ndarray:
-    stored = np.array(x, dtype=np.float32 if len(columns) or x.dtype != np.uint8 else np.uint8, order="C")
-    if len(columns):
-        shape = (-1, *(1,) * (x.ndim - 2))
-        # The difference is taken in the numbers' own precision.
-        shifted = (_exact(x[:, columns]) - offset.reshape(shape)).astype(np.float64)
-        with np.errstate(over="ignore"):
-            stored[:, columns] = np.ldexp(shifted, exponent.reshape(shape))
-    return stored
+def _cast(x: np.ndarray, offset: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    if not offset.any() and not exponent.any():
+        return np.array(x, dtype=np.uint8 if x.dtype == np.uint8 else np.float32, order="C")
+    shape = (-1, *(1,) * (x.ndim - 2))
+    # The difference is taken in the numbers' own precision.
+    shifted = (_exact(x) - offset.reshape(shape)).astype(np.float64)
+    with np.errstate(over="ignore"):
+        return np.ldexp(shifted, exponent.reshape(shape)).astype(np.float32, order="C")
 
 
 def _exact(x: np.ndarray) -> np.ndarray:
@@ -125,22 +118,19 @@ def _warn_of_units(x: np.ndarray, train: np.ndarray, source: str, part: str) -> 
     apart = ((ratio >= FOLD).all(0) | (ratio <= 1 / FOLD).all(0)) & (np.minimum(count, train_count) >= FEWEST)
     first = int(apart.argmax())
     what, detail = "in different ranges", f"typical sizes are {sizes[1, first]:.3g} and {train_sizes[1, first]:.3g}"
-    remedy = "scale all parts alike (both divided by 255, or neither)"
     if not apart.any():
         median, spread = _centre(train)
         away = np.sort(np.abs((_exact(_sample(x)) - median).astype(np.float64)), axis=0)
         distance = away[len(away) // 10] / np.where(spread > 0, spread, 1.0)
         apart, first = distance >= FAR, int(distance.argmax())
         what, detail = "far apart", f"most values are {distance[first]:.3g} and more spreads from those of x_train"
-        remedy = "scale and shift all parts alike, or leave out what only tells them apart, such as a date"
     if apart.any():
         kind = "channels" if x.ndim == 4 else "columns"
-        warnings.warn(
+        message = (
             f"{source}: {part} and x_train are {what} in {int(apart.sum())} of {len(apart)} {kind}: {detail} in number "
-            f"{first}; {remedy}",
-            DataWarning,
-            stacklevel=2,
+            f"{first}; scale and shift all parts alike, or leave out what only tells them apart, such as a date"
         )
+        warnings.warn(message, DataWarning, stacklevel=2)
 
 
 def _sizes(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

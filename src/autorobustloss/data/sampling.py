@@ -6,19 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autorobustloss.errors import ConfigError
-
 
 def apportion(counts: np.ndarray, size: int) -> np.ndarray:
-    """Share `size` out over classes in proportion to `counts`, by largest remainder (ties to the lower class).
+    """Share `size`, at most their sum, out in proportion to `counts`, by largest remainder (ties to the lower class).
 
     >>> apportion(np.array([50, 30, 20]), 5)
     array([3, 1, 1])
     """
-    total = int(counts.sum())
-    if size > total:
-        raise ConfigError(f"got a draw of {size} from {total} samples")
-    share, remainder = np.divmod(counts * size, max(total, 1))
+    share, remainder = np.divmod(counts * size, max(int(counts.sum()), 1))
     short = size - int(share.sum())
     share[np.argsort(-remainder, kind="stable")[:short]] += 1
     return share
@@ -27,8 +22,8 @@ def apportion(counts: np.ndarray, size: int) -> np.ndarray:
 def stratified_draw(labels: np.ndarray, sizes: Sequence[int], generator: np.random.Generator) -> list[np.ndarray]:
     """Return disjoint index arrays of the given sizes, each with the class proportions of `labels`, in random order.
 
-    With one seed, the first part of a larger draw holds that of a smaller one up to rounding.
-    Raises ConfigError where the sizes add up to more than there is.
+    With one seed, the first part of a larger draw holds that of a smaller one up to rounding. The sizes add up to no
+    more than there is.
     """
     shuffled = generator.permutation(len(labels))
     counts = np.bincount(labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,35 +83,35 @@ def make_splits(
     x_pool, clean_pool = dataset.x_train, clean
     if dataset.x_valid is not None and dataset.y_valid is not None:
         x_pool, clean_pool = dataset.x_valid, dataset.y_valid
-    x_train, x_valid, x_test = (
-        _inputs(dataset, x_pool, train, valid, test) if alike is None else (alike.x_train, alike.x_valid, alike.x_test)
-    )
+    if alike is None:
+        drawn = {"x_train": (dataset.x_train, train), "x_valid": (x_pool, valid), "x_test": (dataset.x_test, test)}
+        inputs = _inputs(dataset.name, drawn)
+    else:
+        inputs = {part: getattr(alike, part) for part in ("x_train", "x_valid", "x_test")}
     return Splits(
-        x_train=x_train,
+        **inputs,
         y_train=noisy[train],
         y_train_clean=clean[train],
-        x_valid=x_valid,
         y_valid_clean=clean_pool[valid],
         y_valid_noisy=noisy_pool[valid],
-        x_test=x_test,
         y_test=dataset.y_test[test],
         num_classes=dataset.num_classes,
         noise_rate=realised_rate(clean[train], noisy[train]) if known else None,
     )
 
 
-def _inputs(dataset: Dataset, x_pool: Tensor, train: Tensor, valid: Tensor, test: Tensor) -> tuple[Tensor, ...]:
-    """Return the inputs of the three parts, standardised as those of train are."""
-    x_train, mean, std = _standardised(_rows(dataset.x_train, train))
-    x_valid = _rows(x_pool, valid).sub_(mean).div_(std)
-    x_test = _rows(dataset.x_test, test).sub_(mean).div_(std)
-    for part, x in (("x_train", x_train), ("x_valid", x_valid), ("x_test", x_test)):
+def _inputs(name: str, drawn: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Return the chosen samples of the three parts as float32, standardised as those of train are."""
+    parts = {part: x.index_select(0, index).float() for part, (x, index) in drawn.items()}
+    _, mean, std = _standardised(parts["x_train"])
+    for part, x in parts.items():
+        if part != "x_train":
+            x.sub_(mean).div_(std)
         if not x.sum().isfinite():
             raise DataError(
-                f"data set {dataset.name!r}: {part} is no longer finite once its values are centred and scaled as "
-                "x_train is; drop samples with values far beyond all others"
+                f"{name}: {part} is no longer finite once scaled as x_train is; drop samples far beyond all others"
             )
-    return x_train, x_valid, x_test
+    return parts
 
 
 def check_splits(dataset: Dataset, spec: DataSpec, noise: NoiseSpec | str, allow_hopeless: bool = False) -> None:
@@ -171,9 +172,7 @@ def split_indices(dataset: Dataset, spec: DataSpec, split_seed: int) -> tuple[Te
     def draw(part: str, labels: Tensor, **sizes: int) -> list[Tensor]:
         if sum(sizes.values()) > len(labels):
             asked = f"{' + '.join(sizes)} = {' + '.join(map(str, sizes.values()))}"
-            raise ConfigError(
-                f"data set {spec.name!r}: got {asked}, expected at most the {len(labels)} samples of its {part} part"
-            )
+            raise ConfigError(f"{spec.name}: got {asked}, expected at most {len(labels)} samples of its {part} part")
         drawn = stratified_draw(labels.numpy(), list(sizes.values()), numpy_generator("split", split_seed, part))
         return [torch.from_numpy(index) for index in drawn]
 
@@ -197,8 +196,7 @@ def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor,
     """
     if not dataset.clean_labels and noise.kind != "given":
         raise ConfigError(
-            f"data set {dataset.name!r}: its training labels are noisy as they come and the true ones are not known, "
-            f"got noise {noise.label!r}; use noise 'given'"
+            f"{dataset.name}: the true training labels are not known, got noise {noise.label!r}; use noise 'given'"
         )
     train, valid = dataset.y_train, dataset.y_valid
     if noise.labels:
@@ -206,9 +204,7 @@ def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor,
             train = dataset.label_sets[noise.labels]
         elif noise.kind != "given":
             have = ", ".join(sorted(set(dataset.label_sets) - {"given"})) or "none"
-            raise DataError(
-                dataset.label_note or f"data set {dataset.name!r}: no human labels {noise.labels!r}; it has {have}"
-            )
+            raise DataError(dataset.label_note or f"{dataset.name}: no human labels {noise.labels!r}; it has {have}")
         own = _own_noisy(dataset)
         if own is None and valid is not None:
             own = valid if noise.kind == "given" else torch.full_like(valid, UNKNOWN)
@@ -223,11 +219,6 @@ def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor,
             features = _standardised(features.clone())[0]
         noisy = noise.draw(features, labels, dataset.num_classes, generator)
     return noisy[: len(train)], noisy if valid is None else noisy[len(train) :]
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """Return the chosen samples as float32, in memory of their own."""
-    return x.index_select(0, index).float()
 
 
 def _standardised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,15 +10,6 @@ from autorobustloss.data.npz import load_npz
 from autorobustloss.errors import DataError, MissingDependencyError
 from autorobustloss.registry import DATASETS
 
-TORCHVISION_CLASSES = {
-    "mnist": "MNIST",
-    "fashion_mnist": "FashionMNIST",
-    "kmnist": "KMNIST",
-    "usps": "USPS",
-    "cifar10": "CIFAR10",
-    "cifar100": "CIFAR100",
-}
-
 
 @DATASETS.register("mnist")
 @DATASETS.register("fashion_mnist")
@@ -36,17 +27,14 @@ def load_vision(name: str, data_dir: Path, download: bool = False) -> Dataset:
         return load_npz(npz)
     try:
         from torchvision import datasets
-    except ImportError:
-        raise MissingDependencyError(
-            f"data set {name!r}: no file {npz}, and torchvision, which could read or download it, is not installed; "
-            f"pip install 'autorobustloss[vision]', or put {name}.npz (x_train, y_train, x_test, y_test) there"
-        ) from None
-    source = getattr(datasets, TORCHVISION_CLASSES[name])
-    try:
+
+        source = getattr(datasets, "FashionMNIST" if name == "fashion_mnist" else name.upper())
         train, test = (source(root=str(data_dir), train=part, download=download) for part in (True, False))
     except Exception as error:  # torchvision reads pickles and archives, which fail in any way
+        kind = MissingDependencyError if isinstance(error, ImportError) else DataError
         remedy = "check the connection, or fetch the files by hand" if download else "pass download=True (--download)"
-        raise DataError(
+        remedy = "pip install 'autorobustloss[vision]'" if kind is MissingDependencyError else remedy
+        raise kind(
             f"data set {name!r}: no file {npz}, and torchvision got nothing usable from {data_dir} "
             f"({type(error).__name__}: {error}); {remedy}, or set the data directory (--data-dir, or ARL_DATA_DIR)"
         ) from error

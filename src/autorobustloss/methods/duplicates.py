@@ -35,21 +35,19 @@ def firsts_alike(methods: Iterable[MethodSpec]) -> dict[MethodSpec, MethodSpec]:
 
 
 def _alike(a: MethodSpec, b: MethodSpec) -> bool:
-    one, other = _gradients(a), _gradients(b)
-    if one is None or other is None or penalty_of(a) != penalty_of(b):
-        return False
-    return all(torch.allclose(x, y, rtol=1e-9, atol=1e-12) for x, y in zip(one, other))
+    pairs = list(zip(_gradients(a), _gradients(b)))
+    return bool(pairs) and all(torch.allclose(x, y, rtol=1e-9, atol=1e-12) for x, y in pairs)
 
 
 @functools.lru_cache(maxsize=1000)
-def _gradients(method: MethodSpec) -> tuple[Tensor, ...] | None:
-    """Return a loss's gradients at random logits; None for a procedure, and for a loss that has none there.
+def _gradients(method: MethodSpec) -> tuple[Tensor, ...]:
+    """Return a loss's penalty, and its gradients at random logits; nothing for a procedure, or a loss without them.
 
     First at any, then where nearly all labels are agreed with: a loss that remembers the one may change by the other.
     """
     if method.name in METHODS:
-        return None
-    found = []
+        return ()
+    found = [torch.tensor(penalty_of(method), dtype=torch.float64)]
     for classes in CLASSES:
         generator = torch.Generator().manual_seed(classes)
         logits = 3 * torch.randn(32, classes, generator=generator, dtype=torch.float64)
@@ -61,5 +59,5 @@ def _gradients(method: MethodSpec) -> tuple[Tensor, ...] | None:
                 z.requires_grad_()
                 found.append(torch.autograd.grad(criterion(z, y), z)[0])
         except ARLError:
-            return None
+            return ()
     return tuple(found)

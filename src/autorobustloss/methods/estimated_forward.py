@@ -84,27 +84,20 @@ def second_stage(setting: Setting, matrix: Tensor) -> Trained:
     return setting.fit(LossObjective(setting.network(), criterion.to(setting.splits.x_train.device)))
 
 
-def estimate_transition(probabilities: Tensor, outlier_filter: bool = True, legacy: bool = False) -> Tensor:
+def estimate_transition(probabilities: Tensor, outlier_filter: bool = True) -> Tensor:
     """Return T̂[true, noisy] from a network's probabilities on the training samples: (N, C) -> (C, C), rows sum to 1.
 
     Row i is the prediction for the sample with the largest probability of class i, taken for a perfect example of it.
     outlier_filter: look for it among the samples whose probability of class i is below the 97th percentile.
-    legacy: the authors' code sets what it filters out to 0 in place, so that later rows may contain such zeros.
     Source: Patrini et al. 2017, equations 12 and 13, and its code (the filter).
 
     >>> estimate_transition(torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]]), outlier_filter=False)
     tensor([[0.9000, 0.1000],
             [0.3000, 0.7000]])
     """
-    rows = []
-    eta = probabilities.clone()
-    for i in range(eta.shape[1]):
-        column = eta[:, i]
-        if outlier_filter:
-            threshold = torch.quantile(column, 0.97, interpolation="higher")
-            column = torch.where(column >= threshold, 0.0, column)
-            if legacy:
-                eta[:, i] = column
-        rows.append(eta[column.argmax()].clone())
-    T = torch.stack(rows)
+    scores = probabilities
+    if outlier_filter:
+        threshold = torch.quantile(scores, 0.97, dim=0, interpolation="higher")
+        scores = torch.where(scores >= threshold, 0.0, scores)
+    T = probabilities[scores.argmax(dim=0)]
     return T / T.sum(dim=1, keepdim=True)

@@ -52,10 +52,6 @@ class MethodSpec:
 def _frozen(method: str, key: str, value: Any) -> Value:
     if isinstance(value, (list, tuple)):
         return tuple(_frozen(method, key, v) for v in value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"method {method!r}: got {key}={value!r}, expected a finite number")
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise ConfigError(
-        f"method {method!r}: got {key} of type {type(value).__name__}, expected numbers, text or lists of them"
-    )
+    raise ConfigError(f"method {method!r}: got {key}={value!r:.80}, expected finite numbers, text, or lists of them")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from autorobustloss.models.network import Network, convolution, image_shape, scaled
+from autorobustloss.models.network import Network, block, image_shape, scaled
 from autorobustloss.registry import MODELS
 
 CHANNELS = (64, 64, 128, 128, 196, 16)
@@ -22,7 +22,7 @@ def jocor_net(input_shape: tuple[int, ...], num_classes: int, width: float = 1.0
     layers: list[nn.Module] = []
     for number, channels in enumerate(CHANNELS):
         out = scaled(channels, width)
-        layers += [convolution(depth, out, bias=True), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+        layers += block(depth, out, bias=True)
         if number % 2:
             layers.append(nn.MaxPool2d(2))
         depth = out

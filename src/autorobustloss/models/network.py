@@ -93,17 +93,12 @@ class Rows(nn.Module):
 
 def image_shape(model: str, input_shape: tuple[int, ...], smallest: int = 1) -> tuple[int, int, int]:
     """Return (C, H, W), or raise ConfigError for tables and for images too small for a network."""
-    if len(input_shape) != 3:
+    if len(input_shape) != 3 or min(input_shape[1:]) < smallest:
         raise ConfigError(
-            f"model {model!r}: got inputs of shape {input_shape}, expected (C, H, W) images; "
-            "for tables use linear, mlp2 or mlp3"
+            f"model {model!r}: got inputs of shape {input_shape}, expected images (C, H, W) of at least "
+            f"{smallest}x{smallest}; for others use linear, mlp2 or mlp3"
         )
     depth, height, width = input_shape
-    if min(height, width) < smallest:
-        raise ConfigError(
-            f"model {model!r}: got images of {height}x{width}, expected at least {smallest}x{smallest}; "
-            "for smaller ones use linear, mlp2, mlp3 or cnn4"
-        )
     return depth, height, width
 
 
@@ -136,3 +131,8 @@ def sizes(name: str, value: object, count: int) -> tuple[int, ...]:
 def convolution(into: int, out: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> nn.Conv2d:
     """Return a convolution that keeps the size of its input, up to the stride."""
     return nn.Conv2d(into, out, kernel, stride=stride, padding=kernel // 2, bias=bias)
+
+
+def block(into: int, out: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> list[nn.Module]:
+    """Return a convolution, batch normalisation, and ReLU."""
+    return [convolution(into, out, kernel, stride, bias), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.models.network import Network, convolution, image_shape, scaled
+from autorobustloss.models.network import Network, block, convolution, image_shape, scaled
 from autorobustloss.registry import MODELS
 
 
@@ -25,11 +25,7 @@ def resnet18(
     if not isinstance(imagenet_stem, bool):
         raise ConfigError(f"model: got imagenet_stem={imagenet_stem!r:.80}, expected True or False")
     kernel, stride = (7, 2) if imagenet_stem else (3, 1)
-    layers: list[nn.Module] = [
-        convolution(depth, first, kernel, stride),
-        nn.BatchNorm2d(first),
-        nn.ReLU(inplace=True),
-    ]
+    layers = block(depth, first, kernel, stride)
     if imagenet_stem:
         layers.append(nn.MaxPool2d(3, stride=2, padding=1))
     depth = first
@@ -50,13 +46,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, into: int, out: int, stride: int = 1) -> None:
         super().__init__()
-        self.residual = nn.Sequential(
-            convolution(into, out, stride=stride),
-            nn.BatchNorm2d(out),
-            nn.ReLU(inplace=True),
-            convolution(out, out),
-            nn.BatchNorm2d(out),
-        )
+        self.residual = nn.Sequential(*block(into, out, stride=stride), convolution(out, out), nn.BatchNorm2d(out))
         self.stride = stride
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or into != out:

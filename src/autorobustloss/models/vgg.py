@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from autorobustloss.models.network import Network, convolution, image_shape, scaled
+from autorobustloss.models.network import Network, block, image_shape, scaled
 from autorobustloss.registry import MODELS
 
 STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
@@ -24,7 +24,7 @@ def vgg11(input_shape: tuple[int, ...], num_classes: int, width: float = 1.0) ->
     for stage in STAGES:
         for channels in stage:
             out = scaled(channels, width)
-            layers += [convolution(depth, out), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+            layers += block(depth, out)
             depth = out
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
     return Network(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), nn.Linear(depth, num_classes))

@@ -86,10 +86,7 @@ class ClassMapped(RateNoise):
         pairs = class_map(dataset, bool(self.legacy))
         highest = max(max(pair) for pair in pairs)
         if num_classes <= highest:
-            raise ConfigError(
-                f"the class map of {dataset!r} names class {highest}, but the data set has {num_classes} classes; "
-                "rename the data set if it is another one"
-            )
+            raise ConfigError(f"the class map of {dataset!r} names class {highest}, but the data set has {num_classes}")
         T = [[float(i == j) for j in range(num_classes)] for i in range(num_classes)]
         for source, target in pairs:
             for row in T if self.legacy and dataset == "cifar10" else [T[source]]:

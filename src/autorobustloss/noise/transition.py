@@ -26,10 +26,7 @@ def transition_matrix(spec: NoiseSpec | str, num_classes: int, dataset: str = ""
     """
     spec = NoiseSpec.parse(spec)
     if not spec.by_class:
-        raise ConfigError(
-            f"noise {str(spec)!r} has no transition matrix that holds for every sample; "
-            "count one from clean and noisy labels with empirical_matrix"
-        )
+        raise ConfigError(f"noise {spec.label!r} has no matrix of all samples; count one with empirical_matrix")
     return torch.tensor(_rows(spec, num_classes, dataset), dtype=torch.float64)
 
 

@@ -48,17 +48,6 @@ class Effort:
         data = DataSpec(dataset, self.train_size, -(-self.train_size // 4), self.test_size)
         return Task(data, noise, model, protocol)
 
-    def differences(self, protocol: TrainingProtocol) -> tuple[str, ...]:
-        """Say how this effort differs from the paper's effort."""
-        said = {
-            f"{self.train_size} training images and a quarter as many to validate on": self.train_size,
-            f"{self.test_size} test images": self.test_size,
-            f"{self.epochs} epochs instead of {protocol.epochs}": self.epochs and self.epochs != protocol.epochs,
-            f"networks at {self.width:g} of their width": self.width != 1,
-        }
-        listed = ", ".join(text for text, holds in said.items() if holds)
-        return (f"scaled down here: {listed}",) if listed else ()
-
 
 def shortened(protocol: TrainingProtocol, epochs: int) -> TrainingProtocol:
     """Return a protocol of another length, its milestones moved along.

@@ -7,17 +7,16 @@ their losses are arguments of `experiments`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from itertools import product
 from typing import Any
 
-from autorobustloss.benchmark.bench import pin
-from autorobustloss.benchmark.cells import tabulate
-from autorobustloss.benchmark.grid import BenchConfig, Entry, at_authors_values
-from autorobustloss.benchmark.table import Table
+import msgspec
+
+from autorobustloss.benchmark import BenchConfig, Entry, Table, pin, tabulate
+from autorobustloss.benchmark.grid import at_authors_values
 from autorobustloss.data import Dataset
 from autorobustloss.errors import unknown_name
 from autorobustloss.losses.cards import card_names, load_card
@@ -28,11 +27,6 @@ from autorobustloss.paper.tuning import tuned
 from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
 from autorobustloss.training import PRESETS
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 Learned = Mapping[str, MethodSpec]
 """Learned losses by the paper's names: arl-ar-s80, arl-ar-a40, arl-dr-s80, arl-dr-a40; "arl" for one of our own."""
 
@@ -40,7 +34,7 @@ LEARNED = ("arl-ar-s80", "arl-ar-a40", "arl-dr-s80", "arl-dr-a40")
 OWN = MethodSpec.of("arl", learned="for each target")
 """The row of a table that has another learned loss in each column."""
 
-EXPERIMENTS: Mapping[str, list[dict[str, Any]]] = tomllib.loads(
+EXPERIMENTS: Mapping[str, list[dict[str, Any]]] = msgspec.toml.decode(
     (resources.files("autorobustloss.paper") / "experiments.toml").read_text(encoding="utf-8")
 )
 
@@ -80,11 +74,6 @@ class Experiment:
         """The columns."""
         return tuple(dict.fromkeys(entry.task for entry in self.entries))
 
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        """The names of the data sets."""
-        return tuple(dict.fromkeys(task.dataset.name for task in self.tasks))
-
     def jobs(self, missing: Iterable[str] = ()) -> list[Job]:
         """Return the jobs, each once, without those whose data set is missing."""
         jobs = (e.job for e in self.entries if e.task.dataset.name not in missing)
@@ -106,9 +95,9 @@ def run_experiment(
     store: Store,
     executor: Executor,
     on_result: Callable[[Job, Result, bool], None] | None = None,
-    missing: Mapping[str, str] | None = None,
+    missing: Mapping[str, str] = {},
     failures: dict[str, str] | None = None,
-    chance: Mapping[Task, float] | None = None,
+    chance: Mapping[Task, float] = {},
 ) -> tuple[Table, dict[str, Result]]:
     """Train what the store lacks; return the table, beside the paper's where it prints one, and the results.
 
@@ -116,19 +105,18 @@ def run_experiment(
     tuned first, which needs optuna. failures: where given, jobs that fail are noted here and in the table, and the
     others go on. chance: the accuracy that guessing does not exceed on each task (see `chance.chance_levels`).
     """
-    absent = {t: missing[t.dataset.name] for t in experiment.tasks if t.dataset.name in missing} if missing else {}
-    trained = [entry for entry in experiment.entries if entry.task not in absent]
-    if experiment.tune:
-        trained = tuned(trained, experiment.tune, store, executor, on_result, failures)
-    results = {r.key: r for r in run_jobs([e.job for e in trained], store, executor, on_result, failures)}
+
+    def train(jobs: Iterable[Job]) -> dict[str, Result]:
+        present = [job for job in jobs if job.task.dataset.name not in missing]
+        return {r.key: r for r in run_jobs(present, store, executor, on_result, failures)}
+
+    entries = tuned(experiment.entries, experiment.tune, train) if experiment.tune else experiment.entries
+    results = train(entry.job for entry in entries)
     names = {method: name for name, method in experiment.rows.items()}
-    ready = iter(trained)
-    entries = [entry if entry.task in absent else next(ready) for entry in experiment.entries]
-    table = tabulate(entries, results, experiment.title, absent, names, failures=failures, chance=chance)
-    table = replace(table, notes=(*experiment.differs, *table.notes))
+    said = experiment.differs
+    table = tabulate(entries, results, experiment.title, missing, names, failures or {}, chance, said)
     if experiment.paper:
-        rows = dict.fromkeys(names[entry.method] for entry in entries)
-        table = beside(table, paper_tables()[experiment.name], list(rows))
+        table = beside(table, paper_tables()[experiment.name])
     return table, results
 
 
@@ -138,15 +126,11 @@ def zoo_losses() -> dict[str, MethodSpec]:
     return {name: method for method, name in reversed(found.items())}
 
 
-def experiments(name: str, effort: Effort | None = None, learned: Learned | None = None) -> tuple[Experiment, ...]:
+def experiments(name: str, effort: Effort, learned: Learned) -> tuple[Experiment, ...]:
     """Return the experiments of a table or figure of the paper: "table1" to "table5", "fig3", "fig4", "fig5".
 
-    learned: learned losses by name (see `Learned`), by default those that this library ships, and those that `targets`
-    asks for.
+    learned: learned losses by name (see `Learned`), such as `zoo_losses()`, and those that `targets` asks for.
     """
-    if name not in EXPERIMENTS:
-        raise unknown_name("table or figure of the paper", name, EXPERIMENTS)
-    effort, learned = effort or Effort(), zoo_losses() if learned is None else learned
     wanted = {target.name for target in targets(name, effort)}
     return tuple(
         _experiment(raw, effort, {n: m for n, m in learned.items() if (n in wanted) == ("search" in raw)})
@@ -154,14 +138,16 @@ def experiments(name: str, effort: Effort | None = None, learned: Learned | None
     )
 
 
-def targets(name: str, effort: Effort | None = None) -> tuple[Target, ...]:
+def targets(name: str, effort: Effort) -> tuple[Target, ...]:
     """Return the losses that a table or figure wants learned for itself.
 
     Table 5: one for each of its columns, "DATASET/NOISE". Figure 3 (left): one of each order, "order 2" to "order 5".
     """
+    if name not in EXPERIMENTS:
+        raise unknown_name("table or figure of the paper", name, EXPERIMENTS)
     found: list[Target] = []
     for raw in EXPERIMENTS[name]:
-        tasks = tuple(_tasks(raw, effort or Effort()))
+        tasks = tuple(_tasks(raw, effort))
         found += [Target(f"order {order}", tasks, order) for order in raw.get("orders", ())]
         found += [Target(column, (task,)) for column, task in zip(_own_columns(raw), tasks)]
     return tuple(found)
@@ -170,23 +156,19 @@ def targets(name: str, effort: Effort | None = None) -> tuple[Target, ...]:
 def _experiment(raw: Mapping[str, Any], effort: Effort, learned: Learned) -> Experiment:
     tasks, rows, tune = _tasks(raw, effort), _rows(raw, learned), raw.get("tune", False)
     view = "tuned" if tune and not effort.trials else "published"
-    grid = BenchConfig(tuple(rows.values()), tuple(tasks), effort.seeds, (view,))
-    instead: dict[tuple[MethodSpec, Task], MethodSpec | None] = {
-        (MethodSpec.of(name), task): MethodSpec.parse(other)
-        for task, others in tasks.items()
-        for name, other in others.items()
-    }
-    instead |= {(OWN, task): learned.get(column) for column, task in zip(_own_columns(raw), tasks)}
-    entries = tuple(
-        replace(entry, job=replace(entry.job, method=method))
-        for entry in grid.entries()
-        if (method := instead.get((entry.method, entry.task), entry.job.method)) is not None
-    )
+    own = dict(zip(tasks, _own_columns(raw)))
+    entries = []
+    for entry in BenchConfig(tuple(rows.values()), tuple(tasks), effort.seeds, (view,)).entries():
+        instead = tasks[entry.task].get(entry.method.label)
+        method = MethodSpec.parse(instead) if instead else entry.job.method
+        trained = learned.get(own[entry.task]) if method == OWN else method
+        if trained is not None:
+            entries.append(replace(entry, job=replace(entry.job, method=trained)))
     return Experiment(
         name=raw["name"],
         title=raw["title"],
         rows=rows,
-        entries=entries,
+        entries=tuple(entries),
         differs=_differs(raw, effort),
         picture=raw.get("picture", ""),
         tune=effort.trials if tune else 0,
@@ -223,15 +205,20 @@ def _rows(raw: Mapping[str, Any], learned: Learned) -> dict[str, MethodSpec]:
 def _differs(raw: Mapping[str, Any], effort: Effort) -> tuple[str, ...]:
     """Say how our runs of an experiment differ from the paper's."""
     protocol, chosen = PRESETS[raw["protocol"]], "hyper-parameters" if effort.trials else "learning rate"
-    said = list(effort.differences(protocol))
-    if protocol.augment == "crop-flip":
-        said.append("digits are cropped, not mirrored: a mirrored one is another")
-    if effort.seeds > 1:
-        said.append(f"mean over {effort.seeds} draws of split, noise and weights")
-    else:
-        said.append("one draw of split, noise and weights, so no standard error")
-    said.append("learned losses are ours: the paper's coefficients and its scale normalisation are not published")
-    said.append("hyper-parameters of competitors are their authors' for the number of classes; the paper states none")
-    if raw.get("tune"):
-        said.append(f"with the {chosen} of each cell chosen on noisy validation data")
-    return (*said, *(note.format(**asdict(effort)) for note in raw.get("notes", ())))
+    less = {
+        f"{effort.train_size} training images and a quarter as many to validate on": effort.train_size,
+        f"{effort.test_size} test images": effort.test_size,
+        f"{effort.epochs} epochs instead of {protocol.epochs}": effort.epochs and effort.epochs != protocol.epochs,
+        f"networks at {effort.width:g} of their width": effort.width != 1,
+    }
+    said = {
+        f"scaled down here: {', '.join(text for text, holds in less.items() if holds)}": any(less.values()),
+        "digits are cropped, not mirrored: a mirrored one is another": protocol.augment == "crop-flip",
+        f"mean over {effort.seeds} draws of split, noise and weights": effort.seeds > 1,
+        "one draw of split, noise and weights, so no standard error": effort.seeds == 1,
+        "learned losses are ours: the paper's coefficients and its scale normalisation are not published": True,
+        "hyper-parameters of competitors are their authors' for the number of classes; the paper states none": True,
+        f"with the {chosen} of each cell chosen on noisy validation data": raw.get("tune"),
+    }
+    notes = (note.format(**asdict(effort)) for note in raw.get("notes", ()))
+    return (*(text for text, holds in said.items() if holds), *notes)

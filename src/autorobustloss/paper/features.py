@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autorobustloss.data import Dataset
 from autorobustloss.runs.job import Job
 from autorobustloss.runs.runtime import Runtime
-from autorobustloss.runs.trainer import Trained, Trainer
-
-if TYPE_CHECKING:
-    from autorobustloss.data import Dataset
+from autorobustloss.runs.trainer import Trainer
 
 BATCH = 500
 
@@ -32,12 +29,12 @@ def penultimate(
     networks, the first is shown.
     """
     trainer = Trainer({dataset.name: dataset}, Runtime(device, workers=1))
-    return {name: _features(trainer.train(replace(job, evaluate=())), samples) for name, job in jobs.items()}
-
-
-def _features(trained: Trained, samples: int) -> Features:
-    splits, network = trained.splits, trained.networks[0].eval()
-    with torch.inference_mode():
-        parts = [network.features(x) for x in splits.x_test[:samples].split(BATCH)]  # type: ignore[operator]
-    features = torch.cat(parts).flatten(1).float().cpu().numpy()
-    return features, splits.y_test[:samples].cpu().numpy()
+    found = {}
+    for name, job in jobs.items():
+        trained = trainer.train(replace(job, evaluate=()))
+        splits, network = trained.splits, trained.networks[0].eval()
+        with torch.inference_mode():
+            parts = [network.features(x) for x in splits.x_test[:samples].split(BATCH)]  # type: ignore[operator]
+        features = torch.cat(parts).flatten(1).float().cpu().numpy()
+        found[name] = (features, splits.y_test[:samples].cpu().numpy())
+    return found

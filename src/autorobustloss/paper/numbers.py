@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -39,15 +39,15 @@ def paper_tables() -> Mapping[str, PaperTable]:
     return {name: _table(raw) for name, raw in json.loads(text)["tables"].items()}
 
 
-def beside(ours: Table, paper: PaperTable, methods: Sequence[str]) -> Table:
+def beside(ours: Table, paper: PaperTable) -> Table:
     """Return our table under the paper's selection protocol, each row followed by the paper's.
 
-    methods: the paper's name for each of our rows. Our first columns are the paper's, which prints no others. Rows of
-    the paper that we have not run come last.
+    Our rows have the paper's names, and our first columns are the paper's, which prints no others. Rows of the paper
+    that we have not run come last.
     """
     block = ours.block(paper.selection)
     own = zip(ours.methods, block.cells, block.average_ranks, block.p_values, ours.cost)
-    rows: dict[str, list[Any]] = {method: [row] for method, row in zip(methods, own)}
+    rows: dict[str, list[Any]] = {method: [row] for method, row in zip(ours.methods, own)}
     for method, printed in paper.rows.items():
         name = method if method.endswith("paper)") else f"{method} (paper)"
         whole = (*printed, *[NOT_PRINTED] * (len(ours.tasks) - len(printed)))

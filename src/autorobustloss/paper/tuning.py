@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from autorobustloss.benchmark.cells import accuracy
 from autorobustloss.benchmark.grid import Entry, seeded_job, with_learning_rate
 from autorobustloss.errors import MissingDependencyError
 from autorobustloss.methods import MethodSpec, values_used
-from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
+from autorobustloss.runs import Job, Result, Task
 from autorobustloss.seeding import derive_seed
 
 SELECTION = "best-noisy-validation"
@@ -39,30 +39,27 @@ RANGES: Mapping[str, Mapping[str, Range]] = {
 """What is tuned of each method, besides the learning rate; learned losses have nothing else to tune."""
 
 
-def tuned(
-    entries: Sequence[Entry],
-    trials: int,
-    store: Store,
-    executor: Executor,
-    on_result: Callable[[Job, Result, bool], None] | None = None,
-    failures: dict[str, str] | None = None,
-) -> list[Entry]:
+def tuned(entries: Sequence[Entry], trials: int, train: Callable[[Iterable[Job]], Mapping[str, Result]]) -> list[Entry]:
     """Return the entries with each cell's jobs at the hyper-parameters that were best on noisy validation data.
 
-    Each cell has a study of its own (Optuna's TPE, seeded; the first trial is the method as published). All studies
-    advance together, one trial at a time, so an executor has a job of every cell to run at once. Trials are jobs of
-    the store: an interrupted tuning goes on where it stopped. The test split is not looked at. A trial that fails
-    counts as accuracy 0 where `failures` are noted.
+    train: returns the results of jobs, by key. Each cell has a study of its own (Optuna's TPE, seeded; the first trial
+    is the method as published). All studies advance together, one trial at a time, so an executor has a job of every
+    cell to run at once. Trials are jobs of the store: an interrupted tuning goes on where it stopped. The test split is
+    not looked at. A trial without a result counts as accuracy 0.
 
     Raises MissingDependencyError without Optuna.
     """
     cells = {(e.method, e.task): e.job for e in entries}
     studies = {cell: _study(*cell, job.method) for cell, job in cells.items()}
     for _ in range(trials):
-        asked = {cell: study.ask() for cell, study in studies.items()}
-        tried = {cell: _with_values(cells[cell], _suggest(trial, cell[0])) for cell, trial in asked.items()}
-        jobs = {cell: seeded_job(job.method, job.task, TUNING_SEED, ("valid_noisy",)) for cell, job in tried.items()}
-        results = {r.key: r for r in run_jobs(jobs.values(), store, executor, on_result, failures)}
+        asked, jobs = {}, {}
+        for cell, study in studies.items():
+            asked[cell] = study.ask()
+            ranges = {"lr": LEARNING_RATE, **RANGES.get(cell[0].name, {})}
+            values = {name: asked[cell].suggest_float(name, r.low, r.high, log=r.log) for name, r in ranges.items()}
+            tried = _with_values(cells[cell], _rounded(values))
+            jobs[cell] = seeded_job(tried.method, tried.task, TUNING_SEED, ("valid_noisy",))
+        results = train(jobs.values())
         for cell, job in jobs.items():
             found = results.get(job.key)
             studies[cell].tell(asked[cell], accuracy(found, SELECTION, "valid_noisy") if found else 0.0)
@@ -82,11 +79,6 @@ def _study(method: MethodSpec, task: Task, start: MethodSpec) -> Any:
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     study.enqueue_trial({"lr": 1.0, **{n: float(values_used(start)[n]) for n in RANGES.get(start.name, {})}})
     return study
-
-
-def _suggest(trial: Any, method: MethodSpec) -> dict[str, float]:
-    ranges = {"lr": LEARNING_RATE, **RANGES.get(method.name, {})}
-    return _rounded({name: trial.suggest_float(name, r.low, r.high, log=r.log) for name, r in ranges.items()})
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from autorobustloss.benchmark.ranking import cliques
 from autorobustloss.errors import ConfigError
 from autorobustloss.report.style import OKABE_ITO, add_legend, label, layout, line_style, new_figure, panels, tidy
 
+ACCURACY = "test accuracy (%)"
 Panels = Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]]
 """Panel -> method -> place on the x axis, in order -> accuracies in [0, 1], one per seed."""
 
@@ -45,8 +46,7 @@ def order_study(values: Mapping[str, Sequence[float]]) -> Figure:
         axes.bar(place, mean, yerr=error if error > 0 else None, color=colour, width=0.7, capsize=3)
         axes.text(place, 0, f"{mean:.1f}", ha="center", va="bottom", color="white", fontsize=8)
     axes.set_xticks(range(len(values)), list(map(label, values)), fontsize=8)
-    axes.set_ylabel("test accuracy (%)", fontsize=8)
-    tidy(axes)
+    tidy(axes, ylabel=ACCURACY)
     axes.grid(False, axis="x")
     return figure
 
@@ -136,11 +136,7 @@ def _accuracies(curves: Panels, xlabel: str, scale: int = 1) -> Figure:
             if (several := np.isfinite(error)).any():
                 band = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
                 axes.fill_between(places, mean - error, mean + error, where=several, **band)
-        axes.set_title(title, fontsize=9)
-        axes.set_xlabel(xlabel, fontsize=8)
-        if index % columns == 0:
-            axes.set_ylabel("test accuracy (%)", fontsize=8)
-        tidy(axes)
+        tidy(axes, xlabel, "" if index % columns else ACCURACY, title)
     handles = [Line2D([], [], **style, markersize=4) for style in styles.values()]
     add_legend(figure, handles, names, ncols=min(6, len(names)), fontsize=8)
     return figure

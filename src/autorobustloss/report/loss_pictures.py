@@ -62,11 +62,9 @@ def _draw_fitness(axes: Axes, generations: Sequence[Generation]) -> None:
     for name, colour, dashes in (("best", 5, "-"), ("mean", 3, "--"), ("worst", 7, ":")):
         fitness = [getattr(g, name) for g in generations]
         axes.plot(number, fitness, color=OKABE_ITO[colour], linestyle=dashes, label=name, **marker)
-    axes.set_xlabel("generation", fontsize=9)
-    axes.set_ylabel("fitness (validation accuracy)", fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    tidy(axes)
+    tidy(axes, "generation", "fitness (validation accuracy)")
 
 
 def _size(losses: Mapping[str, RobustLoss]) -> tuple[float, float]:
@@ -82,22 +80,19 @@ def _draw_losses(figure: Figure | SubFigure, losses: Mapping[str, RobustLoss], l
     _, columns = layout(len(losses), WIDEST)
     grid = panels(figure, len(losses), WIDEST, sharex=True)
     for index, (axes, (name, loss)) in enumerate(zip(grid, losses.items())):
-        gated = isinstance(loss, GatedLoss)
         if isinstance(loss, GatedLoss):
             _draw_triangle(axes, loss)
+            tidy(axes, "probability of the label", "of another class", name)
         else:
             _draw_curves(axes, loss)
+            lowest = index + columns >= len(losses)
+            tidy(axes, "predicted probability" if lowest else "", "" if index % columns else "loss", name)
+        axes.tick_params(labelbottom=bool(axes.get_xlabel()))
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1])
-        tidy(axes)
-        axes.set_title(name, fontsize=9, fontweight="bold" if name == learned else "normal")
         if name == learned:
+            axes.title.set_fontweight("bold")
             axes.set_facecolor("#F4F8FB")
-        if gated or index + columns >= len(losses):
-            axes.set_xlabel("probability of the label" if gated else "predicted probability", fontsize=8)
-            axes.tick_params(labelbottom=True)
-        if gated or index % columns == 0:
-            axes.set_ylabel("of another class" if gated else "loss", fontsize=8)
     handles, names = max((axes.get_legend_handles_labels() for axes in grid), key=lambda found: len(found[0]))
     if handles:
         add_legend(figure, handles, names, ncols=2, fontsize=8)

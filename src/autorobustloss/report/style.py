@@ -70,8 +70,11 @@ def panels(figure: Figure | SubFigure, count: int, widest: int, **how: Any) -> l
     return grid[:count]
 
 
-def tidy(axes: Axes) -> None:
-    """Take away what carries no data: the upper and right frame, heavy grid lines."""
+def tidy(axes: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
+    """Write labels and title in small letters; take away what carries no data: half the frame, heavy grid lines."""
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel(xlabel, fontsize=8)
+    axes.set_ylabel(ylabel, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -9,7 +9,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from autorobustloss.data import Dataset, DataSpec, is_own, load_dataset
+from autorobustloss.data import Dataset, DataSpec, is_own, known_labels, load_dataset
+from autorobustloss.errors import ConfigError
 from autorobustloss.runs.executors import Executor, executor_for
 from autorobustloss.runs.job import Task
 from autorobustloss.runs.run_folder import RunFolder
@@ -108,6 +109,21 @@ def running(
         executor = stack.enter_context(executor_for(datasets, runtime))
         folder = None if out is None else stack.enter_context(RunFolder(out, settings))
         yield folder.store if folder else stack.enter_context(Store(":memory:")), executor, folder
+
+
+def label_sets(tasks: Iterable[Task]) -> Iterable[tuple[str, str]]:
+    """Return the data set and noise of each task, each pair once."""
+    return dict.fromkeys((task.dataset.name, task.noise) for task in tasks)
+
+
+def check_labels(tasks: Iterable[Task], datasets: Mapping[str, Dataset], split: str, purpose: str, remedy: str) -> None:
+    """Raise ConfigError for a task whose validation labels, "valid_clean" or "valid_noisy", nobody knows."""
+    for name, noise in label_sets(tasks):
+        if split not in known_labels(datasets[name], noise):
+            kind = split.removeprefix("valid_")
+            raise ConfigError(
+                f"data set {name!r}: under noise {noise!r} it has no {kind} validation labels {purpose}; {remedy}"
+            )
 
 
 def _dataset(item: Any, number: int, data_dir: str | Path | None) -> Dataset:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from autorobustloss.data import known_labels
-from autorobustloss.errors import ConfigError
-from autorobustloss.runs.tasks import make_tasks, running
+from autorobustloss.runs.tasks import check_labels, make_tasks, running
 from autorobustloss.search.card import card_name, make_card
 from autorobustloss.search.config import SearchConfig, create_space
 from autorobustloss.search.search import Reporter, SearchOutcome, run_search
@@ -44,12 +42,8 @@ def search(
     known = make_tasks(tasks)
     space = create_space(space) if isinstance(space, str) else space
     settings = SearchConfig(known.tasks, space, seed=seed, **{"start": space.default_start, **config})
-    for name, noise in dict.fromkeys((task.dataset.name, task.noise) for task in known.tasks):
-        if settings.scored_split not in known_labels(known.datasets[name], noise):
-            raise ConfigError(
-                f"data set {name!r}: under noise {noise!r} it has no {settings.fitness_on} validation labels to score "
-                "candidates on; try another fitness_on, or noise='clean' if all labels are right"
-            )
+    remedy = "try another fitness_on, or noise='clean' if all labels are right"
+    check_labels(known.tasks, known.datasets, settings.scored_split, "to score candidates on", remedy)
     command = {"command": "search", **settings.to_dict(), "compare": [], "compare_seeds": 0}
     with running(known.datasets, command, out, workers, device, exact) as (store, executor, folder):
         outcome = run_search(settings, known.classes, store, executor, reporter)

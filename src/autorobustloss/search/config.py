@@ -62,14 +62,12 @@ class SearchConfig(SearchSettings):
                 f"got rivals with fitness={self.fitness!r} and race={self.race}, expected fitness='rank' and no race: "
                 "rivals are there to be ranked with, on every task"
             )
-        for name in ("generations", "finalists_seeds"):
-            if not 1 <= getattr(self, name) <= MOST_ROUNDS:
-                raise ConfigError(f"got {name}={getattr(self, name)}, expected 1 to {MOST_ROUNDS}")
-        if not 0 <= self.tasks_per_generation <= len(self.tasks):
-            raise ConfigError(
-                f"got tasks_per_generation={self.tasks_per_generation}, expected 0 (all) to {len(self.tasks)}, "
-                "the number of tasks"
-            )
+        rounds = (1, MOST_ROUNDS)
+        bounds = {"generations": rounds, "finalists_seeds": rounds, "tasks_per_generation": (0, len(self.tasks))}
+        for name, (least, most) in bounds.items():
+            if not least <= getattr(self, name) <= most:
+                what = " (all) to {}, the number of tasks" if least == 0 else " to {}"
+                raise ConfigError(f"got {name}={getattr(self, name)}, expected {least}{what.format(most)}")
         if not 0 < self.race <= 1:
             raise ConfigError(f"got race={self.race}, expected a share in (0, 1], 1 for no race")
         self.strategy()  # complains about its part

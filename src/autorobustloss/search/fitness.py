@@ -8,17 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import scipy  # loads `scipy.stats`, which takes a second, where that is first used
 
-from autorobustloss.runs.result import Result
-
 Scores = Sequence[Sequence[float] | None]
 """For each candidate its validation accuracy on each task it got to, or None: rejected or diverged."""
-
-
-def score(result: Result, split: str = "valid_clean") -> float | None:
-    """Return the accuracy at the last epoch on clean validation labels, or on another split; None if it diverged."""
-    if result.history.stopped == "diverged":
-        return None
-    return result.history.last(split)
 
 
 def mean_accuracy(scores: Scores) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,8 +23,6 @@ COORDINATES = {
 TERMS_UP_TO = (0, 2, 5)
 """How many terms there are up to an order of the polynomial: u and m at order 1, all five at order 2."""
 
-STARTS = {"ce": Gate(q=0.0, r=0.0, progress=1.0), "gated": Gate(q=0.35, r=1.8, progress=5.0)}
-
 
 @dataclass(frozen=True)
 class GatedSpace(SearchSpace):
@@ -41,6 +39,10 @@ class GatedSpace(SearchSpace):
     name: str = "gated"
     order: int = 2
     default_start: ClassVar[str] = "gated"
+    starts: ClassVar[Mapping[str, Gate]] = {
+        "ce": Gate(q=0.0, r=0.0, progress=1.0),
+        "gated": Gate(q=0.35, r=1.8, progress=5.0),
+    }
 
     def __post_init__(self) -> None:
         if self.name != "gated":
@@ -61,13 +63,10 @@ class GatedSpace(SearchSpace):
     def loss(self, values: Sequence[float]) -> MethodSpec:
         """Return the method that trains with the gated loss of these numbers."""
         q, r, log_kappa, *terms = values
-        missing = len(TERMS) - len(terms)
-        gate = Gate(q, r, (*terms, *missing * (0.0,)), math.exp(log_kappa))
+        gate = Gate(q, r, (*terms, *[0.0] * len(TERMS))[: len(TERMS)], math.exp(log_kappa))
         return MethodSpec.of("gated", **gate._asdict())
 
     def known(self, name: str) -> Sequence[float]:
         """Return the values of "ce" or "gated"."""
-        if name not in STARTS:
-            raise unknown_name("start", name, STARTS)
-        gate = STARTS[name]
+        gate = self.starts[name]
         return (gate.q, gate.r, math.log(gate.progress or math.inf), *gate.terms)

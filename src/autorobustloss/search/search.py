@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress, product
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from autorobustloss.methods import MethodSpec, with_published_values
 from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
 from autorobustloss.runs.result import Origin
 from autorobustloss.search.config import SearchConfig
-from autorobustloss.search.fitness import FITNESS, by_stage, mean_accuracy, score
+from autorobustloss.search.fitness import FITNESS, by_stage, mean_accuracy
 from autorobustloss.seeding import derive_seed, numpy_generator
 
 SPLIT_SEED = 0
@@ -48,14 +49,18 @@ class Generation:
 class Finalist:
     """A loss that may be shipped, scored again on fresh noise draws and initial weights.
 
-    origin: "mean" (of the search distribution) or "best" (candidate). accuracy: mean over tasks and fresh seeds;
-    None if it was rejected or diverged.
+    origin: "mean" (of the search distribution) or "best" (candidate). per_task: mean accuracy over fresh seeds; nothing
+    if it was rejected or diverged.
     """
 
     origin: str
     method: MethodSpec
-    accuracy: float | None
-    per_task: tuple[float, ...] = ()
+    per_task: tuple[float, ...]
+
+    @property
+    def accuracy(self) -> float | None:
+        """The mean over tasks; None if it was rejected or diverged."""
+        return float(np.mean(self.per_task)) if self.per_task else None
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ def run_search(
         points = strategy.ask()
         candidates = [config.space.method(point) for point in points]
         accepted = [trial.accepts(method, tasks) for method in candidates]
-        entrants = [*(method for method, ok in zip(candidates, accepted) if ok), *config.rivals]
+        entrants = [*compress(candidates, accepted), *config.rivals]
         most, rejected = sum(race_sizes(len(entrants), len(tasks), config.race)), accepted.count(False)
         reporter.on_generation_start(number, most, rejected)
         raced = iter(trial.race(entrants, tasks, generation_seeds(config.seed, number)))
@@ -140,7 +145,7 @@ def run_search(
             break
     best = max(finished, key=lambda scored: scored[0], default=(0.0, mean))[1]  # the first of equals
     finalists = trial.finals({"mean": mean, "best": best}) if finished else ()
-    alive = [f for f in finalists if f.accuracy is not None]
+    alive = [f for f in finalists if f.per_task]
     if not alive:
         raise ConfigError(
             f"no candidate of {config.population * config.generations} trained to the end: all were rejected or "
@@ -183,22 +188,15 @@ class _Trial:
         self, methods: Sequence[MethodSpec], tasks: Sequence[Task], draws: Sequence[tuple[int, int]]
     ) -> list[list[float] | None]:
         """Return each method's mean score over the draws on each task; None where a network diverged."""
-        split = self.config.scored_split
-        jobs = [
-            Job(task, self._at_its_values(method, task), SPLIT_SEED, *seeds, evaluate=(split,))
-            for method in methods
-            for task in tasks
-            for seeds in draws
-        ]
+        split, jobs = self.config.scored_split, []
+        for method, task, seeds in product(methods, tasks, draws):
+            if self.config.rival_values == "authors":  # a candidate has values of its own
+                method = with_published_values(method, self.class_counts[task.dataset.name], task.dataset.name)
+            jobs.append(Job(task, method, SPLIT_SEED, *seeds, evaluate=(split,)))
         results = run_jobs(jobs, self.store, self.executor, self.reporter.on_result)
         self.results.extend(results)
-        found: list[list[float] | None] = []
-        for first in range(0, len(results), len(tasks) * len(draws)):
-            scores = [score(r, split) for r in results[first : first + len(tasks) * len(draws)]]
-            done = [s for s in scores if s is not None]
-            means = np.reshape(done, (len(tasks), -1)).mean(axis=1).tolist() if len(done) == len(scores) else None
-            found.append(means)
-        return found
+        accuracies = np.reshape([r.history.last(split) for r in results], (len(methods), len(tasks), len(draws)))
+        return [None if np.isnan(means).any() else means.tolist() for means in accuracies.mean(axis=2)]
 
     def race(
         self, methods: Sequence[MethodSpec], tasks: Sequence[Task], draw: tuple[int, int]
@@ -225,18 +223,7 @@ class _Trial:
         draws = [generation_seeds(self.config.seed, -1 - i) for i in range(self.config.finalists_seeds)]
         self.reporter.on_finalists(len(alive) * len(tasks) * len(draws))
         scores = dict(zip(alive, self.train(alive, tasks, draws)))
-        return tuple(
-            Finalist(origin, method, float(np.mean(found)), tuple(found))
-            if (found := scores.get(method))
-            else Finalist(origin, method, None)
-            for origin, method in candidates.items()
-        )
-
-    def _at_its_values(self, method: MethodSpec, task: Task) -> MethodSpec:
-        """Return what is trained on a task: a candidate itself, a rival perhaps at its authors' values."""
-        if self.config.rival_values == "defaults":
-            return method
-        return with_published_values(method, self.class_counts[task.dataset.name], task.dataset.name)
+        return tuple(Finalist(origin, m, tuple(scores.get(m) or ())) for origin, m in candidates.items())
 
 
 def tasks_of(config: SearchConfig, generation: int) -> tuple[Task, ...]:

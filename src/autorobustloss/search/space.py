@@ -34,10 +34,11 @@ class Coordinate(NamedTuple):
 class SearchSpace(ABC):
     """What a search needs of a space: vectors that mean losses of one family.
 
-    name: what the space is called. default_start: where a search begins that is told nothing.
+    name: what the space is called. starts: losses to begin at. default_start: that of a search that is told nothing.
     """
 
     name: str
+    starts: ClassVar[Mapping[str, Any]]
     default_start: ClassVar[str]
 
     @property
@@ -51,7 +52,7 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def known(self, name: str) -> Sequence[float]:
-        """Return the values of a known loss; UnknownNameError for a name that is none."""
+        """Return the values of one of `starts`."""
 
     @property
     def dimension(self) -> int:
@@ -69,20 +70,25 @@ class SearchSpace(ABC):
     def start(self, name: str) -> np.ndarray:
         """Return the mean of the first generation: that of a known loss, or coordinates joined by commas."""
         if "," not in name:
+            if name not in self.starts:
+                raise unknown_name("start", name, self.starts)
             return np.array([value / c.unit for c, value in zip(self.coordinates, self.known(name))])
         try:
             point = np.array([float(part) for part in name.split(",")])
         except ValueError:
-            raise ConfigError(f"got start {name!r}, expected a name or numbers joined by commas") from None
+            point = np.array([math.nan])
         if len(point) != self.dimension or not np.isfinite(point).all():
-            raise ConfigError(
-                f"got start {name!r}, expected {self.dimension} finite numbers in the space {self.name!r}"
-            )
+            wanted = f"a name, or {self.dimension} finite numbers joined by commas in the space {self.name!r}"
+            raise ConfigError(f"got start {name!r}, expected {wanted}")
         return point
 
     def numbers(self, method: MethodSpec) -> dict[str, Any]:
         """Return what a generation reports of a loss of this space."""
         return method.options
+
+
+_LOG_COORDINATES: Mapping[str, int] = {"paper": 0, "canonical": 0, "canonical+log": 1, "canonical+power": 2}
+"""By space: how many coordinates its log term has, a weight and a power."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,13 @@ class Space(SearchSpace):
     scale: str | None = "max"
     log_unit: float = LOG_UNIT
     default_start: ClassVar[str] = "mae"
+    starts: ClassVar[Mapping[str, tuple[float, float, float]]] = {
+        "zero": (0.0, 0.0, 0.0),
+        "mae": (-1.0, 0.0, 0.0),
+        "sce": (-1.0, 1.0, 0.0),
+        "gce": (0.0, 1.0, 0.7),
+    }
+    """The slope at the label; the weight of the log term, in its unit, and its power."""
 
     def __post_init__(self) -> None:
         if self.name not in _LOG_COORDINATES:
@@ -138,10 +151,8 @@ class Space(SearchSpace):
         return MethodSpec.of("taylor", theta=theta, log_weight=weight, scale=self.scale, **given)
 
     def known(self, name: str) -> Sequence[float]:
-        """Return the values of "zero", "mae", "sce" or "gce"; ConfigError where the space has no such log term."""
-        if name not in _STARTS:
-            raise unknown_name("start", name, _STARTS)
-        slope, weight, power = _STARTS[name]
+        """Return the values of one of `starts`; ConfigError where the space has no such log term."""
+        slope, weight, power = self.starts[name]
         wanted, given = bool(weight) + bool(power), _LOG_COORDINATES[self.name]
         if wanted > given:
             needed = next(space for space, count in _LOG_COORDINATES.items() if count == wanted)
@@ -155,15 +166,3 @@ class Space(SearchSpace):
         """Return θ and the log term of a loss of this space."""
         options = {"log_power": 0.0, **method.options}
         return {name: options[name] for name in ("theta", "log_weight", "log_power")}
-
-
-_LOG_COORDINATES: Mapping[str, int] = {"paper": 0, "canonical": 0, "canonical+log": 1, "canonical+power": 2}
-"""By space: how many coordinates its log term has, a weight and a power."""
-
-_STARTS: Mapping[str, tuple[float, float, float]] = {
-    "zero": (0.0, 0.0, 0.0),
-    "mae": (-1.0, 0.0, 0.0),
-    "sce": (-1.0, 1.0, 0.0),
-    "gce": (0.0, 1.0, 0.7),
-}
-"""The slope at the label; the weight of the log term, in its unit, and its power."""

@@ -120,18 +120,16 @@ class Strategy:
             raise ConfigError(
                 f"CMA-ES proposes losses beyond the range of numbers: {points[0]}; try a smaller --sigma"
             ) from None
-        self._answers = _Answers(**answers) if self._store is None else self._kept(self._store, text)
-
-    def _kept(self, store: Store, text: str) -> _Answers:
-        name = f"cma-es {self._history}"
-        try:
-            answers = msgspec.json.decode(store.keep(name, text), type=_Answers)
-            if np.shape(answers.points) != self._shape or len(answers.mean) != self._shape[1]:
-                raise ValueError("expected {} points of {} numbers, and their mean".format(*self._shape))
-        except (ValueError, RecursionError) as error:
-            raise StoreError(
-                f"the store {store.path} has candidates of a search that do not read, {name}: {error!r}; restore "
-                "it from a copy, or remove them, and they are drawn anew:\n"
-                f"  sqlite3 {store.path} \"DELETE FROM meta WHERE name = '{name}'\""
-            ) from error
-        return answers
+        self._answers = _Answers(**answers)
+        if self._store is not None:
+            name = f"cma-es {self._history}"
+            try:
+                self._answers = msgspec.json.decode(self._store.keep(name, text), type=_Answers)
+                if np.shape(self._answers.points) != self._shape or len(self._answers.mean) != self._shape[1]:
+                    raise ValueError("expected {} points of {} numbers, and their mean".format(*self._shape))
+            except (ValueError, RecursionError) as error:
+                raise StoreError(
+                    f"the store {self._store.path} has candidates of a search that do not read, {name}: {error!r}; "
+                    "restore it from a copy, or remove them, and they are drawn anew:\n"
+                    f"  sqlite3 {self._store.path} \"DELETE FROM meta WHERE name = '{name}'\""
+                ) from error

@@ -20,9 +20,8 @@ def labelled_splits(splits: Splits, evaluate: Sequence[str]) -> dict[str, tuple[
 
     Raises ConfigError for a split that does not exist.
     """
-    for name in evaluate:
-        if name not in SPLITS:
-            raise ConfigError(f"got evaluate={tuple(evaluate)!r}, expected some of {', '.join(SPLITS)}")
+    if not set(evaluate) <= set(SPLITS):
+        raise ConfigError(f"got evaluate={tuple(evaluate)!r}, expected some of {', '.join(SPLITS)}")
     labels = {"valid_clean": splits.y_valid_clean, "valid_noisy": splits.y_valid_noisy, "test": splits.y_test}
     inputs = {"valid_clean": splits.x_valid, "valid_noisy": splits.x_valid, "test": splits.x_test}
     return {name: (inputs[name], labels[name]) for name in SPLITS if name in evaluate and (labels[name] >= 0).any()}

@@ -146,14 +146,13 @@ class Run:
     def record(self, epoch: list[list[float]], on_epoch: Callable[[History], None] | None = None) -> None:
         """Write an epoch into the curves, with scores where they are due, and let go of who ends here."""
         protocol = self.protocol
-        ended = {k: "diverged" for k in self.going if diverged(epoch[k][0], epoch[k][2])}
-        alive = self.going - ended.keys()
+        alive = {k for k in self.going if not diverged(epoch[k][0], epoch[k][2])}
+        ended = dict.fromkeys(self.going - alive, "diverged")
         for k in alive:
             history = self.histories[k]
             history.train_loss.append(epoch[k][0])
             history.train_accuracy.append(epoch[k][1])
-            at_chance = max(history.train_accuracy) <= self.chance
-            if at_chance and self.epochs == protocol.patience_at_chance:
+            if self.epochs == protocol.patience_at_chance and max(history.train_accuracy) <= self.chance:
                 ended[k] = "chance"
             elif self.epochs == protocol.epochs:
                 ended[k] = ""

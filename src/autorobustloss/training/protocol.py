@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from operator import ge, gt, le, lt
 from typing import Any
 
 from autorobustloss.data.names import handed
@@ -16,12 +15,6 @@ Check = tuple[Callable[[Any], bool], str]
 
 def _one_of(*names: str) -> Check:
     return lambda value: value in names, f"one of {', '.join(names)}"
-
-
-def _in(interval: str) -> Check:
-    low, high = map(float, interval[1:-1].split(","))
-    above, below = gt if interval[0] == "(" else ge, lt if interval[-1] == ")" else le
-    return lambda value: above(value, low) and below(value, high), f"a number in {interval}"
 
 
 def _rising(epochs: tuple[int, ...]) -> bool:
@@ -37,17 +30,14 @@ ALLOWED: Mapping[str, Check] = {
     "schedule": _one_of("constant", "cosine", "steps", "linear"),
     "augment": _one_of("none", "crop", "crop-flip"),
     "precision": _one_of("float32", "bfloat16"),
-    "lr": _in("(0, 1e38]"),
-    "batch_size": _in("(0, 2147483648]"),
-    "epochs": _in("(0, 1000000]"),
-    "evaluate_every": _in("(0, inf]"),
-    "momentum": _in("[0, 1)"),
+    "lr": (lambda value: 0 < value <= 1e38, "a number in (0, 1e38]"),
+    "batch_size": (lambda value: 0 < value <= 2**31, "a number in (0, 2147483648]"),
+    "epochs": (lambda value: 0 < value <= 10**6, "a number in (0, 1000000]"),
+    "evaluate_every": (lambda value: value > 0, "a number above 0"),
     "late_momentum": (lambda value: value is None or 0 <= value < 1, "a number in [0, 1)"),
-    "average": _in("[0, 1)"),
-    "weight_decay": _in("[0, 1e38]"),
-    "clip_norm": _in("[0, inf]"),
-    "patience_at_chance": _in("[0, inf]"),
-    "l1": _in("[0, inf]"),
+    "weight_decay": (lambda value: 0 <= value <= 1e38, "a number in [0, 1e38]"),
+    **dict.fromkeys(("momentum", "average"), (lambda value: 0 <= value < 1, "a number in [0, 1)")),
+    **dict.fromkeys(("clip_norm", "patience_at_chance", "l1"), (lambda value: value >= 0, "a number of 0 or more")),
     "milestones": (_rising, "rising epoch numbers"),
     "lookahead": (_is_lookahead, "(k, alpha), e.g. (5, 0.8), or ()"),
 }
@@ -156,13 +146,7 @@ PRESETS: Mapping[str, TrainingProtocol] = {
     # The paper, section 4.3, after JoCoR: ResNet-18 with Adam at 8e-4, 5e-4 and 5e-5, five epochs each. Batch size 64
     # is JoCoR's; the paper states none.
     "clothing1m": TrainingProtocol(
-        optimizer="adam",
-        lr=8e-4,
-        batch_size=64,
-        epochs=15,
-        schedule="steps",
-        milestones=(5, 10),
-        gamma=(0.625, 0.1),
+        optimizer="adam", lr=8e-4, batch_size=64, epochs=15, schedule="steps", milestones=(5, 10), gamma=(0.625, 0.1)
     ),
 }
 
