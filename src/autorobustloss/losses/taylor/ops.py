@@ -22,6 +22,9 @@ from autorobustloss.losses.kernel import Coefficients
 from autorobustloss.losses.modes import plain, transformed
 from autorobustloss.losses.taylor.form import expand
 
+NEAR_LOG = 0.05
+"""Up to this power q, (ŷ^q − 1)/q is worked out from the logarithm; above it ŷ itself has digits enough."""
+
 BLOCK = 1 << 17
 """Numbers per core that the closed form works on at a time: a block and its intermediates stay in the cache."""
 
@@ -145,7 +148,9 @@ def closed_form(
     else:
         p = torch.softmax(input, dim=1)
         p_label = p.gather(1, at_label)
-        log_p_label = -F.cross_entropy(input, target, reduction="none").unsqueeze(1) if c.log_weight else p_label
+        log_p_label = p_label.log()
+        if c.log_weight and c.log_power < NEAR_LOG:  # which counts digits that a small probability has lost
+            log_p_label = -F.cross_entropy(input, target, reduction="none").unsqueeze(1)
     value = _powers(p_label, c.label) + c.offset
     pull = _powers(p_label, [share * n * v for n, v in enumerate(c.label, 1)])
     if c.log_weight:
