@@ -19,8 +19,13 @@ from autorobustloss.runs.cohort import Unit
 from autorobustloss.runs.reproducible import environment
 from autorobustloss.runs.result import Result
 
-SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-"""What the numerical libraries of a worker read when they are imported, so it must be there before."""
+ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+}
+"""What a worker's libraries read when they start, so it must be there before: one thread; large tensors that leave no holes
+in memory when they go (glibc only)."""
 
 Run: TypeAlias = Callable[[Unit], Sequence[Result]]
 
@@ -35,7 +40,7 @@ class Worker:
         """Start the process; the call returns before it is up. To be made with `interrupts_blocked`."""
         context = _Context()
         self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(run,))
-        with environment(**SINGLE_THREADED):
+        with environment(**ENVIRONMENT):
             self._up = self._pool.submit(bool)
         self.process = context.process
 
