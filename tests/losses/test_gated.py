@@ -33,7 +33,7 @@ class Reference:
     def __init__(self, classes, q=0.83, r=2.1, terms=(0.0,) * 5, progress=4.35, prior=0.0, pace=0.0):
         self.numbers = q, r, terms, progress, prior, pace
         self.beliefs, self.counts, self.labels = np.zeros((3, classes))
-        self.agreed = self.seen = 0.0
+        self.surprise = self.seen = 0.0
 
     def __call__(self, logits, targets, learning=True):
         """Return each sample's loss, and its gradient."""
@@ -43,20 +43,20 @@ class Reference:
         if learning:
             self.labels = self.labels + seen
         corrected = softmax(logits - prior * np.log(self.labels + 1))
-        b, agrees = np.zeros_like(targets), np.zeros_like(targets)
+        b, surprise = np.zeros_like(targets), np.zeros_like(targets)
         for i, row in enumerate(corrected):
             for y in range(classes):
                 p, m = row[y], max(row[k] for k in range(classes) if k != y)
                 u = 1 - p
                 b[i, y] = p**q * (1 - m) ** r
                 b[i, y] *= np.exp(c[0] * u + c[1] * m + c[2] * u**2 + c[3] * u * m + c[4] * m**2)
-                agrees[i, y] = p > m
+                surprise[i, y] = max(0, m - p)
         if learning:
             self.beliefs = self.beliefs * (1 - 1 / 64) ** seen + (targets * b).sum(0)
             self.counts = self.counts * (1 - 1 / 64) ** seen + seen
-            self.agreed = self.agreed * (1 - 1 / 4096) ** seen.sum() + (targets * agrees).sum()
+            self.surprise = self.surprise * (1 - 1 / 4096) ** seen.sum() + (targets * surprise).sum()
             self.seen = self.seen * (1 - 1 / 4096) ** seen.sum() + seen.sum()
-        g = 1.0 if progress is None else min(1.0, progress * (1 - self.agreed / self.seen))
+        g = 1.0 if progress is None else min(1.0, progress * self.surprise / self.seen)
         with np.errstate(invalid="ignore"):
             mean = np.where(self.counts > 0, self.beliefs / self.counts, 0.0)
         w = np.minimum(1.0, b / np.maximum(mean, 1e-26)) ** g
@@ -272,7 +272,7 @@ class TestState:
         one, other = state(whole), state(parts)
         torch.testing.assert_close(one.beliefs / one.counts, other.beliefs / other.counts, rtol=0.05, atol=0)
         torch.testing.assert_close(
-            one.agreement[0] / one.agreement[1], other.agreement[0] / other.agreement[1], rtol=0.02, atol=0
+            one.surprise[0] / one.surprise[1], other.surprise[0] / other.surprise[1], rtol=0.02, atol=0
         )
         assert torch.equal(one.labels, other.labels)
 

@@ -24,8 +24,8 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
-"""What a worker's libraries read when they start, so it must be there before: one thread; large tensors that leave no holes
-in memory when they go (glibc only)."""
+"""What a worker's libraries read when they start, so it must be there before: one thread; and, for glibc, large
+tensors that leave no holes in memory when they go."""
 
 Run: TypeAlias = Callable[[Unit], Sequence[Result]]
 

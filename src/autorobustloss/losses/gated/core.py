@@ -24,8 +24,8 @@ TERMS = ("u", "m", "u²", "um", "m²")
 LABEL_WINDOW = 64
 """Samples of a label that its mean belief looks back on: from 16 to 256 made no difference in training."""
 
-AGREEMENT_WINDOW = 4096
-"""Samples that the agreement of predictions and labels looks back on."""
+SURPRISE_WINDOW = 4096
+"""Samples that the mean surprise looks back on."""
 
 SMALLEST = -60.0
 """Beliefs end at e to this and to minus this, so that sums of thousands, and their quotients, stay in float32."""
@@ -46,13 +46,13 @@ class State(NamedTuple):
     """What a gated loss remembers of the samples it was trained on: (C,) each, and (2,).
 
     beliefs, counts: the sum of the beliefs in samples of a label, and their number, in a window.
-    labels: how often each label was seen. agreement: samples predicted as labelled, and all, in a window.
+    labels: how often each label was seen. surprise: the sum of max(0, m − p), and the number of samples, in a window.
     """
 
     beliefs: Tensor
     counts: Tensor
     labels: Tensor
-    agreement: Tensor
+    surprise: Tensor
 
     @classmethod
     def empty(cls, classes: int, like: Tensor) -> State:
@@ -60,20 +60,19 @@ class State(NamedTuple):
         none = like.new_zeros(classes)
         return cls(none, none, none, like.new_zeros(2))
 
-    def after(self, beliefs: Tensor, counts: Tensor, agreed: Tensor) -> State:
-        """Return the state after a batch with these sums of beliefs and numbers of samples, (C,), and this agreement.
+    def after(self, beliefs: Tensor, counts: Tensor, surprise: Tensor) -> State:
+        """Return the state after a batch with these sums of beliefs and numbers of samples, (C,), and this surprise.
 
         A sample fades with the samples that come after its batch, so a batch that comes in parts leaves nearly the
         same state.
         """
         fading = torch.pow(1 - 1 / LABEL_WINDOW, counts)
         seen = counts.sum()
-        agreement = torch.stack([agreed, seen])
         return State(
             self.beliefs * fading + beliefs,
             self.counts * fading + counts,
             self.labels + counts,
-            self.agreement * torch.pow(1 - 1 / AGREEMENT_WINDOW, seen) + agreement,
+            self.surprise * torch.pow(1 - 1 / SURPRISE_WINDOW, seen) + torch.stack([surprise, seen]),
         )
 
 
@@ -101,19 +100,18 @@ def log_belief(log_p: Tensor, log_m: Tensor, gate: Gate) -> Tensor:
     return value.masked_fill(masked(log_p), -torch.inf) if gate.q else value
 
 
-def weights(log_b: Tensor, beliefs: Tensor, counts: Tensor, agreement: Tensor, gate: Gate) -> Tensor:
-    """Return min(1, b / b̄)^g, with b̄ = beliefs / counts, 1 where nothing was counted, and g = min(1, κ·(1 − a)).
+def weights(log_b: Tensor, beliefs: Tensor, counts: Tensor, surprise: Tensor, gate: Gate) -> Tensor:
+    """Return min(1, b / b̄)^g, with b̄ = beliefs / counts, 1 where nothing was counted, and g = min(1, κ·d).
 
-    >>> beliefs, counts, agreement = torch.tensor(2.0), torch.tensor(4.0), torch.tensor([0.0, 4.0])
-    >>> weights(torch.tensor([0.25, 0.5, 1.0]).log(), beliefs, counts, agreement, Gate(q=1.0, r=0.0))
+    >>> beliefs, counts, surprise = torch.tensor(2.0), torch.tensor(4.0), torch.tensor([4.0, 4.0])
+    >>> weights(torch.tensor([0.25, 0.5, 1.0]).log(), beliefs, counts, surprise, Gate(q=1.0, r=0.0))
     tensor([0.5000, 1.0000, 1.0000])
     """
     tiny = torch.finfo(log_b.dtype).tiny
     mean = (beliefs / counts.clamp_min(tiny)).log().clamp_min(SMALLEST)
     ratio = (log_b - mean).clamp(min=-1e20, max=0.0)
     if gate.progress is not None:
-        share = agreement[0] / agreement[1].clamp_min(tiny)
-        ratio = ratio * (gate.progress * (1 - share)).clamp(max=1.0)
+        ratio = ratio * (gate.progress * surprise[0] / surprise[1].clamp_min(tiny)).clamp(max=1.0)
     return ratio.exp()
 
 

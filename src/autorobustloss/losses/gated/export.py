@@ -15,9 +15,9 @@ def as_text(gate: Gate) -> str:
 
     >>> from autorobustloss.losses.gated.core import Gate
     >>> print(as_text(Gate(q=0.5, r=2.0, progress=3.0)).splitlines()[0])
-    L = mean of w · (−log p),  w = min(1, b / b̄)^g,  b = p^0.5 (1 − m)^2,  g = min(1, 3 (1 − a))
+    L = mean of w · (−log p),  w = min(1, b / b̄)^g,  b = p^0.5 (1 − m)^2,  g = min(1, 3 d)
     """
-    fading = "" if gate.progress is None else f",  g = min(1, {number(gate.progress)} (1 − a))"
+    fading = "" if gate.progress is None else f",  g = min(1, {number(gate.progress)} d)"
     power = "" if gate.progress is None else "^g"
     lines = [f"L = mean of w · (−log p),  w = min(1, b / b̄){power},  b = {_belief(gate)}{fading}"]
     if gate.pace:
@@ -25,12 +25,12 @@ def as_text(gate: Gate) -> str:
         lines.append(f"w is divided by {divisor}, the mean over the batch")
     corrected = f", after softmax(z − {number(gate.prior)} log π), π the label frequencies" if gate.prior else ""
     polynomial = ", u = 1 − p" if any(gate.terms) else ""
-    agreement = "" if gate.progress is None else ", a: running share of samples predicted as labelled"
+    surprise = "" if gate.progress is None else ", d: of max(0, m − p) over all"
     return "\n".join(
         [
             *lines,
             f"p: probability of the label, m: of the strongest other class{corrected}{polynomial}",
-            f"b̄: running mean of b over the samples of the same label{agreement}; no gradient flows through w",
+            f"b̄: running mean of b over the samples of the same label{surprise}; no gradient flows through w",
         ]
     )
 
@@ -48,7 +48,7 @@ def as_latex(gate: Gate) -> str:
     if any(gate.terms):
         text += r", \quad u = 1 - p"
     if gate.progress is not None:
-        text += rf", \quad g = \min(1, {to_latex(number(gate.progress))} (1 - a))"
+        text += rf", \quad g = \min(1, {to_latex(number(gate.progress))} d)"
     if gate.prior:
         text += rf", \quad p, m \text{{ of }} \mathrm{{softmax}}(z - {to_latex(number(gate.prior))} \log \pi)"
     if gate.pace:

@@ -32,12 +32,13 @@ class GatedLoss(LearnableLoss):
     """Cross-entropy, each sample weighed by how much the network believes it, relative to others of its label.
 
         L = mean of w_i · (−log p_i),    w_i = min(1, b_i / b̄_{y_i})^g, taken as constants,
-        b = p^q · (1 − m)^r · exp(c₁u + c₂m + c₃u² + c₄um + c₅m²),    g = min(1, κ·(1 − a))
+        b = p^q · (1 − m)^r · exp(c₁u + c₂m + c₃u² + c₄um + c₅m²),    g = min(1, κ·d)
 
     p is the probability of the label, m that of the strongest other class, u = 1 − p; b̄_y is the running mean of b over
-    samples labelled y, and a the running share of samples that are predicted as labelled. So a label is followed unless
-    the network is surer of another class than it is on other samples of that label, and where nearly all labels are
-    agreed with, the loss is cross-entropy. It never pulls away from a label.
+    samples labelled y, and d the running mean of max(0, m − p), the surprise: how much surer the network is of another
+    class than of the label. So a label is followed unless the network believes it less than it believes other samples
+    of that label; and where labels hardly surprise, early in a training or where they are right, the loss is
+    cross-entropy. It never pulls away from a label.
 
     q, r: powers >= 0 of p and of 1 − m. terms: c₁ … c₅, a polynomial in log b around the certain, right prediction.
     progress: κ > 0, None for g = 1.
@@ -54,7 +55,7 @@ class GatedLoss(LearnableLoss):
     second derivatives too take the weights as constants. With probabilities as target the loss of a sample is the
     expectation over its labels; state and weights follow each class with its share.
 
-    State: b̄ (a window of 64 samples of a label), label counts and a (4,096 samples), O(C) numbers. A call in training
+    State: b̄ (a window of 64 samples of a label), label counts and d (4,096 samples), O(C) numbers. A call in training
     mode takes its batch in, then uses them; ignored samples are never part of it. In evaluation mode, and under
     `no_grad`, they are used and left alone; before any training, and for another number of classes than before, the
     batch itself gives them. A label that was never seen has weight 1.
@@ -99,12 +100,12 @@ class GatedLoss(LearnableLoss):
             self.register_buffer(f"_{name}", value, persistent=False)
 
     def at_start(self, num_classes: int) -> GatedLoss:
-        """Return a copy as it is for a network that has learnt nothing, in evaluation mode: uniform beliefs, a = 0."""
+        """Return a copy as it is for a network that has learnt nothing, in evaluation mode: uniform beliefs; g = 1."""
         fresh = copy.deepcopy(self).eval()
         device = next(iter(self.buffers())).device
         one = torch.ones(num_classes, dtype=torch.float64, device=device)
         uniform = -math.log(num_classes) * one
-        fresh._keep(State(log_belief(uniform, uniform, self.gate).exp(), one, one, one.new_tensor([0.0, 1.0])))
+        fresh._keep(State(log_belief(uniform, uniform, self.gate).exp(), one, one, one.new_tensor([1e6, 1.0])))
         return fresh
 
     def belief(self, p: Any, m: Any) -> Any:
@@ -149,9 +150,9 @@ class GatedLoss(LearnableLoss):
         others = torch.where(constant == top[:, :1], top[:, 1:], top[:, :1])
         log_b = log_belief(constant, others, self.gate)
         if self._learns(state):
-            agreed = target * (constant > others)
-            state = self._remember(state.after((target * _belief(log_b)).sum(0), seen, agreed.sum()))
-        weight = weights(log_b, state.beliefs, state.counts, state.agreement, self.gate)
+            surprise = (target * _surprise(constant, others)).sum()
+            state = self._remember(state.after((target * _belief(log_b)).sum(0), seen, surprise))
+        weight = weights(log_b, state.beliefs, state.counts, state.surprise, self.gate)
         weight = self._paced(weight, (target * weight).sum(1), torch.ones_like(target[:, 0], dtype=torch.bool))
         return weighed(-kept(log_p, probabilities) * probabilities, weight).sum(1)
 
@@ -183,12 +184,12 @@ class GatedLoss(LearnableLoss):
         """Return the weight of each row, after the batch was taken into the state if the loss learns."""
         log_b = log_belief(log_p, log_m, self.gate)
         if self._learns(state):
-            belief, agreed = _belief(log_b).masked_fill(~counted, 0.0), (log_p > log_m) & counted
+            belief = _belief(log_b).masked_fill(~counted, 0.0)
             beliefs = torch.zeros_like(state.beliefs).index_add(0, labels, belief)
-            agreed = agreed.to(log_b.dtype).sum()
-            state = self._remember(state.after(beliefs, _seen(state, labels, counted), agreed))
+            surprise = _surprise(log_p, log_m).masked_fill(~counted, 0.0).sum()
+            state = self._remember(state.after(beliefs, _seen(state, labels, counted), surprise))
         beliefs, counts = state.beliefs.gather(0, labels), state.counts.gather(0, labels)
-        weight = weights(log_b, beliefs, counts, state.agreement, self.gate)
+        weight = weights(log_b, beliefs, counts, state.surprise, self.gate)
         return self._paced(weight, weight, counted)
 
     def _corrected(self, logits: Tensor, state: State, seen: Tensor) -> Tensor:
@@ -232,6 +233,11 @@ class GatedLoss(LearnableLoss):
                 old.copy_(value)  # what a compiled step returns may lie in memory that the next one takes over
             else:
                 setattr(self, f"_{name}", value if type(value) is Tensor else value.as_subclass(Tensor))
+
+
+def _surprise(log_p: Tensor, log_m: Tensor) -> Tensor:
+    """Return max(0, m − p), 0 where it is no number."""
+    return (log_m.exp() - log_p.exp()).clamp_min(0).nan_to_num(0.0)
 
 
 def _belief(log_b: Tensor) -> Tensor:
