@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from autorobustloss.benchmark.grid import at_authors_values
@@ -12,27 +13,26 @@ from autorobustloss.cli.methods import check_losses, check_methods, read_named_m
 from autorobustloss.cli.options.train import TrainOptions
 from autorobustloss.cli.progress import JobProgress
 from autorobustloss.cli.running import make_executor
-from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks, tell_labels
+from autorobustloss.cli.tasks import read_tasks, tell_labels
 from autorobustloss.escape import visible
 from autorobustloss.runs import Job, Result, Store, run_jobs
 
 
 def run(options: TrainOptions) -> int:
     """Train from the options."""
-    datasets = read_datasets(options)
-    classes = class_counts(datasets)
+    known = read_tasks(options, "train")
     methods = read_named_methods(options.loss, "--loss")
-    tasks = read_tasks(options, datasets, "train")
-    check_methods(methods.values(), tasks, datasets)
-    places = [(task, name, at_authors_values(m, task, classes)) for task in tasks for name, m in methods.items()]
-    check_losses([(task, method) for task, _, method in places], classes)
-    seed = options.seed
-    jobs = [Job(task, method, split_seed=0, noise_seed=seed, seed=seed) for task, _, method in places]
-    names = [name if method == methods[name] else method.label for _, name, method in places]
-    tell_labels(options, tasks, datasets)
+    check_methods(methods.values(), known)
+    jobs, names = list[Job](), list[str]()
+    for task, (name, method) in product(known.tasks, methods.items()):
+        trained = at_authors_values(method, task, known.classes)
+        jobs.append(Job(task, trained, split_seed=0, noise_seed=options.seed, seed=options.seed))
+        names.append(name if trained == method else trained.label)
+    check_losses(jobs, known.classes)
+    tell_labels(options, known)
     with (
         Store(Path(options.store) if options.store else ":memory:") as store,
-        make_executor(options, datasets, len(jobs)) as executor,
+        make_executor(options, known.datasets, len(jobs)) as executor,
         JobProgress(len(jobs), "train", options.quiet) as progress,
     ):
         results = run_jobs(jobs, store, executor, progress.on_result)
