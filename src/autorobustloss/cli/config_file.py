@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import reprlib
-import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from autorobustloss.errors import ConfigError
 from autorobustloss.reading import read_text, reading
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 REMEDY = "expected a TOML file of flags"
 
@@ -22,7 +18,7 @@ def read_flags(file: Path) -> dict[str, str | bool]:
     """Return what a TOML file says of flags: a key is a flag without its dashes, a list is joined by commas."""
     text = read_text(file, REMEDY, ConfigError)
     with reading(file, "is not TOML", REMEDY, ConfigError):
-        table = tomllib.loads(text)
+        table = msgspec.toml.decode(text)
     if "config" in table:
         raise ConfigError(f"{file}: got config = {table['config']!r}, expected flags; a file of flags names no other")
     return {

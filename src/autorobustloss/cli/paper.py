@@ -18,7 +18,7 @@ from autorobustloss.cli.options.bench import DEFAULTS, BenchOptions
 from autorobustloss.cli.options.shared import Grid
 from autorobustloss.cli.running import at_work, searched, then_drawn
 from autorobustloss.cli.tasks import check_tasks
-from autorobustloss.errors import ConfigError, unknown_name
+from autorobustloss.errors import ConfigError
 from autorobustloss.methods import MethodSpec
 from autorobustloss.paper import experiments as paper
 from autorobustloss.paper.effort import EFFORTS, Effort
@@ -32,15 +32,14 @@ GRID = [field.name for field in fields(Grid) if field.name not in ("data_dir", "
 
 def run(name: str, options: BenchOptions) -> int:
     """Run a table or figure of the paper."""
-    if name not in paper.EXPERIMENTS:
-        raise unknown_name("table or figure of the paper", name, paper.EXPERIMENTS)
+    scale = read_scale(options.scale)
+    targets = paper.targets(name, scale)
     for option in ("seeds", "match_scale", *GRID):
         if getattr(options, option) != getattr(DEFAULTS, option):
             flag = "--" + option.replace("_", "-")
             raise ConfigError(f"got {flag} with {name}, whose grid is the paper's; leave it out, see --scale")
-    scale = read_scale(options.scale)
     learned = paper.zoo_losses() if options.methods is None else read_named_methods(options.methods)
-    for target in paper.targets(name, scale):
+    for target in targets:
         if (method := learn(target, scale, options)) is not None:
             learned[target.name] = method
     failures = Failures()
@@ -66,7 +65,7 @@ def learn(target: paper.Target, scale: Effort, options: BenchOptions) -> MethodS
     classes = {name: dataset.num_classes for name, dataset in datasets.items()}
     stem = re.sub(r"\W+", "-", target.name)
     jobs = config.generations * config.jobs_per_generation
-    with at_work(options, datasets, settings, f"search-{stem}", jobs, within=stem) as (folder, executor, progress):
+    with at_work(options, datasets, settings, f"search-{stem}", jobs, stem) as (folder, executor, progress):
         return searched(config, classes, folder, executor, progress).winner.method
 
 
@@ -80,7 +79,7 @@ def run_one(planned: paper.Experiment, scale: Effort, options: BenchOptions, fai
     name, jobs = experiment.name, [job.key for job in experiment.jobs(missing)]
     settings = {"command": "bench", "preset": name, "scale": asdict(scale), "jobs": jobs}
     chance = chance_levels(experiment.tasks, datasets)
-    with at_work(options, datasets, settings, name, len(jobs), within=name) as (folder, executor, progress):
+    with at_work(options, datasets, settings, name, len(jobs), name) as (folder, executor, progress):
         table, results = paper.run_experiment(
             experiment, folder.store, executor, progress.on_result, missing, failures, chance
         )

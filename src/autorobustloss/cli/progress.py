@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from datetime import timedelta
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from autorobustloss.cli.console import LastingConsole
 from autorobustloss.cli.terminal import stop_if_interrupted
@@ -26,8 +26,7 @@ class JobProgress(Progress):
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("trainings"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} trainings"),
             TimeElapsedColumn(),
             TextColumn("· left"),
             TimeRemainingColumn(elapsed_when_finished=False),

@@ -25,16 +25,13 @@ from autorobustloss.search import SearchConfig, SearchOutcome, run_search
 from autorobustloss.search.card import card_name, make_card
 
 
-def make_executor(options: Common, datasets: Mapping[str, Dataset], jobs: int, cohort: str = "off") -> Executor:
-    """Return the executor the options ask for; one job is run in this process.
-
-    cohort: whether jobs that can be are trained at once, "on", "off", or "auto" for: on a GPU.
-    """
+def make_executor(options: Common, datasets: Mapping[str, Dataset], jobs: int) -> Executor:
+    """Return the executor the options ask for; one job is run in this process."""
     gpu = options.device != "cpu" and torch.cuda.is_available()
     if options.device == "cuda" and not gpu:
         raise ConfigError("got --device cuda, but PyTorch finds no GPU; try --device cpu")
     workers = 1 if options.workers is None and jobs == 1 else options.workers
-    cohorts = cohort == "on" or (cohort == "auto" and gpu)
+    cohorts = options.cohort == "on" or (options.cohort == "auto" and gpu)
     if options.exact and cohorts:
         raise ConfigError("got --exact and --cohort on, which is exact to rounding only; leave out one of them")
     # None becomes a number there
@@ -48,13 +45,12 @@ def at_work(
     settings: Mapping[str, Any],
     name: str,
     jobs: int,
-    within: str = "",
-    cohort: str = "off",
+    part: str = "",
 ) -> Iterator[tuple[RunFolder, Executor, JobProgress]]:
-    """Open the run folder of these settings, in the folder `within` of --out where that is given, and who trains."""
-    path = Path(options.out) / within if options.out else default_folder(settings, name)
+    """Open the run folder of these settings, in the folder `part` of --out where that is given, and who trains."""
+    path = Path(options.out) / part if options.out else default_folder(settings, name)
     with (
-        make_executor(options, datasets, jobs, cohort) as executor,
+        make_executor(options, datasets, jobs) as executor,
         RunFolder(path, settings, options.store) as folder,
         JobProgress(jobs, name, options.quiet) as progress,
     ):

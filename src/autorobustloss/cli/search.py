@@ -43,16 +43,11 @@ def run(options: SearchOptions) -> int:
     labels = tell_labels(options, known)
     if options.fitness_on == "noisy":
         warn("candidates are scored on noisy validation labels (--fitness-on noisy)")
-    settings = {
-        "command": "search",
-        **config.to_dict(),
-        "compare": [m.label for m in competitors.values()],
-        "compare_seeds": options.compare_seeds,
-    }
+    compare = {"compare": [m.label for m in competitors.values()], "compare_seeds": options.compare_seeds}
+    settings = {"command": "search", **config.to_dict(), **compare}
     ending = (len(competitors) + 1) * len(config.tasks) * options.compare_seeds
     total = config.generations * config.jobs_per_generation + ending
-    work = at_work(options, known.datasets, settings, "search", total, cohort=options.cohort)
-    with work as (folder, executor, progress):
+    with at_work(options, known.datasets, settings, "search", total) as (folder, executor, progress):
         outcome = searched(config, known.classes, folder, executor, progress)
         methods = {"learned": outcome.winner.method, **competitors}
         table = None

@@ -87,6 +87,7 @@ class Common(Grid):
         quiet: no progress on standard error
     """
 
+    cohort = "off"  # an option of arl search only
     store: Annotated[str | None, RUNNING] = None
     workers: Annotated[int | None, RUNNING] = None
     device: Annotated[Literal["auto", "cpu", "cuda"], RUNNING] = "auto"
