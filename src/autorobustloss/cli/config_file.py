@@ -21,15 +21,12 @@ def read_flags(file: Path) -> dict[str, str | bool]:
         table = msgspec.toml.decode(text)
     if "config" in table:
         raise ConfigError(f"{file}: got config = {table['config']!r}, expected flags; a file of flags names no other")
-    return {
-        "--" + key.replace("_", "-"): value if isinstance(value, bool) else _text(file, key, value)
-        for key, value in table.items()
-    }
+    return {"--" + key.replace("_", "-"): _value(file, key, value) for key, value in table.items()}
 
 
-def _text(file: Path, key: str, value: Any) -> str:
+def _value(file: Path, key: str, value: Any) -> str | bool:
     if isinstance(value, list):
-        return ",".join(_text(file, key, v) for v in value)
-    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        return str(value)
+        return ",".join(str(_value(file, key, v)) for v in value)
+    if isinstance(value, (bool, str, int, float)):
+        return value if isinstance(value, bool) else str(value)
     raise ConfigError(f"{file}: got {key} = {reprlib.repr(value)}, expected a number, a text, true, or a list of them")

@@ -21,7 +21,7 @@ LINE_EVERY = 10.0
 class JobProgress(Progress):
     """Counts jobs: a bar with the time left on a terminal, a line now and then elsewhere, nothing when quiet."""
 
-    def __init__(self, total: int, what: str, quiet: bool = False) -> None:
+    def __init__(self, total: int, what: str, quiet: bool) -> None:
         console = LastingConsole(stderr=True, quiet=quiet, highlight=False)
         columns = (
             TextColumn("{task.description}", markup=False),

@@ -30,27 +30,22 @@ def make_executor(options: Common, datasets: Mapping[str, Dataset], jobs: int) -
     gpu = options.device != "cpu" and torch.cuda.is_available()
     if options.device == "cuda" and not gpu:
         raise ConfigError("got --device cuda, but PyTorch finds no GPU; try --device cpu")
-    workers = 1 if options.workers is None and jobs == 1 else options.workers
+    # None becomes a number in `Runtime`
+    workers: int = 1 if options.workers is None and jobs == 1 else options.workers  # type: ignore[assignment]
     cohorts = options.cohort == "on" or (options.cohort == "auto" and gpu)
     if options.exact and cohorts:
         raise ConfigError("got --exact and --cohort on, which is exact to rounding only; leave out one of them")
-    # None becomes a number there
-    return executor_for(datasets, Runtime("cuda" if gpu else "cpu", workers, options.exact, cohorts))  # type: ignore[arg-type]
+    return executor_for(datasets, Runtime("cuda" if gpu else "cpu", workers, options.exact, cohorts))
 
 
 @contextmanager
 def at_work(
-    options: InFolder,
-    datasets: Mapping[str, Dataset],
-    settings: Mapping[str, Any],
-    name: str,
-    jobs: int,
-    part: str = "",
+    options: InFolder, data: Mapping[str, Dataset], settings: Mapping[str, Any], name: str, jobs: int, part: str = ""
 ) -> Iterator[tuple[RunFolder, Executor, JobProgress]]:
     """Open the run folder of these settings, in the folder `part` of --out where that is given, and who trains."""
     path = Path(options.out) / part if options.out else default_folder(settings, name)
     with (
-        make_executor(options, datasets, jobs) as executor,
+        make_executor(options, data, jobs) as executor,
         RunFolder(path, settings, options.store) as folder,
         JobProgress(jobs, name, options.quiet) as progress,
     ):

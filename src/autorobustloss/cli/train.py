@@ -54,15 +54,9 @@ def print_results(jobs: Sequence[Job], results: Sequence[Result], labels: Sequen
         by_noisy = history.best("test", by="valid_noisy") if history.valid_noisy else math.nan
         fits = history.train_accuracy[-1] if history.train_accuracy else math.nan
         noise = "unknown" if result.noise_rate is None else f"{100 * result.noise_rate:5.1f} %"
-        print(
-            f"{task:<{left}}  {label:<{wide}}  {_percent(history.last('test')):>5}  {_percent(history.best('test')):>5}"
-            f"  {_percent(by_noisy):>19}  {_percent(fits):>10}  {noise}"
-            f"{'  ' + history.stopped if history.stopped else ''}"
-        )
+        shares = (history.last("test"), history.best("test"), by_noisy, fits)
+        last, best, chosen, fitted = ("–" if math.isnan(share) else f"{100 * share:.1f}" for share in shares)
+        stopped = f"  {history.stopped}" if history.stopped else ""
+        print(f"{task:<{left}}  {label:<{wide}}  {last:>5}  {best:>5}  {chosen:>19}  {fitted:>10}  {noise}{stopped}")
         if curves:
             print("    " + " ".join(f"{e}:{100 * a:.1f}" for e, a in zip(history.epochs, history.test)))
-
-
-def _percent(accuracy: float) -> str:
-    """Return an accuracy in per cent, "–" where there is none."""
-    return "–" if math.isnan(accuracy) else f"{100 * accuracy:.1f}"
