@@ -102,6 +102,6 @@ class Table:
             widths = {len(row) for block in table.blocks for row in block.cells}
             if heights != {len(table.methods)} or not widths <= {len(table.tasks)}:
                 raise ValueError(f"its rows do not fit {len(table.methods)} methods and {len(table.tasks)} tasks")
-        except ValueError as error:
+        except (msgspec.MsgspecError, ValueError) as error:
             raise ConfigError(f"got a table that does not read ({error}); expected what Table.to_dict writes") from None
         return table

@@ -127,7 +127,7 @@ class Strategy:
                 self._answers = msgspec.json.decode(self._store.keep(name, text), type=_Answers)
                 if np.shape(self._answers.points) != self._shape or len(self._answers.mean) != self._shape[1]:
                     raise ValueError("expected {} points of {} numbers, and their mean".format(*self._shape))
-            except (ValueError, RecursionError) as error:
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 raise StoreError(
                     f"the store {self._store.path} has candidates of a search that do not read, {name}: {error!r}; "
                     "restore it from a copy, or remove them, and they are drawn anew:\n"
