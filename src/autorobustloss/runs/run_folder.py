@@ -82,12 +82,12 @@ class RunFolder(AbstractContextManager["RunFolder"]):
                 raise ValueError("no settings in it")
             changes = list(differences(found, config))
         if changes:
-            listed = "\n".join(
-                f"  {key}: {clipped(old, 200)} there, {clipped(new, 200)} now" for key, old, new in changes[:MOST_SHOWN]
-            )
-            more = f"\n  and {len(changes) - MOST_SHOWN} more" if len(changes) > MOST_SHOWN else ""
+            lines = [f"  {key}: {clipped(old, 200)} there, {clipped(new, 200)} now" for key, old, new in changes]
+            if len(lines) > MOST_SHOWN:
+                lines[MOST_SHOWN:] = [f"  and {len(lines) - MOST_SHOWN} more"]
+            listed = "\n".join(lines)
             raise RunFolderError(
-                f"{self.path} holds a run with another configuration:\n{listed}{more}\n"
+                f"{self.path} holds a run with another configuration:\n{listed}\n"
                 "choose another --out (finished jobs can be shared with --store FILE), or repeat its settings"
             )
         return True
@@ -126,12 +126,8 @@ def contents(path: str | Path) -> dict[str, str]:
     remedy = "remove it and run the same command again"
     text = read_text(file, remedy, RunFolderError)
     with reading(file, "is no manifest", remedy, RunFolderError):
-        files = msgspec.json.decode(text, type=_Manifest).files
+        files = msgspec.json.decode(text, type=dict[str, dict[str, str]])["files"]
     return {name: kind for name, kind in files.items() if name == Path(name).name and (folder / name).is_file()}
-
-
-class _Manifest(msgspec.Struct):
-    files: dict[str, str]
 
 
 def _kind(name: str) -> str:
