@@ -236,4 +236,4 @@ def test_a_broken_dictionary_is_refused(change, message):
 
 def test_a_number_that_is_not_finite_has_no_key():
     with pytest.raises(ConfigError, match="not finite"):
-        _ = replace(JOB, method=MethodSpec("gce", (("q", float("inf")),))).key
+        _ = replace(JOB, task=replace(JOB.task, protocol=TrainingProtocol(gamma=float("inf")))).key

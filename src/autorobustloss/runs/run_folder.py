@@ -38,21 +38,15 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         """Open or create the folder; `store` shares a store that lies elsewhere."""
         self.path = Path(path)
         plain = json.loads(json.dumps(config))
-        try:
+        with reading(self.path, "cannot be made a run folder", "try another --out", RunFolderError):
             self.path.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            raise RunFolderError(
-                f"cannot create the run folder {self.path}: {getattr(error, 'strerror', error)}; try another --out"
-            ) from error
-        found = self._check(plain)
+        new = not os.path.lexists(self.path / CONFIG)
+        if not new:
+            self._check(plain)
         self._contents = contents(self.path)
         self.store = Store(Path(store) if store is not None else self.path / STORE)
-        try:
-            if not found:
-                self.write(CONFIG, json.dumps(plain, indent=2, sort_keys=True) + "\n")
-        except BaseException:
-            self.store.close()
-            raise
+        if new:
+            self.write(CONFIG, json.dumps(plain, indent=2, sort_keys=True) + "\n")
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KeyboardInterrupt) and not error.args:
@@ -67,11 +61,9 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             return f"the store {self.store.path} was deleted or moved, what was trained is not in it any more"
         return f"finished jobs are kept in {self.store.path}, the same command goes on from here"
 
-    def _check(self, config: Mapping[str, Any]) -> bool:
-        """Return whether the folder has a configuration already; raise for one that differs."""
+    def _check(self, config: Mapping[str, Any]) -> None:
+        """Raise for a configuration in the folder that differs."""
         file = self.path / CONFIG
-        if not os.path.lexists(file):
-            return False
         remedy = "restore it, remove it to go on with the settings given now, or choose another --out"
         if file.exists() and not file.is_file():  # reading would wait for ever for a pipe
             raise RunFolderError(f"{file} is a folder, pipe or device; {remedy}")
@@ -90,7 +82,6 @@ class RunFolder(AbstractContextManager["RunFolder"]):
                 f"{self.path} holds a run with another configuration:\n{listed}\n"
                 "choose another --out (finished jobs can be shared with --store FILE), or repeat its settings"
             )
-        return True
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a file of the folder atomically: whoever reads it sees the old one or the whole new one.

@@ -59,10 +59,14 @@ class Store(contextlib.AbstractContextManager["Store"]):
             if self.lasting and self.path.exists():
                 if not self.path.is_file():  # SQLite would wait for ever for a pipe
                     raise StoreError(f"cannot open the store {self.path}: it is a folder, pipe or device; name a file")
-                writable = os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)  # the log is beside it
+                # SQLite writes its log beside the file.
+                writable = all(os.access(path, os.W_OK) for path in (self.path, self.path.parent))
                 self.read_only = not writable and self.path.stat().st_size > 0
             if self.read_only:
-                address = _read_only_address(self.path)
+                # Beside it nothing can be made, nor does anybody write.
+                log = self.path.with_name(f"{self.path.name}-wal")
+                unchanging = "" if log.is_file() and log.stat().st_size else "&immutable=1"
+                address = f"{self.path.resolve().as_uri()}?mode=ro{unchanging}"
             elif self.lasting:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(address, timeout=timeout, isolation_level=None, uri=self.read_only)
@@ -166,10 +170,6 @@ class Store(contextlib.AbstractContextManager["Store"]):
                     raise ConfigError(f"it holds job {job.key}")
             yield job, self._read(key, result)
 
-    def __contains__(self, job: object) -> bool:
-        key = job.key if isinstance(job, Job) else job
-        return bool(self._rows("SELECT 1 FROM results WHERE key = ?", (key,)))
-
     def __len__(self) -> int:
         return len(self.keys())
 
@@ -212,8 +212,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
             yield
         except Exception as error:
             raise StoreError(
-                f"the store {self.path} has a row that does not read, {key}: {error}. A newer version of autorobustloss "
-                "may have written it; if it is broken, remove it, and the job runs again:\n"
+                f"the store {self.path} has a row that does not read, {key}: {error}. A newer version of "
+                "autorobustloss may have written it; if it is broken, remove it, and the job runs again:\n"
                 f"  sqlite3 {self.path} \"DELETE FROM results WHERE key = '{key}'\""
             ) from error
 
@@ -224,7 +224,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
         except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a path with a NUL
             if self._file:
                 self._check_there()
-            raise StoreError(f"cannot {verb} the store {self.path}: {error}; {_remedy(error)}") from error
+            known = (remedy for sign, remedy in _REMEDIES.items() if sign in str(error).lower())
+            remedy = next(known, "check that its folder exists, can be written, and is on a local disk")
+            raise StoreError(f"cannot {verb} the store {self.path}: {error}; {remedy}") from error
 
 
 _CURRENT = "WHERE training_version = ? ORDER BY rowid"
@@ -232,7 +234,7 @@ _CURRENT = "WHERE training_version = ? ORDER BY rowid"
 _REMEDIES = {
     "locked": "another process holds it: wait for that to end, or name another file",
     "not a database": "it is not a SQLite file: name another file for the store",
-    "malformed": "it was truncated or damaged: restore it from a copy, or save what is left with `sqlite3 FILE .recover`",
+    "malformed": "truncated or damaged: restore it from a copy, or save what is left with `sqlite3 FILE .recover`",
     "no such": "its tables are not those of a store: restore it from a copy, or name another file",
     "full": "free some disk space and run again: what was stored before is safe",
     "readonly": "it or its folder cannot be written: change the permissions, or name another file",
@@ -248,14 +250,3 @@ def _file_number(path: Path) -> str:
         status = path.stat()
         return f"{status.st_dev} {status.st_ino}"
     return "none"
-
-def _read_only_address(path: Path) -> str:
-    """Return SQLite's address of a file for reading; beside it nothing can be made, nor does anybody write."""
-    log = path.with_name(f"{path.name}-wal")
-    unchanging = "" if log.is_file() and log.stat().st_size else "&immutable=1"
-    return f"{path.resolve().as_uri()}?mode=ro{unchanging}"
-
-
-def _remedy(error: Exception) -> str:
-    known = (remedy for sign, remedy in _REMEDIES.items() if sign in str(error).lower())
-    return next(known, "check that its folder exists, can be written, and is on a local disk")
