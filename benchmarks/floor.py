@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 import torch
 
 from autorobustloss.runs.reproducible import environment
-from autorobustloss.runs.worker import SINGLE_THREADED
+from autorobustloss.runs.worker import ENVIRONMENT
 from benchmarks.settings import Settings, threads
 from benchmarks.table import Table, share, times
 from benchmarks.timing import Spread, side_by_side
@@ -111,7 +111,7 @@ def _processes(count: int) -> Iterator[list[Connection]]:
     connections, processes = [], []
     for _ in range(count):
         ours, theirs = context.Pipe()
-        with environment(**SINGLE_THREADED):
+        with environment(**ENVIRONMENT):
             processes.append(context.Process(target=multiply, args=(theirs,), daemon=True))
             processes[-1].start()
         connections.append(ours)

@@ -40,10 +40,10 @@ class Card(LossCard):
     True
     """
 
-    SCHEMA: ClassVar = "autorobustloss-card/1"
-    FAMILY: ClassVar = "taylor"
-    LOSS: ClassVar = TaylorLoss
-    LEARNED: ClassVar = LearnedLoss
+    SCHEMA: ClassVar[Any] = "autorobustloss-card/1"
+    FAMILY: ClassVar[Any] = "taylor"
+    LOSS: ClassVar[Any] = TaylorLoss
+    LEARNED: ClassVar[Any] = LearnedLoss
 
     theta: tuple[float, ...]
     log_weight: float = 0.0
@@ -75,10 +75,10 @@ class GatedCard(LossCard):
     True
     """
 
-    SCHEMA: ClassVar = "autorobustloss-gated-card/1"
-    FAMILY: ClassVar = "gated"
-    LOSS: ClassVar = GatedLoss
-    LEARNED: ClassVar = LearnedGatedLoss
+    SCHEMA: ClassVar[Any] = "autorobustloss-gated-card/1"
+    FAMILY: ClassVar[Any] = "gated"
+    LOSS: ClassVar[Any] = GatedLoss
+    LEARNED: ClassVar[Any] = LearnedGatedLoss
 
     q: float
     r: float
