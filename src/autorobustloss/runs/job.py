@@ -85,8 +85,7 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON types."""
-        spec: dict[str, Any] = plain(self)
-        return spec
+        return dict(plain(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Job:
@@ -114,9 +113,7 @@ def _canonical(value: Any) -> Any:
     Python and the dataclasses take as equal, are one key.
     """
     if is_dataclass(value):
-        return {
-            f.name: _canonical(getattr(value, f.name)) for f in fields(value) if getattr(value, f.name) != f.default
-        }
+        return {f.name: _canonical(v) for f in fields(value) if (v := getattr(value, f.name)) != f.default}
     if isinstance(value, (list, tuple)):
         return [_canonical(v) for v in value]
     whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())

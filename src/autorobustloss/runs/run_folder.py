@@ -146,10 +146,9 @@ def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str, s
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in sorted({*old, *new}):
-            path = f"{key}.{name}" if key else str(name)
-            yield from differences(old.get(name, "nothing"), new.get(name, "nothing"), path)
+            yield from differences(old.get(name, "nothing"), new.get(name, "nothing"), f"{key}.{name}")
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (a, b) in enumerate(zip(old, new)):
             yield from differences(a, b, f"{key}[{index}]")
     elif old != new:
-        yield key, json.dumps(old), json.dumps(new)
+        yield key.removeprefix("."), json.dumps(old), json.dumps(new)

@@ -24,7 +24,6 @@ from autorobustloss.runs.result import Result
 from autorobustloss.runs.runtime import Runtime
 from autorobustloss.training.cohort import fit_cohort
 
-CACHE_BYTES = 1 << 28
 SERIAL = Runtime(workers=1)
 
 
@@ -61,8 +60,7 @@ class Trainer:
 
     def __call__(self, unit: Unit) -> list[Result]:
         """Return the results of jobs that are trained at once, or of one."""
-        results, _, _ = self.train(*unit)
-        return results
+        return self.train(*unit)[0]
 
     def train(self, job: Job, *others: Job) -> Trained:
         """Train a job, and at once with it others that differ from it in their Taylor loss only (see `runs.cohort`).
@@ -117,7 +115,7 @@ class SplitsCache:
     of them than a short one.
     """
 
-    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, max_bytes: int = 1 << 28) -> None:
         self.max_bytes = max_bytes
         self._splits: OrderedDict[tuple[Any, ...], Splits] = OrderedDict()
 

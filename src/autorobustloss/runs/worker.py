@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeAlias
@@ -123,20 +124,16 @@ def interrupts_blocked() -> Iterator[None]:
     the same and have Python interrupt this one, so Python is told to wait as well: half of what a child needs to start
     makes it complain.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # if it started with the first child, it would lift the mask
     held: list[int] = []
     with ExitStack() as stack:
         handler = signal.getsignal(signal.SIGINT)
         if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, lambda number, _: held.append(number))
             stack.callback(signal.signal, signal.SIGINT, handler)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+        if hasattr(signal, "pthread_sigmask"):  # not on Windows
+            resource_tracker.ensure_running()  # if it started with the first child, it would lift the mask
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
         yield
     if held:
         signal.raise_signal(signal.SIGINT)
