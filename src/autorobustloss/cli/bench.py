@@ -12,9 +12,8 @@ from autorobustloss.benchmark.render import distinct_tables, render
 from autorobustloss.cli.lists import split_learning_rates
 from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.bench import BenchOptions
-from autorobustloss.cli.progress import JobProgress
-from autorobustloss.cli.running import at_work, show_and_draw
-from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks, tell_labels
+from autorobustloss.cli.running import at_work, then_drawn
+from autorobustloss.cli.tasks import read_tasks, tell_labels
 from autorobustloss.cli.terminal import stop_if_interrupted, warn, without_traceback
 from autorobustloss.paper.experiments import zoo_losses
 from autorobustloss.runs.tasks import check_labels
@@ -25,45 +24,35 @@ METHODS = "ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,
 def run(options: BenchOptions) -> int:
     """Run a benchmark from its options."""
     factors = () if options.lr is None else split_learning_rates(options.lr, sweep=True)[1]
-    datasets = read_datasets(options)
-    named = read_named_methods(",".join([METHODS, *zoo_losses()]) if options.methods is None else options.methods)
-    tasks = read_tasks(options, datasets, "bench")
-    check_methods(named.values(), tasks, datasets)
+    known = read_tasks(options, "bench")
+    named = read_named_methods(options.methods, default=",".join([METHODS, *zoo_losses()]))
+    check_methods(named.values(), known)
     if factors:
-        check_labels(tasks, datasets, "valid_noisy", "to choose learning rates on", "leave the factors of --lr out")
+        remedy = "leave the factors of --lr out"
+        check_labels(known.tasks, known.datasets, "valid_noisy", "to choose learning rates on", remedy)
     config = BenchConfig(
         methods=tuple(named.values()),
-        tasks=tasks,
+        tasks=known.tasks,
         seeds=options.seeds,
         views=("published", *(("matched",) if options.match_scale else ()), *(("tuned",) if factors else ())),
         learning_rates=factors or SWEEP,
-        classes=class_counts(datasets),
+        classes=known.classes,
     )
-    labels = tell_labels(options, tasks, datasets)
+    labels = tell_labels(options, known)
     settings = {"command": "bench", **config.to_dict()}
     failures = Failures()
+    names, chance = {method: name for name, method in named.items()}, chance_levels(config.tasks, known.datasets)
     jobs = len(config.jobs())
-    with at_work(options, datasets, settings, "bench", jobs=jobs) as (folder, executor):
-        with JobProgress(jobs, "bench", options.quiet) as progress:
-            outcome = run_bench(
-                config,
-                folder.store,
-                executor,
-                progress.on_result,
-                names={method: name for name, method in named.items()},
-                failures=failures,
-                notes=labels,
-                chance=chance_levels(config.tasks, datasets),
-            )
+    with at_work(options, known.datasets, settings, "bench", jobs) as (folder, executor, progress):
+        outcome = run_bench(
+            config, folder.store, executor, progress.on_result, {}, names, failures, notes=labels, chance=chance
+        )
+        progress.stop()
         from autorobustloss.report.bench import draw_bench, write_tables
 
         write_tables(folder, outcome)
-        show_and_draw(
-            lambda: print_tables(outcome.tables, options.format, options.json),
-            lambda: draw_bench(folder, outcome),
-            "with pictures",
-            options.json,
-        )
+        with then_drawn(lambda: draw_bench(folder, outcome), "with pictures", options.json):
+            print_tables(outcome.tables, options.format, options.json)
     return tell_failures(failures)
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import reprlib
-import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from autorobustloss.errors import ConfigError
 from autorobustloss.reading import read_text, reading
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 REMEDY = "expected a TOML file of flags"
 
@@ -22,18 +18,15 @@ def read_flags(file: Path) -> dict[str, str | bool]:
     """Return what a TOML file says of flags: a key is a flag without its dashes, a list is joined by commas."""
     text = read_text(file, REMEDY, ConfigError)
     with reading(file, "is not TOML", REMEDY, ConfigError):
-        table = tomllib.loads(text)
+        table = msgspec.toml.decode(text)
     if "config" in table:
         raise ConfigError(f"{file}: got config = {table['config']!r}, expected flags; a file of flags names no other")
-    return {
-        "--" + key.replace("_", "-"): value if isinstance(value, bool) else _text(file, key, value)
-        for key, value in table.items()
-    }
+    return {"--" + key.replace("_", "-"): _value(file, key, value) for key, value in table.items()}
 
 
-def _text(file: Path, key: str, value: Any) -> str:
+def _value(file: Path, key: str, value: Any) -> str | bool:
     if isinstance(value, list):
-        return ",".join(_text(file, key, v) for v in value)
-    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        return str(value)
+        return ",".join(str(_value(file, key, v)) for v in value)
+    if isinstance(value, (bool, str, int, float)):
+        return value if isinstance(value, bool) else str(value)
     raise ConfigError(f"{file}: got {key} = {reprlib.repr(value)}, expected a number, a text, true, or a list of them")

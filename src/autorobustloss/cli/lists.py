@@ -20,9 +20,9 @@ def split_list(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def listed(text: str, flag: str) -> list[str]:
-    """Return what a flag lists (see `split_list`), at least one part."""
-    parts = split_list(text)
+def listed(text: str | None, flag: str, default: str = "") -> list[str]:
+    """Return what a flag, or where it is left out its default, lists (see `split_list`), at least one part."""
+    parts = split_list(default if text is None else text)
     if not parts:
         raise ConfigError(f"got {flag} {text!r}, expected at least one; leave {flag} out for its default")
     return parts

@@ -37,23 +37,18 @@ def run_show(text: str, classes: int, latex: bool, as_json: bool) -> None:
         print(_properties_table(properties, classes))
     else:
         ((name, loss),) = found.items()
-        print_loss(loss, properties[name], classes, latex)
-
-
-def print_loss(loss: RobustLoss, properties: Mapping[str, float], classes: int, latex: bool) -> None:
-    """Print formula, pictures, properties and card of a loss."""
-    if isinstance(loss, LearnableLoss):
-        print(loss.latex() if latex else loss.formula())
-    else:
-        print(inspect.getdoc(type(loss)))
-    if isinstance(loss, GatedLoss):
-        print("\n" + _triangle(loss))
-    print(f"\nat {classes} classes:")
-    print(_sketch(loss, classes))
-    for name, value in properties.items():
-        print(f"  {name.replace('_', ' '):<24} {value:.4g}")
-    if isinstance(loss, Learned):
-        print("\n" + message(loss.card.summary()))
+        if isinstance(loss, LearnableLoss):
+            print(loss.latex() if latex else loss.formula())
+        else:
+            print(inspect.getdoc(type(loss)))
+        if isinstance(loss, GatedLoss):
+            print("\n" + _triangle(loss))
+        print(f"\nat {classes} classes:")
+        print(_sketch(loss, classes))
+        for what, value in properties[name].items():
+            print(f"  {what.replace('_', ' '):<24} {value:.4g}")
+        if isinstance(loss, Learned):
+            print("\n" + message(loss.card.summary()))
 
 
 def _properties_table(properties: Mapping[str, Mapping[str, float]], classes: int) -> str:

@@ -7,46 +7,44 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from autorobustloss.cli.lists import listed
-from autorobustloss.data import Dataset, known_labels, truth_known
+from autorobustloss.data import known_labels, truth_known
 from autorobustloss.errors import ARLError, ConfigError
 from autorobustloss.methods import MethodSpec, create_criterion
 from autorobustloss.methods.named import named_method
 from autorobustloss.registry import METHODS
-from autorobustloss.runs import Task
-from autorobustloss.runs.tasks import label_sets
+from autorobustloss.runs import Job
+from autorobustloss.runs.tasks import TaskSet, label_sets
 
 
-def read_named_methods(text: str, flag: str = "--methods") -> dict[str, MethodSpec]:
+def read_named_methods(text: str | None, flag: str = "--methods", default: str = "") -> dict[str, MethodSpec]:
     """Return methods, joined by commas, by what a table calls them: their label, or the folder of a loss card."""
     named: dict[str, MethodSpec] = {}
-    for part in listed(text, flag):
+    for part in listed(text, flag, default):
         name, method = named_method(part)
-        if name in named:
-            raise ConfigError(f"got {name!r} twice among the methods")
         for other, known in named.items():
-            if method == known:
-                raise ConfigError(f"got {other!r} and {name!r}, which are the same method; leave one out")
+            if other == name or known == method:
+                raise ConfigError(f"got {other!r} and {name!r}, which are the same method or name; leave one out")
         named[name] = method
     return named
 
 
-def check_methods(methods: Iterable[MethodSpec], tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> None:
+def check_methods(methods: Iterable[MethodSpec], known: TaskSet) -> None:
     """Raise the ConfigError of a method that needs to know more of the labels than anybody does."""
     procedures = [METHODS.create(m.name, **m.options) for m in methods if m.name in METHODS]
-    for name, noise in label_sets(tasks):
-        known = set(known_labels(datasets[name], noise))
-        if truth_known(datasets[name], noise):
-            known |= {"noise_rate", "noise_matrix"}
+    for name, noise in label_sets(known.tasks):
+        told = set(known_labels(known.datasets[name], noise))
+        if truth_known(known.datasets[name], noise):
+            told |= {"noise_rate", "noise_matrix"}
         for procedure in procedures:
             try:
-                procedure.check(known)
+                procedure.check(told)
             except ConfigError as error:
                 raise ConfigError(f"data set {name!r}: {error}") from None
 
 
-def check_losses(methods: Iterable[tuple[Task, MethodSpec]], classes: Mapping[str, int]) -> None:
+def check_losses(jobs: Iterable[Job], classes: Mapping[str, int]) -> None:
     """Raise the ConfigError of a loss that cannot be taken of a data set's number of classes, before others train."""
-    for name, method in dict.fromkeys((task.dataset.name, method) for task, method in methods):
+    for name, method in dict.fromkeys((job.task.dataset.name, job.method) for job in jobs):
         if method.name not in METHODS:
             try:
                 create_criterion(method, classes[name])(torch.zeros(1, classes[name]), torch.tensor([0]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ from autorobustloss.cli.bench import Failures, tell_failures
 from autorobustloss.cli.lists import split_list
 from autorobustloss.cli.methods import read_named_methods
 from autorobustloss.cli.options.bench import DEFAULTS, BenchOptions
-from autorobustloss.cli.options.shared import Data, Tasks, Training
-from autorobustloss.cli.progress import JobProgress
-from autorobustloss.cli.running import at_work, searched, show_and_draw
+from autorobustloss.cli.options.shared import Grid
+from autorobustloss.cli.running import at_work, searched, then_drawn
 from autorobustloss.cli.tasks import check_tasks
-from autorobustloss.data import Dataset
-from autorobustloss.errors import ConfigError, unknown_name
+from autorobustloss.errors import ConfigError
 from autorobustloss.methods import MethodSpec
 from autorobustloss.paper import experiments as paper
 from autorobustloss.paper.effort import EFFORTS, Effort
@@ -29,29 +26,25 @@ from autorobustloss.paper.features import penultimate
 from autorobustloss.search import SearchConfig, Space
 
 SCALE_KEYS = {field.name.removesuffix("_size"): field.name for field in fields(Effort)}
-GRID = [f.name for group in (Data, Tasks, Training) for f in fields(group) if f.name not in ("data_dir", "download")]
+GRID = [field.name for field in fields(Grid) if field.name not in ("data_dir", "download")]
 """What the tables and figures of the paper leave no choice of, beside seeds and scales."""
 
 
 def run(name: str, options: BenchOptions) -> int:
     """Run a table or figure of the paper."""
-    if name not in paper.EXPERIMENTS:
-        raise unknown_name("table or figure of the paper", name, paper.EXPERIMENTS)
+    scale = read_scale(options.scale)
+    targets = paper.targets(name, scale)
     for option in ("seeds", "match_scale", *GRID):
         if getattr(options, option) != getattr(DEFAULTS, option):
             flag = "--" + option.replace("_", "-")
             raise ConfigError(f"got {flag} with {name}, whose grid is the paper's; leave it out, see --scale")
-    scale = read_scale(options.scale)
     learned = paper.zoo_losses() if options.methods is None else read_named_methods(options.methods)
-    for target in paper.targets(name, scale):
+    for target in targets:
         if (method := learn(target, scale, options)) is not None:
             learned[target.name] = method
     failures = Failures()
     for experiment in paper.experiments(name, scale, learned):
-        datasets, missing = load_datasets(
-            (task.dataset.name for task in experiment.tasks), options.data_dir, options.download
-        )
-        run_one(experiment.pinned(datasets), scale, datasets, missing, options, failures)
+        run_one(experiment, scale, options, failures)
     return tell_failures(failures)
 
 
@@ -69,33 +62,28 @@ def learn(target: paper.Target, scale: Effort, options: BenchOptions) -> MethodS
     )
     check_tasks(config.tasks, datasets, allow_hopeless=True)
     settings = {"command": "search", **config.to_dict()}
+    classes = {name: dataset.num_classes for name, dataset in datasets.items()}
     stem = re.sub(r"\W+", "-", target.name)
-    with (
-        at_work(options, datasets, settings, f"search-{stem}", within=stem) as (folder, executor),
-        JobProgress(config.generations * config.jobs_per_generation, target.name, options.quiet) as progress,
-    ):
-        return searched(config, datasets, folder, executor, progress).winner.method
+    jobs = config.generations * config.jobs_per_generation
+    with at_work(options, datasets, settings, f"search-{stem}", jobs, stem) as (folder, executor, progress):
+        return searched(config, classes, folder, executor, progress).winner.method
 
 
-def run_one(
-    experiment: paper.Experiment,
-    scale: Effort,
-    datasets: Mapping[str, Dataset],
-    missing: Mapping[str, str],
-    options: BenchOptions,
-    failures: Failures,
-) -> None:
-    """Run one experiment of a table or figure: print its table, draw its pictures."""
+def run_one(planned: paper.Experiment, scale: Effort, options: BenchOptions, failures: Failures) -> None:
+    """Run one experiment of a table or figure on the data sets that are there: print its table, draw its pictures."""
+    names = (task.dataset.name for task in planned.tasks)
+    datasets, missing = load_datasets(names, options.data_dir, options.download)
+    experiment = planned.pinned(datasets)
     present = [task for task in experiment.tasks if task.dataset.name in datasets]
     check_tasks(present, datasets, allow_hopeless=True)
     name, jobs = experiment.name, [job.key for job in experiment.jobs(missing)]
     settings = {"command": "bench", "preset": name, "scale": asdict(scale), "jobs": jobs}
-    with at_work(options, datasets, settings, name, within=name, jobs=len(jobs)) as (folder, executor):
-        with JobProgress(len(jobs), name, options.quiet) as progress:
-            chance = chance_levels(experiment.tasks, datasets)
-            table, results = paper.run_experiment(
-                experiment, folder.store, executor, progress.on_result, missing, failures, chance
-            )
+    chance = chance_levels(experiment.tasks, datasets)
+    with at_work(options, datasets, settings, name, len(jobs), name) as (folder, executor, progress):
+        table, results = paper.run_experiment(
+            experiment, folder.store, executor, progress.on_result, missing, failures, chance
+        )
+        progress.stop()
         from autorobustloss.report.bench import draw_experiment, write_experiment_table
 
         write_experiment_table(folder, experiment, table, results)
@@ -109,8 +97,8 @@ def run_one(
                 features = penultimate(shown, dataset)
             return draw_experiment(folder, experiment, table, results, features)
 
-        shown = json.dumps(table.to_dict()) if options.json else render(table, options.format)
-        show_and_draw(lambda: print(shown, flush=True), draw, "with pictures", options.json)
+        with then_drawn(draw, "with pictures", options.json):
+            print(json.dumps(table.to_dict()) if options.json else render(table, options.format), flush=True)
         if not options.json:
             print()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from datetime import timedelta
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from autorobustloss.cli.console import LastingConsole
 from autorobustloss.cli.terminal import stop_if_interrupted
@@ -20,21 +21,21 @@ LINE_EVERY = 10.0
 class JobProgress(Progress):
     """Counts jobs: a bar with the time left on a terminal, a line now and then elsewhere, nothing when quiet."""
 
-    def __init__(self, total: int, what: str, quiet: bool = False) -> None:
+    def __init__(self, total: int, what: str, quiet: bool) -> None:
         console = LastingConsole(stderr=True, quiet=quiet, highlight=False)
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("trainings"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} trainings"),
             TimeElapsedColumn(),
             TextColumn("· left"),
             TimeRemainingColumn(elapsed_when_finished=False),
         )
-        super().__init__(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+        shown = console.is_terminal and not quiet
+        # trainings are slow: all of an hour tell how long one takes
+        super().__init__(*columns, console=console, transient=True, disable=not shown, speed_estimate_period=3600)
         self._bar = self.add_task(what, total=total)
-        self._trained = 0
-        self._start = self._spoke = time.monotonic()
+        self._spoke = time.monotonic()
 
     def describe(self, what: str, more: int = 0) -> None:
         """Change the text before the bar; more: jobs to come than were expected before."""
@@ -49,35 +50,33 @@ class JobProgress(Progress):
     def on_result(self, job: Job, result: Result, cached: bool) -> None:
         """Count one finished job, which is stored; go no further after a Ctrl-C that something swallowed."""
         stop_if_interrupted()
-        self._trained += not cached
-        self.advance(self._bar)
+        (bar,) = self.tasks
+        if cached:
+            bar.completed += 1  # which does not tell how long one takes
+        else:
+            self.advance(self._bar)
         if self.disable and time.monotonic() - self._spoke > LINE_EVERY:
-            (bar,) = self.tasks
-            self.say(
-                f"{bar.description}: {bar.completed:.0f}/{bar.total:.0f} trainings, {self._left(bar.remaining)} left"
-            )
-
-    def _left(self, jobs: float | None) -> str:
-        if not self._trained or jobs is None:
-            return "unknown time"
-        seconds = (time.monotonic() - self._start) / self._trained * jobs
-        return f"{seconds / 60:.1f} min" if seconds > 90 else f"{seconds:.0f} s"
+            seconds = bar.time_remaining
+            left = "unknown time" if seconds is None else f"{timedelta(seconds=seconds)}"
+            self.say(f"{bar.description}: {bar.completed:.0f}/{bar.total:.0f} trainings, {left} left")
 
 
 class SearchProgress(Reporter):
     """Tells of a search through a JobProgress: generation, fitness, candidates rejected and diverged, time left."""
 
     def __init__(self, progress: JobProgress, config: SearchConfig) -> None:
-        self.progress = progress
-        self.generations = config.generations
-        self.planned = config.jobs_per_generation
+        self.progress, self.config = progress, config
         self._rejected = self._diverged = 0
         self._best = 0.0
 
     def on_generation_start(self, number: int, jobs: int, rejected: int) -> None:
         """Show the generation; jobs of rejected candidates are not coming."""
         self._rejected += rejected
-        self.progress.describe(self._text(number), more=jobs - self.planned)
+        self.progress.describe(
+            f"generation {number}/{self.config.generations} · best {self._best:.3f} · "
+            f"rejected {self._rejected} · diverged {self._diverged}",
+            more=jobs - self.config.jobs_per_generation,
+        )
 
     def on_result(self, job: Job, result: Result, cached: bool) -> None:
         """Advance the bar."""
@@ -87,9 +86,8 @@ class SearchProgress(Reporter):
         """Keep a line about the generation."""
         self._diverged += generation.diverged
         self._best = max(self._best, generation.best)
-        self.progress.describe(self._text(generation.number))
         self.progress.say(
-            f"generation {generation.number:>3}/{self.generations}   "
+            f"generation {generation.number:>3}/{self.config.generations}   "
             f"fitness best {generation.best:.3f}  mean {generation.mean:.3f}  worst {generation.worst:.3f}   "
             f"trained {generation.trained}  rejected {generation.rejected}  diverged {generation.diverged}"
         )
@@ -97,9 +95,3 @@ class SearchProgress(Reporter):
     def on_finalists(self, jobs: int) -> None:
         """Show that the finalists are being scored again."""
         self.progress.describe("finalists on fresh noise", more=jobs)
-
-    def _text(self, number: int) -> str:
-        return (
-            f"generation {number}/{self.generations} · best {self._best:.3f} · "
-            f"rejected {self._rejected} · diverged {self._diverged}"
-        )

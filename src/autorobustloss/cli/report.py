@@ -16,11 +16,9 @@ def run(folder: str, out: str | None) -> int:
         raise ConfigError(f"got {folder}, expected a run folder (one with a config.json), such as runs/NAME")
     text = folder_page(Path(folder))
     target = Path(out) if out else Path(folder) / PAGE
+    write = Path.write_bytes if out else replace_file  # what is given may be /dev/stdout
     try:
-        if out:  # which may be /dev/stdout
-            target.write_bytes(text.encode())
-        else:
-            replace_file(target, text.encode())
+        write(target, text.encode())
     except OSError as error:
         raise ConfigError(f"cannot write {target}: {error.strerror}; try another --out FILE") from None
     print(target)

@@ -14,93 +14,79 @@ import torch
 
 from autorobustloss.cli.options.shared import Common, InFolder
 from autorobustloss.cli.progress import JobProgress, SearchProgress
-from autorobustloss.cli.tasks import class_counts
-from autorobustloss.cli.terminal import warned_only
+from autorobustloss.cli.terminal import ending, stop_if_interrupted, warn
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
 from autorobustloss.runs import Executor, executor_for
 from autorobustloss.runs.run_folder import RunFolder
-from autorobustloss.runs.runtime import Runtime, usable_cores
+from autorobustloss.runs.runtime import Runtime
 from autorobustloss.search import SearchConfig, SearchOutcome, run_search
 from autorobustloss.search.card import card_name, make_card
 
 
-def make_executor(
-    options: Common, datasets: Mapping[str, Dataset], jobs: int | None = None, cohort: str = "off"
-) -> Executor:
-    """Return the executor the options ask for, with no more workers than jobs.
-
-    cohort: whether jobs that can be are trained at once, "on", "off", or "auto" for: on a GPU.
-    """
-    device = choose_device(options.device)
-    workers = options.workers
-    if workers is None:
-        workers = 1 if device == "cuda" else min(usable_cores(), jobs or usable_cores())
-    cohorts = cohort == "on" or (cohort == "auto" and device == "cuda")
+def make_executor(options: Common, datasets: Mapping[str, Dataset], jobs: int) -> Executor:
+    """Return the executor the options ask for; one job is run in this process."""
+    gpu = options.device != "cpu" and torch.cuda.is_available()
+    if options.device == "cuda" and not gpu:
+        raise ConfigError("got --device cuda, but PyTorch finds no GPU; try --device cpu")
+    # None becomes a number in `Runtime`
+    workers: int = 1 if options.workers is None and jobs == 1 else options.workers  # type: ignore[assignment]
+    cohorts = options.cohort == "on" or (options.cohort == "auto" and gpu)
     if options.exact and cohorts:
         raise ConfigError("got --exact and --cohort on, which is exact to rounding only; leave out one of them")
-    return executor_for(datasets, Runtime(device, workers, options.exact, cohorts))
-
-
-def choose_device(name: str) -> str:
-    """Return "cpu" or "cuda" for the option --device."""
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise ConfigError("got --device cuda, but PyTorch finds no GPU; try --device cpu")
-    return "cuda" if name != "cpu" and available else "cpu"
+    return executor_for(datasets, Runtime("cuda" if gpu else "cpu", workers, options.exact, cohorts))
 
 
 @contextmanager
 def at_work(
-    options: InFolder,
-    datasets: Mapping[str, Dataset],
-    settings: Mapping[str, Any],
-    name: str,
-    within: str = "",
-    jobs: int | None = None,
-    cohort: str = "off",
-) -> Iterator[tuple[RunFolder, Executor]]:
-    """Open the run folder of these settings, in the folder `within` of --out where that is given, and who trains."""
-    path = Path(options.out) / within if options.out else default_folder(settings, name)
+    options: InFolder, data: Mapping[str, Dataset], settings: Mapping[str, Any], name: str, jobs: int, part: str = ""
+) -> Iterator[tuple[RunFolder, Executor, JobProgress]]:
+    """Open the run folder of these settings, in the folder `part` of --out where that is given, and who trains."""
+    path = Path(options.out) / part if options.out else default_folder(settings, name)
     with (
-        make_executor(options, datasets, jobs, cohort) as executor,
+        make_executor(options, data, jobs) as executor,
         RunFolder(path, settings, options.store) as folder,
+        JobProgress(jobs, name, options.quiet) as progress,
     ):
-        yield folder, executor
+        yield folder, executor, progress
 
 
 def default_folder(settings: Mapping[str, Any], what: str) -> Path:
-    """Return runs/NAME, a name that tells what was run on which data and, by a hash, with which other settings."""
-    names = {_short_name(str(task["dataset"]["name"])) for task in settings.get("tasks", ())}
+    """Return runs/NAME: what was run on which data, in short and plain signs, and a hash of the other settings.
+
+    >>> default_folder({"tasks": [{"dataset": {"name": "data/cost_$1 *.npz"}}]}, "bench").name
+    'bench-cost__1__-4a2d103a'
+    """
+    stems = {Path(str(task["dataset"]["name"])).stem for task in settings.get("tasks", ())}
+    names = {re.sub(r"[^\w.+=\[\]()-]", "_", stem)[:40] for stem in stems}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return Path("runs") / "-".join([what, *sorted(names)[:3], digest])
 
 
-def _short_name(dataset: str) -> str:
-    """Return what is left of the name of a data set, perhaps a path, in a folder's name: short, and of plain signs.
-
-    >>> _short_name("data/own.npz"), _short_name("cost_$1 *")
-    ('own', 'cost__1__')
-    """
-    return re.sub(r"[^\w.+=\[\]()-]", "_", Path(dataset).stem)[:40]
-
-
 def searched(
-    config: SearchConfig, datasets: Mapping[str, Dataset], folder: RunFolder, executor: Executor, progress: JobProgress
+    config: SearchConfig, classes: Mapping[str, int], folder: RunFolder, executor: Executor, progress: JobProgress
 ) -> SearchOutcome:
     """Search a loss and write its card into the run folder."""
-    reporter = SearchProgress(progress, config)
-    outcome = run_search(config, class_counts(datasets), folder.store, executor, reporter)
+    outcome = run_search(config, classes, folder.store, executor, SearchProgress(progress, config))
     folder.write("loss.json", make_card(config, outcome, name=card_name(folder.path)).to_json())
     return outcome
 
 
-def show_and_draw(show: Callable[[], None], draw: Callable[[], Path], drawn: str, as_json: bool) -> None:
-    """Print an outcome, then draw its pictures; where they are is said as `drawn`: "picture" or "with pictures"."""
+@contextmanager
+def then_drawn(draw: Callable[[], Path], drawn: str, as_json: bool) -> Iterator[None]:
+    """Print an outcome inside, then draw its pictures; where they are is said as `drawn`: "picture" or "with pictures".
+
+    Where that fails, it is warned of: it is not worth a result.
+    """
+    path = None
     try:
-        show()
+        yield
     finally:  # whoever reads the output may have gone; pictures are for later
-        path = warned_only(f"no {drawn.removeprefix('with ')}", draw)
+        try:
+            path = draw()
+        except Exception as error:
+            stop_if_interrupted()
+            warn(f"warning: no {drawn.removeprefix('with ')}: {ending(error)[1]}")
     if path and not as_json:
         print(f"\n{drawn}: {visible(str(path))}")

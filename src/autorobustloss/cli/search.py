@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from textwrap import indent
@@ -15,20 +15,18 @@ from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.render import to_json, to_text
 from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.search import SearchOptions
-from autorobustloss.cli.progress import JobProgress
-from autorobustloss.cli.running import at_work, searched, show_and_draw
-from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks, tell_labels
+from autorobustloss.cli.running import at_work, searched, then_drawn
+from autorobustloss.cli.tasks import read_tasks, tell_labels
 from autorobustloss.cli.terminal import warn
-from autorobustloss.data import Dataset, known_labels
+from autorobustloss.data import known_labels
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
 from autorobustloss.losses import LearnableLoss
 from autorobustloss.methods import MethodSpec
 from autorobustloss.methods.criterion import bare_loss
 from autorobustloss.registry import METHODS
-from autorobustloss.runs import Task
 from autorobustloss.runs.run_folder import RunFolder
-from autorobustloss.runs.tasks import check_labels
+from autorobustloss.runs.tasks import TaskSet, check_labels, label_sets
 from autorobustloss.search import GatedSpace, SearchConfig, SearchOutcome, SearchSpace
 from autorobustloss.search.config import FITNESS_ON, create_space
 from autorobustloss.search.settings import SearchSettings
@@ -38,61 +36,47 @@ FINALISTS = {"mean": "the distribution's mean", "best": "the best candidate"}
 
 def run(options: SearchOptions) -> int:
     """Run a search from its options."""
-    datasets = read_datasets(options)
-    config = read_config(options, datasets)
+    known = read_tasks(options, "search")
+    config = read_config(options, known)
     competitors = read_named_methods(options.compare, "--compare") if options.compare_seeds else {}
-    check_methods(competitors.values(), config.tasks, datasets)
-    labels = tell_labels(options, config.tasks, datasets)
-    if config.fitness_on == "noisy":
+    check_methods(competitors.values(), known)
+    labels = tell_labels(options, known)
+    if options.fitness_on == "noisy":
         warn("candidates are scored on noisy validation labels (--fitness-on noisy)")
-    settings = {
-        "command": "search",
-        **config.to_dict(),
-        "compare": [m.label for m in competitors.values()],
-        "compare_seeds": options.compare_seeds,
-    }
+    compare = {"compare": [m.label for m in competitors.values()], "compare_seeds": options.compare_seeds}
+    settings = {"command": "search", **config.to_dict(), **compare}
     ending = (len(competitors) + 1) * len(config.tasks) * options.compare_seeds
     total = config.generations * config.jobs_per_generation + ending
-    with at_work(options, datasets, settings, "search", cohort=options.cohort) as (folder, executor):
-        with JobProgress(total, "search", options.quiet) as progress:
-            outcome = searched(config, datasets, folder, executor, progress)
-            methods = {"learned": outcome.winner.method, **competitors}
-            table = None
-            if competitors:
-                progress.describe("comparison on the test split")
-                bench = BenchConfig(tuple(methods.values()), config.tasks, options.compare_seeds)
-                compared = run_bench(
-                    replace(bench, classes=class_counts(datasets)),
-                    folder.store,
-                    executor,
-                    progress.on_result,
-                    names={m: name for name, m in methods.items()},
-                    notes=labels,
-                    chance=chance_levels(config.tasks, datasets),
-                )
-                title = "Test accuracy on the split that the search never saw"
-                table = replace(compared.tables["published"], title=title)
-                folder.write("table.txt", to_text(table) + "\n")
-                folder.write("table.json", to_json(table) + "\n")
-        show_and_draw(
-            lambda: print_outcome(folder, outcome, table, config.fitness_on, labels, options.json),
-            lambda: write_picture(folder, outcome, methods),
-            "picture",
-            options.json,
-        )
+    with at_work(options, known.datasets, settings, "search", total) as (folder, executor, progress):
+        outcome = searched(config, known.classes, folder, executor, progress)
+        methods = {"learned": outcome.winner.method, **competitors}
+        table = None
+        if competitors:
+            progress.describe("comparison on the test split")
+            bench = BenchConfig(tuple(methods.values()), config.tasks, options.compare_seeds, classes=known.classes)
+            names, chance = {m: name for name, m in methods.items()}, chance_levels(config.tasks, known.datasets)
+            compared = run_bench(
+                bench, folder.store, executor, progress.on_result, names=names, notes=labels, chance=chance
+            )
+            title = "Test accuracy on the split that the search never saw"
+            table = replace(compared.tables["published"], title=title)
+            folder.write("table.txt", to_text(table) + "\n")
+            folder.write("table.json", to_json(table) + "\n")
+        progress.stop()
+        with then_drawn(lambda: write_picture(folder, outcome, methods), "picture", options.json):
+            print_outcome(options, folder, outcome, table, labels)
     return 0
 
 
-def read_config(options: SearchOptions, datasets: Mapping[str, Dataset]) -> SearchConfig:
+def read_config(options: SearchOptions, known: TaskSet) -> SearchConfig:
     """Return the frozen configuration that the options mean."""
-    tasks = read_tasks(options, datasets, "search")
     rivals = tuple(read_named_methods(options.rivals, "--rivals").values()) if options.rivals else ()
-    check_methods(rivals, tasks, datasets)
-    remedy = _remedy(options, tasks, datasets)
-    check_labels(tasks, datasets, FITNESS_ON[options.fitness_on], "to score candidates on", remedy)
+    check_methods(rivals, known)
+    split, remedy = FITNESS_ON[options.fitness_on], _remedy(options, known)
+    check_labels(known.tasks, known.datasets, split, "to score candidates on", remedy)
     space = read_space(options)
     return SearchConfig(
-        tasks=tasks,
+        tasks=known.tasks,
         space=space,
         start=options.start or space.default_start,
         rivals=rivals,
@@ -112,12 +96,12 @@ def read_space(options: SearchOptions) -> SearchSpace:
     return create_space(options.space, **given | ({"scale": None} if options.scale == "none" else {}))
 
 
-def _remedy(options: SearchOptions, tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> str:
+def _remedy(options: SearchOptions, known: TaskSet) -> str:
     """Return what to do where the labels that should score candidates are not known."""
     if options.fitness_on == "noisy":
         return "run the same command with --fitness-on clean"
     advice = "save some as x_valid and y_valid, or say with --noise clean that all are right"
-    if any("valid_noisy" not in known_labels(datasets[t.dataset.name], t.noise) for t in tasks):
+    if any("valid_noisy" not in known_labels(known.datasets[name], noise) for name, noise in label_sets(known.tasks)):
         return advice
     command = ["arl", "search", "--dataset", options.dataset, "--fitness-on", "noisy"]
     # without these that might be refused for another reason
@@ -139,22 +123,17 @@ def write_picture(folder: RunFolder, outcome: SearchOutcome, methods: Mapping[st
 
 
 def print_outcome(
-    folder: RunFolder,
-    outcome: SearchOutcome,
-    table: Table | None,
-    fitness_on: str,
-    labels: Sequence[str],
-    as_json: bool,
+    options: SearchOptions, folder: RunFolder, outcome: SearchOutcome, table: Table | None, labels: Sequence[str]
 ) -> None:
     """Print what the search found on standard output; labels: what they are, in sentences."""
     winner = outcome.winner
-    if as_json:
+    if options.json:
         found = {
             "folder": str(folder.path),
             "loss": winner.method.options,
             "origin": winner.origin,
             "fitness": winner.accuracy,
-            "fitness_on": fitness_on,
+            "fitness_on": options.fitness_on,
             "labels": labels,
             "finalists": {f.origin: f.accuracy for f in outcome.finalists},
             "generations": [g.to_dict() for g in outcome.generations],
@@ -167,6 +146,7 @@ def print_outcome(
     for finalist in outcome.finalists:
         scored = "rejected or diverged" if finalist.accuracy is None else f"{100 * finalist.accuracy:.1f} %"
         chosen = "  <- the learned loss" if finalist is winner else ""
-        print(f"  {FINALISTS[finalist.origin]:<24} {scored} {fitness_on} validation accuracy on fresh noise{chosen}")
+        on = f"{options.fitness_on} validation accuracy on fresh noise"
+        print(f"  {FINALISTS[finalist.origin]:<24} {scored} {on}{chosen}")
     if table is not None:
         print("\n" + to_text(table), flush=True)

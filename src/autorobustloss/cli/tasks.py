@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
 
 from autorobustloss.cli.lists import listed, split_learning_rates
-from autorobustloss.cli.options.shared import Common, Data, Tasks, Training
+from autorobustloss.cli.options.shared import Common, Grid
 from autorobustloss.cli.terminal import warn
 from autorobustloss.data import Dataset, DataSpec, check_augment, is_own, load_dataset
 from autorobustloss.data.splits import check_splits, truth_known
@@ -16,53 +16,38 @@ from autorobustloss.escape import visible
 from autorobustloss.models import build_model
 from autorobustloss.noise import NoiseSpec
 from autorobustloss.runs import Task
-from autorobustloss.runs.tasks import label_sets
+from autorobustloss.runs.tasks import TaskSet, label_sets
 from autorobustloss.training import TrainingProtocol, create_protocol
 from autorobustloss.training.protocol import suited
 
-DEFAULT_MODELS = {"train": "mlp2", "bench": "mlp2", "search": "mlp2,mlp3,cnn4", "search of tables": "mlp2,mlp3"}
+DEFAULT_MODELS = {"train": ("mlp2", "mlp2"), "bench": ("mlp2", "mlp2"), "search": ("mlp2,mlp3", "mlp2,mlp3,cnn4")}
+"""Networks for tables, and for images."""
 DEFAULT_NOISE = {"train": "sym:0.4", "bench": "clean,sym:0.4,sym:0.8,pair:0.4", "search": "sym:0.8"}
-"""What a benchmark data set gets without --noise."""
+"""What a benchmark data set gets without --noise; a user's own labels are then taken as they come."""
 CHANGES = ("epochs", "batch_size", "weight_decay", "l1", "schedule", "augment", "precision")
 """Options that are fields of a protocol of the same name."""
 
 
-def read_datasets(options: Data) -> dict[str, Dataset]:
-    """Load the data sets that the options name, by name."""
+def read_tasks(options: Common, command: str) -> TaskSet:
+    """Load the data sets; return the tasks: data sets × models × noises × learning rates, in that order."""
     names = listed(options.dataset, "--dataset")
-    return {name: load_dataset(name, options.data_dir, download=options.download) for name in names}
-
-
-def read_tasks(options: Common, datasets: Mapping[str, Dataset], command: str) -> tuple[Task, ...]:
-    """Return the tasks: data sets × models × noises × learning rates, in that order."""
+    datasets = {name: load_dataset(name, options.data_dir, download=options.download) for name in names}
     tasks: list[Task] = []
     for name, dataset in datasets.items():
         valid = min(len(dataset.x_train) // 5, 2000) if options.valid_size is None else options.valid_size
         spec = DataSpec(name, options.train_size, valid, options.test_size, dataset.fingerprint)
-        models, noises = read_models(options, dataset, command), read_noises(options, name, dataset, command)
+        models = listed(options.models, "--models", DEFAULT_MODELS[command][dataset.is_image])
+        noises = listed(options.noise, "--noise", "given" if is_own(name, dataset) else DEFAULT_NOISE[command])
         protocols = read_protocols(options, dataset, sweep=command == "bench")
-        tasks += (Task(spec, noise, model, how) for model, noise, how in product(models, noises, protocols))
+        combined = product(models, [str(NoiseSpec.parse(noise)) for noise in noises], protocols)
+        tasks += (Task(spec, noise, model, how) for model, noise, how in combined)
     if options.only is not None:
         tasks = matching(tasks, listed(options.only, "--only"))
     check_tasks(tasks, datasets, options.allow_hopeless)
-    return tuple(tasks)
+    return TaskSet(tuple(tasks), datasets)
 
 
-def read_models(options: Tasks, dataset: Dataset, command: str) -> list[str]:
-    """Return the networks the options ask for on a data set."""
-    of_images = DEFAULT_MODELS[command]
-    default = of_images if dataset.is_image else DEFAULT_MODELS.get(f"{command} of tables", of_images)
-    return listed(default if options.models is None else options.models, "--models")
-
-
-def read_noises(options: Tasks, name: str, dataset: Dataset, command: str) -> list[str]:
-    """Return the noises asked for on a data set; without --noise a user's own labels are taken as they come."""
-    default = "given" if is_own(name, dataset) else DEFAULT_NOISE[command]
-    noises = listed(default if options.noise is None else options.noise, "--noise")
-    return [str(NoiseSpec.parse(noise)) for noise in noises]
-
-
-def read_protocols(options: Training, dataset: Dataset, sweep: bool) -> list[TrainingProtocol]:
+def read_protocols(options: Grid, dataset: Dataset, sweep: bool) -> list[TrainingProtocol]:
     """Return the protocols the options ask for on a data set: one for each learning rate that is no factor."""
     preset = options.protocol or ("digits" if len(dataset.x_train) <= 2000 else "shallow")
     changes = {name: value for name in CHANGES if (value := getattr(options, name)) is not None}
@@ -100,17 +85,12 @@ def check_tasks(tasks: Sequence[Task], datasets: Mapping[str, Dataset], allow_ho
         build_model(model, tuple(dataset.x_train.shape[1:]), dataset.num_classes, seed=0)
 
 
-def class_counts(datasets: Mapping[str, Dataset]) -> dict[str, int]:
-    """Return the number of classes of each data set, by name."""
-    return {name: dataset.num_classes for name, dataset in datasets.items()}
-
-
-def tell_labels(options: Common, tasks: Iterable[Task], datasets: Mapping[str, Dataset]) -> list[str]:
+def tell_labels(options: Common, known: TaskSet) -> list[str]:
     """Say and return, in a sentence each, what the labels are that data of the user's own are learnt from."""
     notes = [
-        f"{name}: {_in_words(datasets[name], NoiseSpec.parse(noise))}"
-        for name, noise in label_sets(tasks)
-        if is_own(name, datasets[name])
+        f"{name}: {_in_words(known.datasets[name], NoiseSpec.parse(noise))}"
+        for name, noise in label_sets(known.tasks)
+        if is_own(name, known.datasets[name])
     ]
     if not (options.quiet and options.noise == "clean"):  # who wants quiet and said that all are right knows
         for note in notes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from autorobustloss.benchmark.grid import at_authors_values
@@ -12,27 +13,26 @@ from autorobustloss.cli.methods import check_losses, check_methods, read_named_m
 from autorobustloss.cli.options.train import TrainOptions
 from autorobustloss.cli.progress import JobProgress
 from autorobustloss.cli.running import make_executor
-from autorobustloss.cli.tasks import class_counts, read_datasets, read_tasks, tell_labels
+from autorobustloss.cli.tasks import read_tasks, tell_labels
 from autorobustloss.escape import visible
 from autorobustloss.runs import Job, Result, Store, run_jobs
 
 
 def run(options: TrainOptions) -> int:
     """Train from the options."""
-    datasets = read_datasets(options)
-    classes = class_counts(datasets)
+    known = read_tasks(options, "train")
     methods = read_named_methods(options.loss, "--loss")
-    tasks = read_tasks(options, datasets, "train")
-    check_methods(methods.values(), tasks, datasets)
-    places = [(task, name, at_authors_values(m, task, classes)) for task in tasks for name, m in methods.items()]
-    check_losses([(task, method) for task, _, method in places], classes)
-    seed = options.seed
-    jobs = [Job(task, method, split_seed=0, noise_seed=seed, seed=seed) for task, _, method in places]
-    names = [name if method == methods[name] else method.label for _, name, method in places]
-    tell_labels(options, tasks, datasets)
+    check_methods(methods.values(), known)
+    jobs, names = list[Job](), list[str]()
+    for task, (name, method) in product(known.tasks, methods.items()):
+        trained = at_authors_values(method, task, known.classes)
+        jobs.append(Job(task, trained, split_seed=0, noise_seed=options.seed, seed=options.seed))
+        names.append(name if trained == method else trained.label)
+    check_losses(jobs, known.classes)
+    tell_labels(options, known)
     with (
         Store(Path(options.store) if options.store else ":memory:") as store,
-        make_executor(options, datasets, len(jobs)) as executor,
+        make_executor(options, known.datasets, len(jobs)) as executor,
         JobProgress(len(jobs), "train", options.quiet) as progress,
     ):
         results = run_jobs(jobs, store, executor, progress.on_result)
@@ -54,15 +54,9 @@ def print_results(jobs: Sequence[Job], results: Sequence[Result], labels: Sequen
         by_noisy = history.best("test", by="valid_noisy") if history.valid_noisy else math.nan
         fits = history.train_accuracy[-1] if history.train_accuracy else math.nan
         noise = "unknown" if result.noise_rate is None else f"{100 * result.noise_rate:5.1f} %"
-        print(
-            f"{task:<{left}}  {label:<{wide}}  {_percent(history.last('test')):>5}  {_percent(history.best('test')):>5}"
-            f"  {_percent(by_noisy):>19}  {_percent(fits):>10}  {noise}"
-            f"{'  ' + history.stopped if history.stopped else ''}"
-        )
+        shares = (history.last("test"), history.best("test"), by_noisy, fits)
+        last, best, chosen, fitted = ("–" if math.isnan(share) else f"{100 * share:.1f}" for share in shares)
+        stopped = f"  {history.stopped}" if history.stopped else ""
+        print(f"{task:<{left}}  {label:<{wide}}  {last:>5}  {best:>5}  {chosen:>19}  {fitted:>10}  {noise}{stopped}")
         if curves:
             print("    " + " ".join(f"{e}:{100 * a:.1f}" for e, a in zip(history.epochs, history.test)))
-
-
-def _percent(accuracy: float) -> str:
-    """Return an accuracy in per cent, "–" where there is none."""
-    return "–" if math.isnan(accuracy) else f"{100 * accuracy:.1f}"

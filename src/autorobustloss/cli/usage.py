@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -12,6 +13,8 @@ from cyclopts.exceptions import CoercionError, MissingArgumentError, UnusedCliTo
 
 from autorobustloss.errors import ConfigError, unknown_name
 
+NO_TEXT = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
+"""NUL, and halves of a surrogate pair that stand for no byte."""
 NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
 
 
@@ -36,21 +39,13 @@ def check_values(app: App, commands: tuple[str, ...], arguments: ArgumentCollect
     """Raise ConfigError for a value that is no text as names of files are, or not the number it should be."""
     for argument in arguments:
         for token in argument.tokens:
-            check_text(token.value)
+            if NO_TEXT.search(token.value):
+                raise ConfigError(f"got {token.value[:80]!r}, expected text without NUL characters or lone surrogates")
             for kind in NUMBERS.keys() & {argument.hint, *get_args(argument.hint)}:
                 try:
                     kind(token.value)
                 except ValueError:
                     raise ConfigError(f"got {token.keyword} {token.value!r:.80}, expected {NUMBERS[kind]}") from None
-
-
-def check_text(word: str) -> None:
-    """Raise ConfigError for a text with NUL characters, or with half a surrogate pair that stands for no byte."""
-    try:
-        if b"\0" in word.encode("utf-8", "surrogateescape"):
-            raise ValueError
-    except ValueError:
-        raise ConfigError(f"got {word[:80]!r}, expected text without NUL characters or lone surrogates") from None
 
 
 def nearest(flag: str, known: Iterable[str]) -> str:

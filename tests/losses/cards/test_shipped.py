@@ -11,7 +11,7 @@ import torch
 import autorobustloss as arl
 from autorobustloss.cli.main import main, parse
 from autorobustloss.cli.search import read_config
-from autorobustloss.cli.tasks import read_datasets
+from autorobustloss.cli.tasks import read_tasks
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.analysis import screen, soft_targets
 from autorobustloss.losses.cards import card_names, load_card
@@ -81,7 +81,7 @@ def test_variants_for_the_ablation_are_least_where_they_should(variant, target, 
 def test_the_card_is_of_the_search_that_is_written_down(name, real_dir):
     words = ["search", "--config", str(SEARCHES / f"{name}.toml"), "--data-dir", str(real_dir)]
     options = parse(words).keywords["options"]
-    config = read_config(options, read_datasets(options))
+    config = read_config(options, read_tasks(options, "search"))
     found = load_card(name).provenance["search"]
     assert json.loads(json.dumps(config.to_dict())) == found | {"seed": config.seed}
 

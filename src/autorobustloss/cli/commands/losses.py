@@ -22,19 +22,17 @@ AsJson = Annotated[bool, Parameter(name="--json", help="print JSON")]
 @app.command(name="list")
 def list_(*, as_json: AsJson = False) -> None:
     """Every loss with its hyper-parameters."""
-    written = LOSSES.written()
-    taken = {name: {k: v for k, v in written[name].items() if k not in OF_EVERY_LOSS} for name in written}
+    rows, calls = [], []
+    for name, parameters in LOSSES.written().items():
+        values = {k: v for k, v in parameters.items() if k not in OF_EVERY_LOSS}
+        rows.append({"name": name, "hyperparameters": values, "about": LOSSES.about(name)})
+        calls.append(f"{name}({', '.join(k if v is None else f'{k}={v!r}' for k, v in values.items())})")
     if as_json:
-        rows = [{"name": n, "hyperparameters": values, "about": LOSSES.about(n)} for n, values in taken.items()]
         print(json.dumps(rows, indent=2))
         return
-    calls = {
-        name: f"{name}({', '.join(k if v is None else f'{k}={v!r}' for k, v in values.items())})"
-        for name, values in taken.items()
-    }
-    width = min(max(map(len, calls.values())), 60)
-    for name, call in calls.items():
-        print(f"{call:<{width}}  {LOSSES.about(name)}")
+    width = min(max(map(len, calls)), 60)
+    for call, row in zip(calls, rows):
+        print(f"{call:<{width}}  {row['about']}")
 
 
 @app.command

@@ -14,8 +14,8 @@ RUNNING = Parameter(group=Group("running", sort_key=6))
 
 
 @dataclass(frozen=True)
-class Data:
-    """Which data are learnt from.
+class Grid:
+    """What is trained on which data, and how.
 
     Attributes:
         dataset: data sets, joined by commas: bundled (digits, wine, …), NAME for DIR/NAME.npz, a path, or a
@@ -26,21 +26,6 @@ class Data:
         valid_size: validation samples, taken out of the training part; 0 for a tenth (default: a fifth of it, at most
             2000)
         test_size: test samples, 0 for all
-    """
-
-    dataset: Annotated[str, DATA] = "digits"
-    data_dir: Annotated[str | None, DATA] = None
-    download: Annotated[bool, DATA] = False
-    train_size: Annotated[int, DATA] = 0
-    valid_size: Annotated[int | None, DATA] = None
-    test_size: Annotated[int, DATA] = 0
-
-
-@dataclass(frozen=True)
-class Tasks:
-    """What is trained on these data.
-
-    Attributes:
         models: networks, joined by commas: linear, mlp2, mlp3, cnn4, jocor-net, vgg11, resnet18 (default: mlp2; of arl
             search mlp2,mlp3,cnn4, of tables mlp2,mlp3)
         noise: label noise, joined by commas: given (the labels as they come, noisy or not), clean (the labels count as
@@ -51,19 +36,6 @@ class Tasks:
         allow_hopeless: allow noise under which the right label is not the most frequent one of its class
         only: of all combinations DATASET/MODEL/NOISE those that match one of these patterns, such as
             '*/mlp3/*,usps/cnn4/sym:0.8' (default: all)
-    """
-
-    models: Annotated[str | None, Parameter(name=("--models", "--model")), TASKS] = None
-    noise: Annotated[str | None, TASKS] = None
-    allow_hopeless: Annotated[bool, TASKS] = False
-    only: Annotated[str | None, TASKS] = None
-
-
-@dataclass(frozen=True)
-class Training:
-    """A preset, and what is changed of it.
-
-    Attributes:
         protocol: clothing1m, digits, jocor, jocor-net, lookahead, shallow (default: digits for data sets of at most
             2,000 samples, else shallow)
         epochs: passes over the training data
@@ -78,6 +50,16 @@ class Training:
         precision: float32 or bfloat16
     """
 
+    dataset: Annotated[str, DATA] = "digits"
+    data_dir: Annotated[str | None, DATA] = None
+    download: Annotated[bool, DATA] = False
+    train_size: Annotated[int, DATA] = 0
+    valid_size: Annotated[int | None, DATA] = None
+    test_size: Annotated[int, DATA] = 0
+    models: Annotated[str | None, Parameter(name=("--models", "--model")), TASKS] = None
+    noise: Annotated[str | None, TASKS] = None
+    allow_hopeless: Annotated[bool, TASKS] = False
+    only: Annotated[str | None, TASKS] = None
     protocol: Annotated[str | None, TRAINING] = None
     epochs: Annotated[int | None, TRAINING] = None
     lr: Annotated[str | None, TRAINING] = None
@@ -91,8 +73,8 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Running:
-    """Where and how to run.
+class Common(Grid):
+    """What is trained, where and how it runs.
 
     Attributes:
         store: share the results of another run: its store.sqlite
@@ -105,6 +87,7 @@ class Running:
         quiet: no progress on standard error
     """
 
+    cohort = "off"  # an option of arl search only
     store: Annotated[str | None, RUNNING] = None
     workers: Annotated[int | None, RUNNING] = None
     device: Annotated[Literal["auto", "cpu", "cuda"], RUNNING] = "auto"
@@ -112,11 +95,6 @@ class Running:
     config: Annotated[str | None, RUNNING] = None
     json: Annotated[bool, RUNNING] = False
     quiet: Annotated[bool, RUNNING] = False
-
-
-@dataclass(frozen=True)
-class Common(Data, Tasks, Training, Running):
-    """What is trained on, how, and where."""
 
 
 @dataclass(frozen=True)
