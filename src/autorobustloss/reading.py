@@ -21,12 +21,10 @@ AGAIN = "copy or download it again"
 LARGEST_TEXT = 2**24
 """Bytes of a text that is read whole."""
 
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is the beginning of this one
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+_MARKS = {
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),  # before UTF-16, whose mark is the beginning of this one
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
 
 
 @contextlib.contextmanager
@@ -71,7 +69,7 @@ def read_text(path: Path, remedy: str, error: type[ARLError] = DataError, larges
             content = file.read(largest + 1)
         if len(content) > largest:
             raise ValueError(f"more than {largest} bytes")
-        encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8-sig")
+        encoding = next((name for name, marks in _MARKS.items() if content.startswith(marks)), "utf-8-sig")
         text = content.decode(encoding)
         if "\0" in text:
             raise ValueError("no UTF-8 text: it holds zero bytes")

@@ -25,7 +25,7 @@ ABOUT_CARDS = "Learned loss: its formula and how it was found are in its card."
 
 
 class Place(NamedTuple):
-    """Where a name is registered: its module, other names for the same, the first line of its docstring, what it is."""
+    """Where a name is registered: module, other names for the same, first line of the docstring, what it is there."""
 
     module: str
     aliases: tuple[str, ...] = ()
@@ -54,7 +54,6 @@ class Registry(Generic[T]):
         self.kind = kind
         self._variable, self._folder, self._cards = variable, folder, cards
         self._factories: dict[str, Callable[..., T]] = {}
-        self._aliases: dict[str, str] = {}
 
     @cached_property
     def _places(self) -> dict[str, Place]:
@@ -70,26 +69,28 @@ class Registry(Generic[T]):
 
         def add(factory: F) -> F:
             place = self._places.get(name)
-            found_here = place is not None and place.module == factory.__module__
-            for key in (name, *aliases):
-                if key in self._factories or key in self._aliases or (key in self and not found_here):
-                    raise ConfigError(f"{self.kind} {key!r} is registered already")
+            if name in self._factories or place is None or place.module != factory.__module__:
+                for key in (name, *aliases):
+                    if key in self:
+                        raise ConfigError(f"{self.kind} {key!r} is registered already")
+                about = (inspect.getdoc(factory) or "").split("\n")[0]
+                self._places[name] = Place(factory.__module__, aliases, about)
             self._factories[name] = factory
-            self._aliases.update(dict.fromkeys(aliases, name))
             return factory
 
         return add
 
+    def _known(self) -> dict[str, str]:
+        """Return every name and alias with the name that it stands for."""
+        aliases = {alias: name for name, place in self._places.items() for alias in place.aliases}
+        return {name: name for name in (*self._factories, *self._places)} | aliases
+
     def resolve(self, name: str) -> str:
         """Return the registered name behind a name or alias; raise UnknownNameError for neither."""
-        if name in self._factories or name in self._places:
-            return name
-        if name in self._aliases:
-            return self._aliases[name]
-        for key, place in self._places.items():
-            if name in place.aliases:
-                return key
-        raise unknown_name(self.kind, name, self.names())
+        known = self._known()
+        if name not in known:
+            raise unknown_name(self.kind, name, self.names())
+        return known[name]
 
     def get(self, name: str) -> Callable[..., T]:
         """Return the factory registered under `name`."""
@@ -100,9 +101,7 @@ class Registry(Generic[T]):
 
     def about(self, name: str) -> str:
         """Return the first line of the docstring of what is registered under `name`."""
-        name = self.resolve(name)
-        place = self._places.get(name)
-        return place.about if place else (inspect.getdoc(self._factories[name]) or "").split("\n")[0]
+        return self._places[self.resolve(name)].about
 
     def written(self) -> dict[str, dict[str, Any]]:
         """Return the parameters of every name and their defaults as the files have them: nothing is imported.
@@ -138,11 +137,10 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Return the registered names, sorted."""
-        return sorted({*self._factories, *self._places})
+        return sorted(set(self._known().values()))
 
     def __contains__(self, name: object) -> bool:
-        aliases = {alias for place in self._places.values() for alias in place.aliases}
-        return isinstance(name, str) and name in {*self._factories, *self._aliases, *self._places, *aliases}
+        return name in self._known()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

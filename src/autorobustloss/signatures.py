@@ -17,34 +17,28 @@ def definitions(folder: Path) -> dict[str, Definition]:
 
 
 def parameters(node: Definition, known: Mapping[str, Definition]) -> dict[str, Any]:
-    """Return parameters with their defaults, None for none; those given by name only last.
+    """Return parameters with their defaults, None for none.
 
     Those of a class are those of its `__init__`, or its fields (`q: float = number(default=0.7)`), after those of its
     bases as far as they are `known`.
     """
-    found = _parameters(node, known)
-    return {name: _value(default) for name, (_, default) in sorted(found.items(), key=lambda item: item[1][0])}
-
-
-def _parameters(node: Definition, known: Mapping[str, Definition]) -> dict[str, tuple[bool, ast.expr | None]]:
-    """Return for each parameter whether it is given by name only, and its default."""
     if isinstance(node, ast.FunctionDef):
         arguments = node.args
         named = [*arguments.posonlyargs, *arguments.args]
-        defaults = [None] * (len(named) - len(arguments.defaults)) + arguments.defaults
-        found = {argument.arg: (False, default) for argument, default in zip(named, defaults) if argument.arg != "self"}
-        return found | {a.arg: (True, default) for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults)}
+        defaults = [None] * (len(named) - len(arguments.defaults)) + arguments.defaults + arguments.kw_defaults
+        pairs = zip([*named, *arguments.kwonlyargs], defaults)
+        return {argument.arg: _value(default) for argument, default in pairs if argument.arg != "self"}
     for part in node.body:
         if isinstance(part, ast.FunctionDef) and part.name == "__init__" and part.args.vararg is None:
-            return _parameters(part, known)
-    found = {}
+            return parameters(part, known)
+    found: dict[str, Any] = {}
     for base in reversed(node.bases):
-        found |= _parameters(known[base.id], known) if isinstance(base, ast.Name) and base.id in known else {}
+        found |= parameters(known[base.id], known) if isinstance(base, ast.Name) and base.id in known else {}
     for field in node.body:
         if isinstance(field, ast.AnnAssign) and isinstance(field.value, ast.Call):
             given = {keyword.arg: keyword.value for keyword in field.value.keywords}
             if "default" in given:
-                found[ast.unparse(field.target)] = bool(_value(given.get("kw_only"))), given["default"]
+                found[ast.unparse(field.target)] = _value(given["default"])
     return found
 
 

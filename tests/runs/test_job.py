@@ -212,14 +212,14 @@ def test_evaluate_is_a_set():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.pop("method"), "got no method"),
-        (lambda d: d["task"].pop("noise"), "got no noise"),
+        (lambda d: d.pop("method"), "missing required field `method`"),
+        (lambda d: d["task"].pop("noise"), r"missing required field `noise` - at `\$\.task`"),
         (lambda d: d.update(sed=1), "did you mean 'seed'"),
         (lambda d: d.update(seed=1.5), r"Expected `int`, got `float` - at `\$\.seed`"),
         (lambda d: d.update(seed=True), r"Expected `int`, got `bool` - at `\$\.seed`"),
         (lambda d: d.update(evaluate=["train"]), "expected some of"),
         (lambda d: d.update(evaluate=3), r"Expected `array`, got `int` - at `\$\.evaluate`"),
-        (lambda d: d.update(task=None), "got NoneType"),
+        (lambda d: d.update(task=None), r"Expected `object`, got `null` - at `\$\.task`"),
         (lambda d: d["task"].update(noise="sim:0.8"), "did you mean 'sym'"),
         (lambda d: d["task"]["protocol"].update(lr=-1), "got lr=-1"),
         (lambda d: d["task"]["dataset"].update(size=1), "unknown dataset field"),
@@ -236,4 +236,4 @@ def test_a_broken_dictionary_is_refused(change, message):
 
 def test_a_number_that_is_not_finite_has_no_key():
     with pytest.raises(ConfigError, match="not finite"):
-        _ = replace(JOB, method=MethodSpec("gce", (("q", float("inf")),))).key
+        _ = replace(JOB, task=replace(JOB.task, protocol=TrainingProtocol(gamma=float("inf")))).key

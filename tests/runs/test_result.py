@@ -51,12 +51,12 @@ def test_through_json_and_back_with_every_bit(result):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.pop("host"), "got no host"),
+        (lambda d: d.pop("host"), "missing required field `host`"),
         (lambda d: d.update(hosts="a"), "did you mean 'host'"),
         (lambda d: d.update(wall_time="1"), r"Expected `float`, got `str` - at `\$\.wall_time`"),
         (lambda d: d.update(wall_time=None), r"got `null` - at `\$\.wall_time`"),
         (lambda d: d.update(key=5), r"Expected `str`, got `int` - at `\$\.key`"),
-        (lambda d: d.update(history=[]), "history: got list"),
+        (lambda d: d.update(history=[]), r"Expected `object`, got `array` - at `\$\.history`"),
         (lambda d: d["history"].update(valid_clean=[0.5, "x"]), r"got `str` - at `\$\.history\.valid_clean\[1\]`"),
         (lambda d: d["history"].update(epochs=[1.5]), r"got `float` - at `\$\.history\.epochs\[0\]`"),
         (lambda d: d["history"].update(steps=True), r"got `bool` - at `\$\.history\.steps`"),

@@ -25,10 +25,14 @@ class MethodSpec:
     name: str
     hyperparameters: tuple[tuple[str, Value], ...] = ()
 
+    def __post_init__(self) -> None:
+        frozen = sorted((k, _frozen(self.name, k, v)) for k, v in self.hyperparameters)
+        object.__setattr__(self, "hyperparameters", tuple(frozen))
+
     @classmethod
     def of(cls, name: str, **hyperparameters: Any) -> MethodSpec:
         """Build a spec from keyword arguments; lists become tuples, non-finite numbers are refused."""
-        return cls(name, tuple(sorted((k, _frozen(name, k, v)) for k, v in hyperparameters.items())))
+        return cls(name, tuple(hyperparameters.items()))
 
     @classmethod
     def parse(cls, text: str) -> MethodSpec:

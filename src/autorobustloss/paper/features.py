@@ -31,8 +31,8 @@ def penultimate(
     trainer = Trainer({dataset.name: dataset}, Runtime(device, workers=1))
     found = {}
     for name, job in jobs.items():
-        trained = trainer.train(replace(job, evaluate=()))
-        splits, network = trained.splits, trained.networks[0].eval()
+        _, splits, networks = trainer.train(replace(job, evaluate=()))
+        network = networks[0].eval()
         with torch.inference_mode():
             parts = [network.features(x) for x in splits.x_test[:samples].split(BATCH)]  # type: ignore[operator]
         features = torch.cat(parts).flatten(1).float().cpu().numpy()

@@ -18,7 +18,6 @@ from autorobustloss.runs.job import Job
 Unit: TypeAlias = tuple[Job, ...]
 """What an executor hands out at a time: one job, or several that are trained at once."""
 
-ANY_TAYLOR = MethodSpec("taylor")
 TAYLOR_OPTIONS = {"theta", "log_weight", "log_power", "scale"}
 """What may differ within a cohort."""
 
@@ -38,7 +37,7 @@ def by_cohort(jobs: Sequence[Job], parts: int = 1) -> list[Unit]:
     groups: dict[Job | int, list[Job]] = {}
     for number, job in enumerate(jobs):
         alike = job.method.name == "taylor" and job.method.options.keys() <= TAYLOR_OPTIONS
-        groups.setdefault(replace(job, method=ANY_TAYLOR) if alike else number, []).append(job)
+        groups.setdefault(replace(job, method=MethodSpec("taylor")) if alike else number, []).append(job)
     units: list[Unit] = []
     for group in groups.values():
         size = math.ceil(len(group) / parts)

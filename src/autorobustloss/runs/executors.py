@@ -56,18 +56,18 @@ def units_of(jobs: Sequence[Job], runtime: Runtime) -> deque[Unit]:
     return deque(by_cohort(jobs, runtime.workers) if runtime.cohorts else [(job,) for job in jobs])
 
 
-def after_failure(unit: Unit, error: WorkerError, failures: Failures | None) -> list[Unit]:
-    """Return what is to be tried of a unit that failed: its halves, until the job that fails is alone, and noted.
+def try_again(pending: deque[Unit], unit: Unit, error: WorkerError, failures: Failures | None) -> None:
+    """Put the halves of a unit that failed before what is pending, until the job that fails is alone, and noted.
 
     Raises the error where failures are not noted.
     """
     if len(unit) > 1:
         middle = math.ceil(len(unit) / 2)
-        return [unit[:middle], unit[middle:]]
-    if failures is None:
+        pending.extendleft((unit[middle:], unit[:middle]))
+    elif failures is None:
         raise error
-    failures[unit[0].key] = str(error)
-    return []
+    else:
+        failures[unit[0].key] = str(error)
 
 
 class SerialExecutor(Executor):
@@ -84,9 +84,9 @@ class SerialExecutor(Executor):
         while pending:
             unit = pending.popleft()
             try:
-                results = self.trainer.train(*unit).results
+                results, _, _ = self.trainer.train(*unit)
             except Exception as error:
-                pending.extendleft(after_failure(unit, failure_of(unit, error), failures)[::-1])
+                try_again(pending, unit, failure_of(unit, error), failures)
             else:
                 yield from zip(unit, results)
 
@@ -141,7 +141,7 @@ class ProcessExecutor(Executor):
                     self._seconds[job.task, job.method.name] = result.wall_time
                     yield job, result
                 for unit, failure in failed:
-                    pending.extendleft(after_failure(unit, failure, failures)[::-1])
+                    try_again(pending, unit, failure, failures)
         finally:
             for worker, _ in self._busy.values():
                 worker.kill()
@@ -167,7 +167,6 @@ class ProcessExecutor(Executor):
                 self._busy[worker.submit(unit)] = worker, unit
 
 
-def executor_for(datasets: Mapping[str, Dataset], runtime: Runtime | None = None) -> Executor:
-    """Return the executor of a runtime, by default of `Runtime()`: this process for one worker, a pool for more."""
-    runtime = runtime or Runtime()
+def executor_for(datasets: Mapping[str, Dataset], runtime: Runtime) -> Executor:
+    """Return the executor of a runtime: this process for one worker, a pool for more."""
     return (SerialExecutor if runtime.workers == 1 else ProcessExecutor)(datasets, runtime)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
@@ -70,9 +70,8 @@ class Job:
     evaluate: tuple[str, ...] = EVALUATIONS
 
     def __post_init__(self) -> None:
-        for split in self.evaluate:
-            if split not in EVALUATIONS:
-                raise ConfigError(f"job: got evaluate={self.evaluate!r}, expected some of {', '.join(EVALUATIONS)}")
+        if not set(self.evaluate) <= set(EVALUATIONS):
+            raise ConfigError(f"job: got evaluate={self.evaluate!r}, expected some of {', '.join(EVALUATIONS)}")
         object.__setattr__(self, "evaluate", tuple(s for s in EVALUATIONS if s in self.evaluate))
         for name in ("split_seed", "noise_seed", "seed"):
             value = getattr(self, name)
@@ -86,17 +85,12 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain JSON types."""
-        spec: dict[str, Any] = plain(self)
-        return spec
+        return dict(plain(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Job:
         """Read what `to_dict` wrote, now or before a field was added; an unknown field is a ConfigError."""
-        job = read("job", cls, values)
-        try:
-            return replace(job, method=MethodSpec.of(job.method.name, **job.method.options))
-        except (TypeError, RecursionError) as error:
-            raise ConfigError(f"got a job that does not read: {error}; expected what Job.to_dict writes") from error
+        return read("job", cls, values)
 
     @cached_property
     def key(self) -> str:
@@ -119,9 +113,7 @@ def _canonical(value: Any) -> Any:
     Python and the dataclasses take as equal, are one key.
     """
     if is_dataclass(value):
-        return {
-            f.name: _canonical(getattr(value, f.name)) for f in fields(value) if getattr(value, f.name) != f.default
-        }
+        return {f.name: _canonical(v) for f in fields(value) if (v := getattr(value, f.name)) != f.default}
     if isinstance(value, (list, tuple)):
         return [_canonical(v) for v in value]
     whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())

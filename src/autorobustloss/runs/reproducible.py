@@ -65,13 +65,11 @@ def denormals_flushed() -> Iterator[None]:
 @contextmanager
 def environment(**variables: str) -> Iterator[None]:
     """Set environment variables for a while; child processes that start meanwhile inherit them."""
-    before = {name: os.environ.get(name) for name in variables}
+    before = {name: os.environ[name] for name in variables if name in os.environ}
     os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in variables:
+            del os.environ[name]
+        os.environ.update(before)

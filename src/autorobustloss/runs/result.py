@@ -7,9 +7,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import msgspec
-
-from autorobustloss.errors import ConfigError
 from autorobustloss.runs.strict import read
 from autorobustloss.training.history import History
 
@@ -60,13 +57,7 @@ class Result:
         >>> Result.from_json(result.to_json()) == result
         True
         """
-        try:
-            values = msgspec.json.decode(text)
-        except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
-            raise ConfigError(
-                f"got a result that does not read: {error}; expected what Result.to_json writes"
-            ) from error
-        return read("result", cls, values)
+        return read("result", cls, text)
 
 
 @dataclass(frozen=True)
@@ -87,10 +78,10 @@ class Origin:
         >>> Origin.of([Result("k", History(), None, 1.0, "cpu", "here", {}, processor="Z80", exact=True)])
         Origin(processor=('Z80',), blas=(), exact=True)
         """
-        found = {(r.processor, r.blas, r.exact) for r in results}
-        exact = {exact for _, _, exact in found}
+        results = list(results)
+        exact = {r.exact for r in results}
         return cls(
-            processor=tuple(sorted({processor for processor, _, _ in found if processor})),
-            blas=tuple(sorted({blas for _, blas, _ in found if blas})),
-            exact=False if False in exact else None if exact != {True} else True,
+            processor=tuple(sorted({r.processor for r in results} - {""})),
+            blas=tuple(sorted({r.blas for r in results} - {""})),
+            exact=False if False in exact else True if exact == {True} else None,
         )

@@ -38,21 +38,15 @@ class RunFolder(AbstractContextManager["RunFolder"]):
         """Open or create the folder; `store` shares a store that lies elsewhere."""
         self.path = Path(path)
         plain = json.loads(json.dumps(config))
-        try:
+        with reading(self.path, "cannot be made a run folder", "try another --out", RunFolderError):
             self.path.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            raise RunFolderError(
-                f"cannot create the run folder {self.path}: {getattr(error, 'strerror', error)}; try another --out"
-            ) from error
-        found = self._check(plain)
+        new = not os.path.lexists(self.path / CONFIG)
+        if not new:
+            self._check(plain)
         self._contents = contents(self.path)
         self.store = Store(Path(store) if store is not None else self.path / STORE)
-        try:
-            if not found:
-                self.write(CONFIG, json.dumps(plain, indent=2, sort_keys=True) + "\n")
-        except BaseException:
-            self.store.close()
-            raise
+        if new:
+            self.write(CONFIG, json.dumps(plain, indent=2, sort_keys=True) + "\n")
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, KeyboardInterrupt) and not error.args:
@@ -67,11 +61,9 @@ class RunFolder(AbstractContextManager["RunFolder"]):
             return f"the store {self.store.path} was deleted or moved, what was trained is not in it any more"
         return f"finished jobs are kept in {self.store.path}, the same command goes on from here"
 
-    def _check(self, config: Mapping[str, Any]) -> bool:
-        """Return whether the folder has a configuration already; raise for one that differs."""
+    def _check(self, config: Mapping[str, Any]) -> None:
+        """Raise for a configuration in the folder that differs."""
         file = self.path / CONFIG
-        if not os.path.lexists(file):
-            return False
         remedy = "restore it, remove it to go on with the settings given now, or choose another --out"
         if file.exists() and not file.is_file():  # reading would wait for ever for a pipe
             raise RunFolderError(f"{file} is a folder, pipe or device; {remedy}")
@@ -82,15 +74,14 @@ class RunFolder(AbstractContextManager["RunFolder"]):
                 raise ValueError("no settings in it")
             changes = list(differences(found, config))
         if changes:
-            listed = "\n".join(
-                f"  {key}: {clipped(old, 200)} there, {clipped(new, 200)} now" for key, old, new in changes[:MOST_SHOWN]
-            )
-            more = f"\n  and {len(changes) - MOST_SHOWN} more" if len(changes) > MOST_SHOWN else ""
+            lines = [f"  {key}: {clipped(old, 200)} there, {clipped(new, 200)} now" for key, old, new in changes]
+            if len(lines) > MOST_SHOWN:
+                lines[MOST_SHOWN:] = [f"  and {len(lines) - MOST_SHOWN} more"]
+            listed = "\n".join(lines)
             raise RunFolderError(
-                f"{self.path} holds a run with another configuration:\n{listed}{more}\n"
+                f"{self.path} holds a run with another configuration:\n{listed}\n"
                 "choose another --out (finished jobs can be shared with --store FILE), or repeat its settings"
             )
-        return True
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a file of the folder atomically: whoever reads it sees the old one or the whole new one.
@@ -126,12 +117,8 @@ def contents(path: str | Path) -> dict[str, str]:
     remedy = "remove it and run the same command again"
     text = read_text(file, remedy, RunFolderError)
     with reading(file, "is no manifest", remedy, RunFolderError):
-        files = msgspec.json.decode(text, type=_Manifest).files
+        files = msgspec.json.decode(text, type=dict[str, dict[str, str]])["files"]
     return {name: kind for name, kind in files.items() if name == Path(name).name and (folder / name).is_file()}
-
-
-class _Manifest(msgspec.Struct):
-    files: dict[str, str]
 
 
 def _kind(name: str) -> str:
@@ -159,10 +146,9 @@ def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, str, s
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in sorted({*old, *new}):
-            path = f"{key}.{name}" if key else str(name)
-            yield from differences(old.get(name, "nothing"), new.get(name, "nothing"), path)
+            yield from differences(old.get(name, "nothing"), new.get(name, "nothing"), f"{key}.{name}")
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (a, b) in enumerate(zip(old, new)):
             yield from differences(a, b, f"{key}[{index}]")
     elif old != new:
-        yield key, json.dumps(old), json.dumps(new)
+        yield key.removeprefix("."), json.dumps(old), json.dumps(new)

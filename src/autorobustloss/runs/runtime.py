@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from autorobustloss.errors import ConfigError
 
-DEVICES = ("cpu", "cuda")
-
 
 @dataclass(frozen=True)
 class Runtime:
@@ -33,8 +31,8 @@ class Runtime:
     cohorts: bool = False
 
     def __post_init__(self) -> None:
-        if self.device not in DEVICES:
-            raise ConfigError(f"got device {self.device!r}, expected {' or '.join(DEVICES)}")
+        if self.device not in ("cpu", "cuda"):
+            raise ConfigError(f"got device {self.device!r}, expected cpu or cuda")
         if self.workers is None:
             object.__setattr__(self, "workers", 1 if self.device == "cuda" else usable_cores())
         most = max(64, 8 * usable_cores())
@@ -46,7 +44,4 @@ class Runtime:
 
 def usable_cores() -> int:
     """Return the number of cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from functools import cached_property
+from functools import cached_property, partial
 from typing import IO, Any
 
 import torch
@@ -24,7 +24,9 @@ class SharedDatasets(dict[str, Any]):
         """Hand a child that is being started the way to the file."""
         if not os.path.isdir("/proc/self/fd"):
             return dict, (dict(self),)
-        return _mapped, (f"/proc/{os.getpid()}/fd/{self._file.fileno()}",)
+        # This process wrote the file, and keeps it, so its classes can be trusted.
+        load = partial(torch.load, mmap=True, weights_only=False)
+        return load, (f"/proc/{os.getpid()}/fd/{self._file.fileno()}",)
 
     @cached_property
     def _file(self) -> IO[bytes]:
@@ -39,9 +41,3 @@ class SharedDatasets(dict[str, Any]):
                 "free some space there, point TMPDIR to another folder, or use one worker"
             ) from error
         return file
-
-
-def _mapped(path: str) -> dict[str, Any]:
-    """Return the data sets in a file that the parent process wrote and keeps, so that its classes can be trusted."""
-    datasets: dict[str, Any] = torch.load(path, mmap=True, weights_only=False)
-    return datasets

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -52,32 +51,36 @@ class Store(contextlib.AbstractContextManager["Store"]):
     def __init__(self, path: str | Path, timeout: float = 60.0) -> None:
         """Open or create the file; `timeout`: seconds to wait for another process that is writing."""
         self.path = Path(path)
-        self._file: tuple[int, int] | None = None
+        self.lasting = str(path) != ":memory:"
+        self.read_only = False
+        self._file = ""
         with self._errors("open"):
-            if self.lasting and self.path.exists() and not self.path.is_file():  # SQLite would wait for ever for a pipe
-                raise StoreError(f"cannot open the store {self.path}: it is a folder, pipe or device; name a file")
-            self.read_only = self.lasting and _can_only_be_read(self.path)
-            if self.lasting and not self.read_only:
+            address: str | Path = self.path
+            if self.lasting and self.path.exists():
+                if not self.path.is_file():  # SQLite would wait for ever for a pipe
+                    raise StoreError(f"cannot open the store {self.path}: it is a folder, pipe or device; name a file")
+                # SQLite writes its log beside the file.
+                writable = all(os.access(path, os.W_OK) for path in (self.path, self.path.parent))
+                self.read_only = not writable and self.path.stat().st_size > 0
+            if self.read_only:
+                # Beside it nothing can be made, nor does anybody write.
+                log = self.path.with_name(f"{self.path.name}-wal")
+                unchanging = "" if log.is_file() and log.stat().st_size else "&immutable=1"
+                address = f"{self.path.resolve().as_uri()}?mode=ro{unchanging}"
+            elif self.lasting:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            address = _read_only_address(self.path) if self.read_only else self.path
             self._database = sqlite3.connect(address, timeout=timeout, isolation_level=None, uri=self.read_only)
             try:
-                self._prepare(timeout)
+                self._prepare()
             except BaseException:
                 self._database.close()
                 raise
-        if self.lasting:
-            self._file = _file_number(self.path)
-
-    @property
-    def lasting(self) -> bool:
-        """Whether results outlive the process."""
-        return str(self.path) != ":memory:"
+        self._file = _file_number(self.path)
 
     @property
     def there(self) -> bool:
         """Whether the file is where it was opened: neither deleted, nor moved, nor replaced by another."""
-        return not self.lasting or _file_number(self.path) == self._file
+        return _file_number(self.path) == self._file
 
     def check_writable(self) -> None:
         """Raise StoreError if a result could not be kept; to be asked before anything is trained."""
@@ -95,7 +98,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 "cannot be kept; put the file back, or start again"
             )
 
-    def _prepare(self, timeout: float) -> None:
+    def _prepare(self) -> None:
         """Check that the file is a store, make a new one a store; nothing is written to what is none."""
         execute = self._database.execute
         # Two processes may create the file at the same moment: the second waits, and finds it made.
@@ -104,26 +107,13 @@ class Store(contextlib.AbstractContextManager["Store"]):
             if self._schema_version() == 0:
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     execute(statement)
-        if not self.read_only:
-            self._write_ahead(timeout)
+        # Where the file system cannot, SQLite stays with its rollback journal. It waits for other processes everywhere
+        # but here, where two that switch at once would wait for each other: one of them switches for both.
+        with contextlib.suppress(sqlite3.OperationalError):
+            execute("PRAGMA journal_mode = WAL")
         fault = execute("PRAGMA quick_check(1)").fetchone()[0]
         if fault != "ok":
             raise sqlite3.DatabaseError(f"malformed: {fault}")
-
-    def _write_ahead(self, timeout: float) -> None:
-        """Switch to write-ahead mode; where the file system cannot, SQLite stays with its rollback journal.
-
-        SQLite waits for other processes everywhere but here, where two that switch at once would wait for each other.
-        """
-        end = time.monotonic() + timeout
-        while True:
-            try:
-                self._database.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > end:
-                    raise
-            time.sleep(0.01)
 
     def _schema_version(self) -> int:
         """Return the version of the schema, 0 for an empty file; raise for one that is not ours or too new."""
@@ -174,17 +164,11 @@ class Store(contextlib.AbstractContextManager["Store"]):
     def items(self) -> Iterator[tuple[Job, Result]]:
         """Yield every job and its result, oldest first; those of an earlier `TRAINING_VERSION` are passed over."""
         for key, text, result in self._rows(f"SELECT key, job, result FROM results {_CURRENT}", (TRAINING_VERSION,)):
-            try:
+            with self._row(key):
                 job = Job.from_dict(json.loads(text))
                 if job.key != key:
                     raise ConfigError(f"it holds job {job.key}")
-            except _UNREADABLE as error:
-                raise self._broken_row(key, error) from error
             yield job, self._read(key, result)
-
-    def __contains__(self, job: object) -> bool:
-        key = job.key if isinstance(job, Job) else job
-        return bool(self._rows("SELECT 1 FROM results WHERE key = ?", (key,)))
 
     def __len__(self) -> int:
         return len(self.keys())
@@ -215,74 +199,54 @@ class Store(contextlib.AbstractContextManager["Store"]):
             return self._database.execute(query, tuple(parameters)).fetchall()
 
     def _read(self, key: str, text: str) -> Result:
-        try:
+        with self._row(key):
             result = Result.from_json(text)
-        except _UNREADABLE as error:
-            raise self._broken_row(key, error) from error
-        if result.key != key:
-            raise self._broken_row(key, ConfigError(f"it holds the result of job {result.key}"))
+            if result.key != key:
+                raise ConfigError(f"it holds the result of job {result.key}")
         return result
 
-    def _broken_row(self, key: str, error: Exception) -> StoreError:
-        return StoreError(
-            f"the store {self.path} has a row that does not read, {key}: {error}. A newer version of autorobustloss "
-            "may have written it; if it is broken, remove it, and the job runs again:\n"
-            f"  sqlite3 {self.path} \"DELETE FROM results WHERE key = '{key}'\""
-        )
+    @contextlib.contextmanager
+    def _row(self, key: str) -> Iterator[None]:
+        """Name the row whose reading fails; somebody may have altered it, so it may raise nearly anything."""
+        try:
+            yield
+        except Exception as error:
+            raise StoreError(
+                f"the store {self.path} has a row that does not read, {key}: {error}. A newer version of "
+                "autorobustloss may have written it; if it is broken, remove it, and the job runs again:\n"
+                f"  sqlite3 {self.path} \"DELETE FROM results WHERE key = '{key}'\""
+            ) from error
 
     @contextlib.contextmanager
     def _errors(self, verb: str) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a path with a NUL
-            if self._file is not None:
+            if self._file:
                 self._check_there()
-            raise StoreError(f"cannot {verb} the store {self.path}: {error}; {_remedy(error)}") from error
+            known = (remedy for sign, remedy in _REMEDIES.items() if sign in str(error).lower())
+            remedy = next(known, "check that its folder exists, can be written, and is on a local disk")
+            raise StoreError(f"cannot {verb} the store {self.path}: {error}; {remedy}") from error
 
-
-_UNREADABLE = (ValueError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError)
-"""What reading a row that somebody altered may raise."""
 
 _CURRENT = "WHERE training_version = ? ORDER BY rowid"
 
-_REMEDIES = (
-    ("locked", "another process holds it: wait for that to end, or name another file"),
-    ("not a database", "it is not a SQLite file: name another file for the store"),
-    (
-        "malformed",
-        "it was truncated or damaged: restore it from a copy, or save what is left with `sqlite3 FILE .recover`",
-    ),
-    ("no such", "its tables are not those of a store: restore it from a copy, or name another file"),
-    ("full", "free some disk space and run again: what was stored before is safe"),
-    ("readonly", "it or its folder cannot be written: change the permissions, or name another file"),
-    ("disk i/o", "the disk failed, or is a network drive that SQLite cannot lock: use a file on a local disk"),
-    ("closed", "it was closed already: open it again"),
-    ("thread", "it belongs to the thread that opened it: open it once more in this one"),
-)
+_REMEDIES = {
+    "locked": "another process holds it: wait for that to end, or name another file",
+    "not a database": "it is not a SQLite file: name another file for the store",
+    "malformed": "truncated or damaged: restore it from a copy, or save what is left with `sqlite3 FILE .recover`",
+    "no such": "its tables are not those of a store: restore it from a copy, or name another file",
+    "full": "free some disk space and run again: what was stored before is safe",
+    "readonly": "it or its folder cannot be written: change the permissions, or name another file",
+    "disk i/o": "the disk failed, or is a network drive that SQLite cannot lock: use a file on a local disk",
+    "closed": "it was closed already: open it again",
+    "thread": "it belongs to the thread that opened it: open it once more in this one",
+}
 
 
-def _file_number(path: Path) -> tuple[int, int] | None:
-    try:
+def _file_number(path: Path) -> str:
+    """Return what tells a file from another that takes its place."""
+    with contextlib.suppress(OSError, ValueError):
         status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _can_only_be_read(path: Path) -> bool:
-    """Return whether a file with something in it cannot be written as a database: itself, or the log beside it."""
-    there = path.is_file() and path.stat().st_size > 0
-    return there and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
-
-
-def _read_only_address(path: Path) -> str:
-    """Return SQLite's address of a file for reading; beside it nothing can be made, nor does anybody write."""
-    log = path.with_name(f"{path.name}-wal")
-    unchanging = "" if log.is_file() and log.stat().st_size else "&immutable=1"
-    return f"{path.resolve().as_uri()}?mode=ro{unchanging}"
-
-
-def _remedy(error: Exception) -> str:
-    text = str(error).lower()
-    known = (remedy for sign, remedy in _REMEDIES if sign in text)
-    return next(known, "check that its folder exists, can be written, and is on a local disk")
+        return f"{status.st_dev} {status.st_ino}"
+    return "none"

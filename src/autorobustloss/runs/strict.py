@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
@@ -30,38 +30,37 @@ def plain(value: Any) -> Any:
 def read(what: str, cls: type[T], values: Any) -> T:
     """Return a dataclass, and those in its fields, from what JSON holds of it; what it has a default for may be absent.
 
+    values: a dictionary, or a JSON text.
+
     Raises ConfigError for fields that are unknown or missing, and for values that its annotations do not allow.
 
     >>> from autorobustloss.data import DataSpec
     >>> read("data set", DataSpec, {"train_size": 10})
     Traceback (most recent call last):
         ...
-    autorobustloss.errors.ConfigError: data set: got no name, expected name, train_size, valid_size, test_size, …
+    autorobustloss.errors.ConfigError: data set: Object missing required field `name`
     >>> read("data set", DataSpec, {"name": "digits", "train_size": "10"})
     Traceback (most recent call last):
         ...
     autorobustloss.errors.ConfigError: data set: Expected `int`, got `str` - at `$.train_size`
     """
-    _check_fields(what, cls, values)
     try:
-        return msgspec.convert(values, cls)
-    except (msgspec.ValidationError, ValueError, RecursionError) as error:
+        found = msgspec.json.decode(values) if isinstance(values, str) else values
+        result = msgspec.convert(found, cls)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"{what}: {error}") from error
+    _check_names(what, cls, found)
+    return result
 
 
-def _check_fields(what: str, cls: Any, values: Any) -> None:
-    names = [f.name for f in fields(cls)]
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{what}: got {type(values).__name__}, expected a mapping with {', '.join(names)}")
-    for name in values:
-        if name not in names:
-            raise unknown_name(f"{what} field", str(name), names)
-    missing = [f.name for f in fields(cls) if f.name not in values and f.default is f.default_factory is MISSING]
-    if missing:
-        raise ConfigError(f"{what}: got no {', '.join(missing)}, expected {', '.join(names)}")
-    for name, kind in _types(cls).items():
-        if is_dataclass(kind) and name in values:
-            _check_fields(name, kind, values[name])
+def _check_names(what: str, cls: Any, values: Mapping[str, Any]) -> None:
+    """Raise for names that are no fields, which msgspec passes over in a dataclass."""
+    kinds = _types(cls)
+    for name, value in values.items():
+        if name not in kinds:
+            raise unknown_name(f"{what} field", name, kinds)
+        if is_dataclass(kinds[name]):
+            _check_names(name, kinds[name], value)
 
 
 _types = functools.cache(get_type_hints)

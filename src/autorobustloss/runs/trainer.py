@@ -6,8 +6,7 @@ import platform
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,20 +24,14 @@ from autorobustloss.runs.result import Result
 from autorobustloss.runs.runtime import Runtime
 from autorobustloss.training.cohort import fit_cohort
 
-CACHE_BYTES = 1 << 28
 SERIAL = Runtime(workers=1)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What training leaves: a result for each job, the splits, and the networks of a job that was trained alone.
+Trained: TypeAlias = tuple[list[Result], Splits, nn.ModuleList]
+"""What training leaves: a result for each job, the splits, and the networks of a job that was trained alone.
 
-    Of a cohort, whose weights are kept by nobody, the networks are the initial one.
-    """
-
-    results: list[Result]
-    splits: Splits
-    networks: nn.ModuleList
+Of a cohort, whose weights are kept by nobody, the networks are the initial one.
+"""
 
 
 def run_job(job: Job, dataset: Dataset, runtime: Runtime = SERIAL) -> Result:
@@ -50,7 +43,7 @@ def run_job(job: Job, dataset: Dataset, runtime: Runtime = SERIAL) -> Result:
 
     Raises DataError if the data set is not the one that the job was written for (`DataSpec.fingerprint`).
     """
-    return Trainer({job.task.dataset.name: dataset}, runtime).train(job).results[0]
+    return Trainer({job.task.dataset.name: dataset}, runtime)((job,))[0]
 
 
 class Trainer:
@@ -67,7 +60,7 @@ class Trainer:
 
     def __call__(self, unit: Unit) -> list[Result]:
         """Return the results of jobs that are trained at once, or of one."""
-        return self.train(*unit).results
+        return self.train(*unit)[0]
 
     def train(self, job: Job, *others: Job) -> Trained:
         """Train a job, and at once with it others that differ from it in their Taylor loss only (see `runs.cohort`).
@@ -76,10 +69,13 @@ class Trainer:
         """
         device, exact = self.runtime.device, self.runtime.exact and not others
         jobs, task = (job, *others), job.task
+        name = task.dataset.name
+        if name not in self.datasets:
+            raise ConfigError(f"job {job.label}: got no data set {name!r}, expected it among {sorted(self.datasets)}")
         with reproducible(job.seed, device), kernel.left_out() if exact else denormals_flushed():
-            splits = self.cache.get(job, self._dataset(job), device)
+            splits = self.cache.get(job, self.datasets[name], device)
             start = time.perf_counter()
-            told = known_noise(task.noise, task.dataset.name, splits)
+            told = known_noise(task.noise, name, splits)
             setting = Setting(task.model, splits, task.protocol, job.seed, job.evaluate, told)
             if others:
                 losses = [setting.criterion(each.method) for each in jobs]
@@ -108,13 +104,7 @@ class Trainer:
             )
             for each, history in zip(jobs, histories)
         ]
-        return Trained(results, splits, networks)
-
-    def _dataset(self, job: Job) -> Dataset:
-        name = job.task.dataset.name
-        if name not in self.datasets:
-            raise ConfigError(f"job {job.label}: got no data set {name!r}, expected it among {sorted(self.datasets)}")
-        return self.datasets[name]
+        return results, splits, networks
 
 
 class SplitsCache:
@@ -125,7 +115,7 @@ class SplitsCache:
     of them than a short one.
     """
 
-    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, max_bytes: int = 1 << 28) -> None:
         self.max_bytes = max_bytes
         self._splits: OrderedDict[tuple[Any, ...], Splits] = OrderedDict()
 
@@ -149,9 +139,6 @@ class SplitsCache:
         """Memory of all kept splits."""
         tensors = (v for s in self._splits.values() for v in vars(s).values() if isinstance(v, Tensor))
         return sum({t.data_ptr(): t.nbytes for t in tensors}.values())
-
-    def __len__(self) -> int:
-        return len(self._splits)
 
 
 def known_noise(noise: str, dataset_name: str, splits: Splits) -> Tensor | None:

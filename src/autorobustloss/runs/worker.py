@@ -9,7 +9,8 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeAlias
@@ -60,16 +61,12 @@ class Worker:
 
     def obituary(self, unit: Unit) -> WorkerError:
         """Say how the process ended, of which `kill` has been called."""
-        code, label = self.process.exitcode, unit[0].label
+        code = self.process.exitcode
         how = f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        if self._up.exception():
-            return WorkerError(
-                f"a worker process ended while it started ({how}), twice, before job {label}; its message is above. "
-                'A script that starts workers needs `if __name__ == "__main__":` around what it does'
-            )
         return WorkerError(
-            f"a worker process ended twice in job {label} ({how}); finished jobs are stored. "
-            "Often memory ran out: try fewer workers"
+            f"a worker process ended twice in job {unit[0].label} ({how}); finished jobs are stored. Often memory ran "
+            "out: try fewer workers. If it left a message above, as it started: "
+            'a script that starts workers needs `if __name__ == "__main__":` around what it does'
         )
 
 
@@ -112,8 +109,7 @@ def failure_of(unit: Unit, error: Exception) -> WorkerError:
 def _end_with_parent() -> None:
     """End this process, busy or not, as soon as its parent is gone, even by `kill -9`."""
     parent = multiprocessing.parent_process()
-    if parent is None:
-        return
+    assert parent is not None  # which it is in the first process only
     # The sentinel stays open if the parent had forked other children, so its process id is looked at as well.
     while os.getppid() == parent.pid and not wait([parent.sentinel], timeout=5):
         pass
@@ -128,22 +124,16 @@ def interrupts_blocked() -> Iterator[None]:
     the same and have Python interrupt this one, so Python is told to wait as well: half of what a child needs to start
     makes it complain.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # if it started with the first child, it would lift the mask
     held: list[int] = []
-    handler = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
-    if handler is not None:
-        signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
+    with ExitStack() as stack:
+        handler = signal.getsignal(signal.SIGINT)
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+            stack.callback(signal.signal, signal.SIGINT, handler)
+        if hasattr(signal, "pthread_sigmask"):  # not on Windows
+            resource_tracker.ensure_running()  # if it started with the first child, it would lift the mask
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
         yield
-    finally:
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if held:
-            signal.raise_signal(signal.SIGINT)
+    if held:
+        signal.raise_signal(signal.SIGINT)
