@@ -167,6 +167,7 @@ class ProcessExecutor(Executor):
                 self._busy[worker.submit(unit)] = worker, unit
 
 
-def executor_for(datasets: Mapping[str, Dataset], runtime: Runtime) -> Executor:
-    """Return the executor of a runtime: this process for one worker, a pool for more."""
+def executor_for(datasets: Mapping[str, Dataset], runtime: Runtime | None = None) -> Executor:
+    """Return the executor of a runtime, None for all cores: this process for one worker, a pool for more."""
+    runtime = runtime or Runtime()
     return (SerialExecutor if runtime.workers == 1 else ProcessExecutor)(datasets, runtime)
