@@ -141,7 +141,7 @@ class Cohort(Run):
                 return functional_call(self.network, {**weights, **buffers}, x).argmax(-1)
 
         def predict(x: Tensor) -> Tensor:
-            parts = x.split(max(self.protocol.batch_size, EVALUATION_BATCH // 4))
+            parts = x.split(max(self.protocol.batch_size, EVALUATION_BATCH))
             return torch.cat([vmap(one, (0, 0, None))(self.weights, self.buffers, part) for part in parts], dim=1)
 
         return {name: right.double().mean(1).tolist() for name, right in hits(predict, self.targets).items()}

@@ -12,7 +12,7 @@ from autorobustloss.data.splits import Splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.training.history import SPLITS
 
-EVALUATION_BATCH = 1024
+EVALUATION_BATCH = 256
 
 
 def labelled_splits(splits: Splits, evaluate: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
