@@ -52,8 +52,8 @@ def ranks(tasks: Sequence[Found]) -> dict[str, float]:
     return dict(zip(names, table.mean(0)))
 
 
-def interval(tasks: Sequence[Found], rival: str, level: float) -> tuple[float, float, float]:
-    """Return the mean difference to a rival and its interval, drawing data sets first and their tasks second."""
+def differences(tasks: Sequence[Found], rival: str) -> tuple[float, np.ndarray]:
+    """Return the mean difference to a rival, and that of each draw of data sets first and their tasks second."""
     groups: dict[str, list[float]] = {}
     for task in tasks:
         groups.setdefault(task.data, []).append(task.plain["new"] - task.plain[rival])
@@ -61,8 +61,7 @@ def interval(tasks: Sequence[Found], rival: str, level: float) -> tuple[float, f
     for draw in range(DRAWS):
         picked = [own[i] for i in generator.integers(len(own), size=len(own))]
         means[draw] = np.concatenate([generator.choice(group, len(group)) for group in picked]).mean()
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(np.concatenate(own).mean()), float(low), float(high)
+    return float(np.concatenate(own).mean()), means
 
 
 def verdict(tasks: Sequence[Found], say: Any = print) -> None:
@@ -72,9 +71,10 @@ def verdict(tasks: Sequence[Found], say: Any = print) -> None:
         place = [name for name, _ in order].index("new") + 1
         say(f"1. {kind}: place {place} of {len(order)};", ", ".join(f"{name} {rank:.1f}" for name, rank in order[:6]))
     # Holm: the rival whose interval is the closest to 0 may use the whole 5 %, the next half of it, and so on.
-    apart = {rival: interval(tasks, rival, 0.95) for rival in MUST_BEAT if rival in tasks[0].plain}
-    for tests, rival in enumerate(sorted(apart, key=lambda name: apart[name][1]), 1):
-        mean, low, high = interval(tasks, rival, 1 - 0.05 / tests)
+    apart = {rival: differences(tasks, rival) for rival in MUST_BEAT if rival in tasks[0].plain}
+    for tests, rival in enumerate(sorted(apart, key=lambda name: np.quantile(apart[name][1], 0.025)), 1):
+        mean, draws = apart[rival]
+        low, high = np.quantile(draws, [0.025 / tests, 1 - 0.025 / tests])
         say(f"2. {rival}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]", "better" if low > 0 else "not shown")
     for rare, what in ((False, "as they come"), (True, "imbalanced")):
         cost = [t.plain["ce"] - t.plain["new"] for t in tasks if t.clean and t.rare is rare]

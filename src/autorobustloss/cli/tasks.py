@@ -9,14 +9,14 @@ from itertools import product
 from autorobustloss.cli.lists import listed, split_learning_rates
 from autorobustloss.cli.options.shared import Common, Grid
 from autorobustloss.cli.terminal import warn
-from autorobustloss.data import Dataset, DataSpec, check_augment, is_own, load_dataset
+from autorobustloss.data import Dataset, check_augment, is_own, load_dataset
 from autorobustloss.data.splits import check_splits, truth_known
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
 from autorobustloss.models import build_model
 from autorobustloss.noise import NoiseSpec
 from autorobustloss.runs import Task
-from autorobustloss.runs.tasks import TaskSet, label_sets
+from autorobustloss.runs.tasks import TaskSet, data_spec, label_sets, preset_for
 from autorobustloss.training import TrainingProtocol, create_protocol
 from autorobustloss.training.protocol import suited
 
@@ -34,8 +34,7 @@ def read_tasks(options: Common, command: str) -> TaskSet:
     datasets = {name: load_dataset(name, options.data_dir, download=options.download) for name in names}
     tasks: list[Task] = []
     for name, dataset in datasets.items():
-        valid = min(len(dataset.x_train) // 5, 2000) if options.valid_size is None else options.valid_size
-        spec = DataSpec(name, options.train_size, valid, options.test_size, dataset.fingerprint)
+        spec = data_spec(name, dataset, options.train_size, options.valid_size, options.test_size)
         models = listed(options.models, "--models", DEFAULT_MODELS[command][dataset.is_image])
         noises = listed(options.noise, "--noise", "given" if is_own(name, dataset) else DEFAULT_NOISE[command])
         protocols = read_protocols(options, dataset, sweep=command == "bench")
@@ -49,7 +48,7 @@ def read_tasks(options: Common, command: str) -> TaskSet:
 
 def read_protocols(options: Grid, dataset: Dataset, sweep: bool) -> list[TrainingProtocol]:
     """Return the protocols the options ask for on a data set: one for each learning rate that is no factor."""
-    preset = options.protocol or ("digits" if len(dataset.x_train) <= 2000 else "shallow")
+    preset = options.protocol or preset_for(dataset)
     changes = {name: value for name in CHANGES if (value := getattr(options, name)) is not None}
     if options.patience is not None:
         changes["patience_at_chance"] = options.patience

@@ -77,10 +77,8 @@ def make_tasks(
             found += TaskSet((replace(item, dataset=spec),), {spec.name: dataset})
             continue
         name = str(item) if isinstance(item, (str, Path)) else dataset.name
-        samples = len(dataset.x_train)
-        valid = min(samples // 5, 2000) if valid_size is None else valid_size
-        spec = DataSpec(name, train_size, valid, test_size, dataset.fingerprint)
-        preset = protocol or ("digits" if samples <= SMALL else "shallow")
+        spec = data_spec(name, dataset, train_size, valid_size, test_size)
+        preset = protocol or preset_for(dataset)
         base = create_protocol(preset) if isinstance(preset, str) else preset
         training = suited(base, name).but(**changes)
         noises = noise or ("given" if is_own(name, dataset) else "sym:0.8")
@@ -88,6 +86,17 @@ def make_tasks(
         tasks = tuple(Task(spec, labels, model, training) for model, labels in combined)
         found += TaskSet(tasks, {name: dataset})
     return found
+
+
+def data_spec(name: str, dataset: Dataset, train_size: int, valid_size: int | None, test_size: int) -> DataSpec:
+    """Return the spec of a data set; valid_size: None for a fifth of the training samples, at most 2,000."""
+    valid = min(len(dataset.x_train) // 5, 2000) if valid_size is None else valid_size
+    return DataSpec(name, train_size, valid, test_size, dataset.fingerprint)
+
+
+def preset_for(dataset: Dataset) -> str:
+    """Return the protocol for a data set where none is asked for."""
+    return "digits" if len(dataset.x_train) <= SMALL else "shallow"
 
 
 @contextmanager
