@@ -2,8 +2,9 @@
 
     python searches/gated/attempts.py --data-dir DIR --out FOLDER --minutes 8
 
-On a GPU one generation of all fifteen searches takes seconds; on two CPU cores a night. Writes rivals.json (once),
-attempts.json (the mean of every search after every generation) and final.json (fresh seeds, with ablations).
+On a GPU one generation of all fifteen searches takes seconds; on two CPU cores a night. Writes rivals.json and
+hand.json (once), attempts.json (the mean of every search after every generation), evaluations.json (every candidate)
+and final.json (fresh seeds, with ablations).
 """
 
 from __future__ import annotations
@@ -12,57 +13,68 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from many import Batch, Gates, Named, Scores
+from hand import HAND
+from many import Batch, Gates, Lanes, Named, Scores, cost
 from pool import POOL, Task
 
 RIVALS = (
     "ce", "label_smoothing", "gce", "sce", "mae", "nce+mae", "nfl+mae", "nce+rce", "nce+agce",
-    "anl_ce", "jal_ce", "ce_eps+mae", "ldr_kl", "bi_tempered", "taylor_ce", "arl-mild", "arl",
+    "anl_ce", "jal_ce", "ce_eps+mae", "ldr_kl", "bi_tempered", "taylor_ce", "elr", "ce_prior", "logitclip", "antidote",
+    "js", "logit_bias", "nls", "bootstrap_soft", "arl-mild", "arl",
 )  # fmt: skip
 OURS = ("arl", "arl-mild")
 """Rivals by which nothing is scored."""
 
-START = {"q": 0.9, "r": 1.5, "kappa": 5.0, "pace": 0.0, "prior": 0.0, "power": 1.0}
-UNIT = {"q": 0.25, "r": 0.6, "kappa": 0.5, "pace": 0.35, "prior": 0.35, "power": 0.6, "c": 0.7}
-"""How far a coordinate of 1 is from the start; kappa is searched by its logarithm."""
-RANGE = {"q": (0, 2), "r": (0, 5), "kappa": (0.3, 60), "pace": (0, 1), "prior": (0, 1.5), "power": (0, 4), "c": (-4, 4)}
+START = {"q": 1.0, "r": 1.7, "kappa": 8.0, "own": 1.0, "peak": 0.2, "smooth": 0.06, "pull": 0.1}
+"""Where a search of a number begins; one that is not searched is as `Gates` has it."""
+UNIT = {
+    "q": 0.25, "r": 0.6, "kappa": 0.5, "pace": 0.35, "prior": 0.35, "power": 0.4, "own": 0.5, "peak": 0.4,
+    "window": 0.7, "smooth": 0.04, "pull": 0.15, "c": 0.7,
+}  # fmt: skip
+"""How far a coordinate of 1 is from the start; kappa and window are searched by their logarithms."""
+RANGE = {
+    "q": (0, 2), "r": (0, 5), "kappa": (0.3, 60), "pace": (0, 1), "prior": (0, 1.5), "power": (0, 4), "own": (0, 2),
+    "peak": (0, 1), "window": (10, 1000), "smooth": (0, 0.4), "pull": (0, 1), "c": (-4, 4),
+}  # fmt: skip
 POLYNOMIAL = ("c1", "c2", "c3", "c4", "c5")
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A space, the numbers that are searched and those that are fixed, and how much the largest gap counts."""
+    """A space, by the numbers that are searched, and how much the largest gap counts."""
 
     name: str
     free: tuple[str, ...]
-    fixed: tuple[tuple[str, float], ...] = ()
     largest: float = 0.25
 
-    def decode(self, point: np.ndarray) -> list[float]:
-        """Return the numbers of a loss, in the order of `Gates.names`."""
-        values = {**START, **dict(self.fixed)}
+    def decode(self, point: np.ndarray) -> dict[str, float]:
+        """Return the numbers of a loss by name."""
+        values = {}
         for name, coordinate in zip(self.free, point):
             kind = "c" if name in POLYNOMIAL else name
-            step = UNIT[kind] * float(coordinate)
-            value = values[name] * math.exp(step) if name == "kappa" else values.get(name, 0.0) + step
+            step, start = UNIT[kind] * float(coordinate), START.get(name, Gates.plain.get(name, 0.0))
+            value = start * math.exp(step) if name in ("kappa", "window") else start + step
             values[name] = float(np.clip(value, *RANGE[kind]))
-        return [values.get(name, 0.0) for name in Gates.names]
+        return values
 
 
+SPACE = ("q", "r", "kappa", "own", "smooth")
 ATTEMPTS = (
-    Attempt("agreement", ("q", "r", "kappa"), (("power", 0.0),)),
     Attempt("surprise", ("q", "r", "kappa")),
-    Attempt("surprise to a power, pace", ("q", "r", "kappa", "pace", "power")),
-    Attempt("surprise, prior, mean gap only", ("q", "r", "kappa", "prior"), largest=0.0),
-    Attempt("surprise, polynomial", ("q", "r", "kappa", *POLYNOMIAL)),
+    Attempt("smoothing", SPACE),
+    Attempt("smoothing, mean gap only", SPACE, largest=0.0),
+    Attempt("pull and peak", (*SPACE, "peak", "pull")),
+    Attempt("polynomial", (*SPACE, *POLYNOMIAL)),
 )
+RACE = (2, 4, 6, 8, 10, 13, 20, 22, 27, 34, 40, 41, 46, 50, 51)
+"""The tasks of the pool by which searches go; what they find is compared on all."""
 SEEDS, POPULATION = (0, 1, 2), 8
 
 
@@ -98,18 +110,10 @@ class Score:
         return np.clip(gap, -4, None), given_up
 
     def __call__(self, results: np.ndarray, largest: float) -> np.ndarray:
-        """Return the mean gap, a part of the largest, the cost of clean labels, and 0.5 for each class given up."""
+        """Return the mean gap, a part of the largest, so of clean labels' cost, and 0.5 a class given up."""
         gap, given_up = self.gaps(results)
-        cost = np.clip(self.ce[:, None] - results[:, 0], 0, None)[self.clean].mean(0)
-        return gap.mean(0) + largest * gap.max(0) + cost + 0.5 * given_up.sum(0)
-
-
-def batches(
-    tasks: Sequence[Task], loss: Callable[[Task], Any], methods: int, seeds: int, data_dir: str, device: Any
-) -> list[Batch]:
-    """Return a batch for each task, their graphs in one pool of memory."""
-    pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
-    return [Batch(task, loss(task), methods, seeds, data_dir, device, pool) for task in tasks]
+        cost = np.clip(self.ce[:, None] - results[:, 0], 0, None)[self.clean]
+        return gap.mean(0) + largest * (gap.max(0) + cost.max(0)) + cost.mean(0) + 0.5 * given_up.sum(0)
 
 
 def can_run(name: str, data_dir: str, device: Any, log: Any) -> bool:
@@ -125,16 +129,13 @@ def can_run(name: str, data_dir: str, device: Any, log: Any) -> bool:
     return True
 
 
-def run_rivals(tasks: Sequence[Task], names: Sequence[str], data_dir: str, device: Any, log: Any) -> np.ndarray:
-    """Return (tasks, 3, methods), the mean of two seeds."""
-    rows = []
-    for task in tasks:
-        batch = Batch(task, Named(names, task.data), len(names), 2, data_dir, device)
-        rows.append(chosen(batch.train((900, 901))[-1]))
-        order = rows[-1][0].argsort()[::-1][:4]
-        log(task.label, "|", ", ".join(f"{names[i]} {rows[-1][0][i]:.1f}" for i in order), f"| ce {rows[-1][0][0]:.1f}")
-        del batch
-    return np.stack(rows)
+def trained(tasks: Sequence[Task], loss: Any, methods: int, seeds: Sequence[int], data_dir: str, lanes: Lanes) -> Any:
+    """Return (tasks, 3, methods) of methods that are trained once: loss(task) makes their losses."""
+
+    def one(task: Task, pool: Any) -> np.ndarray:
+        return chosen(Batch(task, loss(task), methods, len(seeds), data_dir, lanes.device, pool).train(seeds)[-1])
+
+    return np.stack(lanes.map(one, tasks, [cost(task) for task in tasks]))
 
 
 def main() -> None:
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=480)
+    parser.add_argument("--lanes", type=int, default=4, help="tasks side by side on a GPU")
     parser.add_argument("--tasks", type=int, nargs="*", help="only these of the pool, by number")
     parser.add_argument("--attempts", type=int, nargs="*", help="only these, by number: so many networks fewer at once")
     options = parser.parse_args()
@@ -155,48 +157,91 @@ def main() -> None:
         print(f"[{time.time() - start:6.1f}]", *words, flush=True)
 
     tasks = [POOL[i] for i in options.tasks] if options.tasks else list(POOL)
-    kept = options.out / "rivals.json"
-    if kept.exists():
-        stored = json.loads(kept.read_text())
-        names, rivals = stored["names"], np.array(stored["results"])
-    else:
-        names = [name for name in RIVALS if can_run(name, options.data_dir, device, log)]
-        rivals = run_rivals(tasks, names, options.data_dir, device, log)
-        kept.write_text(
-            json.dumps({"tasks": [t.label for t in tasks], "names": names, "results": rivals.round(2).tolist()})
-        )
+    lanes = Lanes(device, options.lanes)
+
+    def stored(name: str, names: Sequence[str], loss: Any, seeds: Sequence[int]) -> tuple[list[str], np.ndarray]:
+        path = options.out / name
+        if not path.exists():
+            results = trained(tasks, loss, len(names), seeds, options.data_dir, lanes)
+            found = {
+                "tasks": [task.label for task in tasks],
+                "names": list(names),
+                "results": results.round(2).tolist(),
+            }
+            path.write_text(json.dumps(found))
+            log(name)
+        kept = json.loads(path.read_text())
+        return kept["names"], np.array(kept["results"])
+
+    able = [name for name in RIVALS if can_run(name, options.data_dir, device, log)]
+    names, rivals = stored("rivals.json", able, lambda task: Named(able, task.data), (900, 901))
     score = Score(tasks, rivals, names)
-    search(tasks, score, options, device, log, start)
+    for i, task in enumerate(tasks):
+        order = rivals[i, 0].argsort()[::-1][:4]
+        log(
+            task.label,
+            "|",
+            ", ".join(f"{names[j]} {rivals[i, 0, j]:.1f}" for j in order),
+            f"| ce {rivals[i, 0, 0]:.1f}",
+        )
+    rows = [Gates.row(**values) for values in HAND.values()]
+    hand = stored("hand.json", list(HAND), lambda task: Gates(rows, device), (3000, 3001))
+    table(hand[1], score, hand[0], log)
+    search(tasks, rivals, names, hand, options, lanes, log, start)
 
 
-def search(tasks: Sequence[Task], score: Score, options: Any, device: Any, log: Any, start: float) -> None:
-    """Run all searches until two ninths of the time are left, then compare what they found."""
+def table(results: np.ndarray, score: Score, labels: Sequence[str], log: Any, most: int = 40) -> None:
+    """Print candidates, the best ones first."""
+    gaps, given_up = score.gaps(results)
+    cost = (score.ce[:, None] - results[:, 0])[score.clean]
+    found = score(results, 0.25)
+    for i in np.argsort(found)[:most]:
+        log(
+            f"score {found[i]:5.2f} gap {gaps[:, i].mean():5.2f} largest {gaps[:, i].max():4.1f} clean "
+            f"{cost[:, i].mean():5.2f} at most {cost[:, i].max():4.1f} given up {given_up[:, i].sum()} {labels[i]}"
+        )
+
+
+def search(tasks: Any, rivals: Any, names: Any, hand: Any, options: Any, lanes: Lanes, log: Any, start: float) -> None:
+    """Run all searches until their minutes are over, then compare what they found on all tasks."""
     from cmaes import CMA
 
     runs = [
-        (
-            attempt,
-            seed,
-            CMA(mean=np.zeros(len(attempt.free)), sigma=0.8, population_size=POPULATION, seed=100 * i + seed),
-        )
-        for i, attempt in enumerate(ATTEMPTS)
+        (a, seed, CMA(mean=np.zeros(len(a.free)), sigma=0.8, population_size=POPULATION, seed=100 * i + seed))
+        for i, a in enumerate(ATTEMPTS)
         for seed in SEEDS
         if i in (options.attempts or range(len(ATTEMPTS)))
     ]
-    gates = Gates(np.zeros((len(runs) * (POPULATION + 1), len(Gates.names))), device)
-    ready = batches(tasks, lambda task: shared(gates), len(gates.numbers), 1, options.data_dir, device)
-    log("ready", torch.cuda.memory_allocated() >> 20 if device.type == "cuda" else "")
-    history, generation, took = [], 0, 0.0
-    while time.time() - start + 4.5 * took < 60 * options.minutes and generation < 60:
+    each = POPULATION + 1
+    gates = Gates(np.zeros((len(runs) * each, len(Gates.names))), lanes.device)
+    raced = [i for i in RACE if i < len(tasks)]
+    score = Score([tasks[i] for i in raced], rivals[raced], names)
+    costs = [cost(tasks[i]) for i in raced]
+
+    def prepared(task: Task, pool: Any) -> Batch:
+        return Batch(task, gates.alike(), len(gates.numbers), 1, options.data_dir, lanes.device, pool)
+
+    ready = lanes.map(prepared, [tasks[i] for i in raced], costs)
+    log("ready", torch.cuda.memory_allocated() >> 20 if lanes.device.type == "cuda" else "")
+
+    def all_of(rows: list[list[float]], seed: int) -> np.ndarray:
+        gates.numbers.copy_(torch.tensor(rows))
+        if lanes.device.type == "cuda":
+            torch.cuda.synchronize()
+        return np.stack(lanes.map(lambda batch, _: chosen(batch.train((seed,))[-1]), ready, costs))
+
+    history, evaluations, generation, took = [], [], 0, 0.0
+    while not generation or (time.time() - start + took < 60 * options.minutes and generation < 60):
         began, generation = time.time(), generation + 1
         points = [[cma.ask() for _ in range(POPULATION)] for _, _, cma in runs]
-        rows = [attempt.decode(p) for (attempt, _, cma), own in zip(runs, points) for p in (*own, cma._mean)]
-        gates.numbers.copy_(torch.tensor(rows))
-        results = np.stack([chosen(batch.train((1000 + generation,))[-1]) for batch in ready])
+        rows = [Gates.row(**a.decode(p)) for (a, _, cma), own in zip(runs, points) for p in (*own, cma._mean)]
+        results = all_of(rows, 1000 + generation)
+        evaluations.append({"numbers": rows, "results": results.round(2).tolist()})
         gaps, given_up = score.gaps(results)
         for i, (attempt, seed, cma) in enumerate(runs):
-            mine = slice(i * (POPULATION + 1), (i + 1) * (POPULATION + 1) - 1)
-            cma.tell([(p, float(v)) for p, v in zip(points[i], score(results, attempt.largest)[mine])])
+            mine = slice(i * each, (i + 1) * each - 1)
+            found = score(results, attempt.largest)
+            cma.tell([(p, float(v)) for p, v in zip(points[i], found[mine])])
             last = mine.stop
             history.append(
                 {
@@ -204,73 +249,56 @@ def search(tasks: Sequence[Task], score: Score, options: Any, device: Any, log: 
                     "seed": seed,
                     "generation": generation,
                     "numbers": rows[last],
+                    "score": float(score(results, 0.25)[last]),
                     "mean_gap": float(gaps[:, last].mean()),
                     "largest_gap": float(gaps[:, last].max()),
                     "given_up": int(given_up[:, last].sum()),
                 }
             )
         (options.out / "attempts.json").write_text(json.dumps(history))
+        (options.out / "evaluations.json").write_text(json.dumps(evaluations))
         took = time.time() - began
-        log(
-            f"generation {generation}, {took:.1f} s",
-            " | ".join(f"{h['mean_gap']:.2f}/{h['largest_gap']:.0f}" for h in history[-len(runs) :]),
-        )
-    final(tasks, score, runs, gates, ready, options, log)
-
-
-def shared(gates: Gates) -> Gates:
-    """Return gates with a state of their own and the same numbers."""
-    other = Gates(np.zeros((1, len(Gates.names))), gates.numbers.device)
-    other.numbers, other.l1 = gates.numbers, gates.l1
-    return other
+        log(f"generation {generation}, {took:.1f} s", " ".join(f"{h['score']:.2f}" for h in history[-len(runs) :]))
+    del ready
+    score = Score(tasks, rivals, names)
+    rows, labels = candidates(runs, history, score, hand)
+    results = trained(tasks, lambda task: Gates(rows, lanes.device), len(rows), (900, 901), options.data_dir, lanes)
+    kept = {"labels": labels, "numbers": rows, "results": results.round(2).tolist()}
+    (options.out / "final.json").write_text(json.dumps({"tasks": [task.label for task in tasks], **kept}))
+    named = [
+        f"{label} " + " ".join(f"{k} {v:.2f}" for k, v in zip(Gates.names, row) if v != Gates.plain.get(k, 0.0))
+        for label, row in zip(labels, rows)
+    ]
+    table(results, score, named, log)
 
 
 CHANGES: dict[str, dict[str, float]] = {
-    "": {},
     "without q": {"q": 0},
     "without r": {"r": 0},
     "g = 1": {"kappa": 1e6},
-    "power 0": {"power": 0},
-    "power 1": {"power": 1},
-    "pace 1": {"pace": 1},
-    "prior 0.5": {"prior": 0.5},
+    "agreement": {"power": 0},
+    "own 0": {"own": 0},
+    "peak 0": {"peak": 0},
+    "smooth 0": {"smooth": 0},
+    "pull 0": {"pull": 0},
     "without polynomial": dict.fromkeys(POLYNOMIAL, 0.0),
 }
 
 
-def final(
-    tasks: Sequence[Task], score: Score, runs: Any, gates: Gates, ready: Sequence[Batch], options: Any, log: Any
-) -> None:
-    """Train what the searches found, and variants of it, on three fresh seeds."""
-    rows, labels = [], []
-    for attempt, seed, cma in runs:
-        found = dict(zip(Gates.names, attempt.decode(cma._mean)))
-        for label, change in CHANGES.items():
-            rows.append([{**found, **change}[name] for name in Gates.names])
-            labels.append(f"{attempt.name} #{seed}" + (f": {label}" if label else ""))
-    hand = {"ce": (0, 0, 1, 0, 0, 0), "first gated": (0.83, 2.1, 4.35, 0, 0, 0), "by hand": (0.83, 2.1, 4.35, 0, 0, 1)}
-    for label, values in hand.items():
-        rows.append([*values, *(0.0,) * (len(Gates.names) - len(values))])
-        labels.append(label)
-    rows, labels = rows[: len(gates.numbers)], labels[: len(gates.numbers)]
-    gates.numbers.zero_()
-    gates.numbers[: len(rows)].copy_(torch.tensor(rows))
-    results = np.mean(
-        [np.stack([chosen(batch.train((seed,))[-1]) for batch in ready]) for seed in (2001, 2002, 2003)], 0
-    )
-    results = results[:, :, : len(rows)]
-    gaps, given_up = score.gaps(results)
-    cost = (score.ce[:, None] - results[:, 0])[score.clean]
-    (options.out / "final.json").write_text(json.dumps({
-        "tasks": [t.label for t in tasks], "labels": labels, "numbers": rows, "results": results.round(2).tolist(),
-    }))  # fmt: skip
-    for i in np.argsort(score(results, 0.25)):
-        numbers = " ".join(f"{v:.2f}" for v in rows[i])
-        log(
-            f"score {score(results, 0.25)[i]:5.2f} gap {gaps[:, i].mean():5.2f} largest {gaps[:, i].max():4.1f} clean "
-            f"{cost[:, i].mean():5.2f} at most {cost[:, i].max():4.1f} given up {given_up[:, i].sum()} "
-            f"{labels[i]} [{numbers}]"
-        )
+def candidates(runs: Any, history: Any, score: Score, hand: Any) -> tuple[list[list[float]], list[str]]:
+    """Return what all searches found, the best by hand, and the best searches' finds with one part changed."""
+    last = {(h["attempt"], h["seed"]): [] for h in history}
+    for h in history:
+        last[h["attempt"], h["seed"]].append(h["score"])
+    order = sorted(runs, key=lambda run: np.mean(last[run[0].name, run[1]][-3:]))
+    found = {f"{a.name} #{seed}": a.decode(cma._mean) for a, seed, cma in order}
+    best = {hand[0][i]: HAND[hand[0][i]] for i in np.argsort(score(hand[1], 0.25))[:10]}
+    rows = {**found, **best, "cross-entropy": HAND["cross-entropy"]}
+    for label, numbers in list(found.items())[:3]:
+        for change, values in CHANGES.items():
+            if any(numbers.get(name, Gates.plain.get(name, 0.0)) != value for name, value in values.items()):
+                rows.setdefault(f"{label}: {change}", {**numbers, **values})
+    return [Gates.row(**numbers) for numbers in rows.values()], list(rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """All methods on the held-out tasks of `docs/evidence/PROTOCOL.md`: five seeds, three learning rates each.
 
-    python searches/gated/held_out.py --data-dir DIR --out FOLDER --gate Q R KAPPA PACE PRIOR POWER
+    python searches/gated/held_out.py --data-dir DIR --out FOLDER [--kinds images]
 
 Every task is one file in FOLDER, so the same command goes on where it stopped: noisy validation and test accuracies at
 eight equally spaced moments of the training. `verdict.py` reads them.
@@ -13,11 +13,15 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from many import Batch, Gates, Named, Together
+from many import Batch, Gates, Lanes, Named, Together, cost
 from pool import Task, both
+
+CHOSEN = Path(__file__).parent / "results" / "chosen.json"
+"""The numbers of the loss under trial, by name."""
 
 SEEDS, LOOKS = (1, 2, 3, 4, 5), 8
 METHODS = (
@@ -68,29 +72,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--gate", type=float, nargs="+", required=True, help="numbers of the loss under trial")
+    parser.add_argument("--kinds", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--only", default="", help="tasks whose label contains this")
+    parser.add_argument("--skip", default=None, help="not those whose label contains this")
     parser.add_argument("--methods", nargs="*", default=[*METHODS, *OURS])
+    parser.add_argument("--lanes", type=int, default=4, help="tasks side by side on a GPU")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.backends.cuda.matmul.allow_tf32 = True
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    numbers = [*options.gate, *(0.0,) * (len(Gates.names) - len(options.gate))]
-    for kind, tasks in TASKS.items():
-        for place, task in enumerate(tasks):
-            path = options.out / f"{kind}-{place:02}.json"
-            if path.exists() or options.only not in task.label:
-                continue
-            start = time.time()
-            loss = Together(Gates([numbers], device), Named(options.methods, task.data))
-            batch = Batch(task, loss, 1 + len(options.methods), len(SEEDS), options.data_dir, device)
-            looks = batch.train(SEEDS, LOOKS)
-            about = {"kind": kind, "task": task.label, "data": task.data, "noise": task.noise, "rare": task.imbalance}
-            scores = {name: np.stack([getattr(look, name) for look in looks]).round(2) for name in looks[0]._fields}
-            lists = {name: values.tolist() for name, values in scores.items()}
-            path.write_text(json.dumps({**about, "methods": ["new", *options.methods], **lists}))
-            print(f"{kind} {task.label}: {time.time() - start:.0f} s", flush=True)
-            del batch
+    lanes = Lanes(torch.device("cuda" if torch.cuda.is_available() else "cpu"), options.lanes)
+    numbers = Gates.row(**json.loads(CHOSEN.read_text()))
+    begin = time.time()
+
+    def one(item: tuple[str, int, Task], pool: Any) -> None:
+        kind, place, task = item
+        path = options.out / f"{kind}-{place:02}.json"
+        if path.exists() or options.only not in task.label or (options.skip and options.skip in task.label):
+            return
+        start = time.time()
+        loss = Together(Gates([numbers], lanes.device), Named(options.methods, task.data))
+        batch = Batch(task, loss, 1 + len(options.methods), len(SEEDS), options.data_dir, lanes.device, pool)
+        looks = batch.train(SEEDS, LOOKS)
+        about = {"kind": kind, "task": task.label, "data": task.data, "noise": task.noise, "rare": task.imbalance}
+        scores = {name: np.stack([getattr(look, name) for look in looks]).round(2) for name in looks[0]._fields}
+        lists = {name: values.tolist() for name, values in scores.items()}
+        path.write_text(json.dumps({**about, "methods": ["new", *options.methods], **lists}))
+        print(f"[{time.time() - begin:6.1f}] {kind} {task.label}: {time.time() - start:.1f} s", flush=True)
+
+    items = [(kind, place, task) for kind in options.kinds for place, task in enumerate(TASKS[kind])]
+    lanes.map(one, items, [cost(task) for _, _, task in items])
 
 
 if __name__ == "__main__":

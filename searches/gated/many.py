@@ -6,10 +6,13 @@ network; on a GPU hundreds cost hardly more than one.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +27,9 @@ from autorobustloss.methods.ce_prior import log_frequencies
 from autorobustloss.methods.logitclip import clip_logits
 from autorobustloss.registry import LOSSES
 from autorobustloss.seeding import derive_seed
+
+CAPTURE = threading.Lock()
+"""Held while a graph is captured, during which no other thread may wait for the GPU as a whole."""
 
 RATES = (1 / 3, 1.0, 3.0)
 """Every method is tried at these multiples of a task's learning rate; noisy validation data choose."""
@@ -45,61 +51,86 @@ class Loss(Protocol):
         """Return the sum of all networks' mean losses: logits (S, M, R, B, C), labels and indices (S, B)."""
 
 
-FADING, SURPRISE_FADING = 0.95, 0.98
+FADING = 0.95
 
 
 class Gates:
-    """Gated losses, each with numbers of its own: rows of (q, r, kappa, pace, prior, power, c1 .. c5).
+    """Gated losses, each with numbers of its own, a row of them in the order of `names`.
 
-    w = min(1, b / mean b of the label)^g / (mean w)^pace, b = p^q (1 - m)^r exp(c . (u, m, uu, um, mm)), with
-    g = min(1, kappa d): d the running mean of max(0, m - p)^power, at power 0 the share of disagreement with labels.
+    w = min(1, b / b̄)^g / (mean w)^pace, b = p^q (1 - m)^r exp(c . (u, m, uu, um, mm)), b̄ the mean of b over samples of
+    the label, each counted b^own times. g = min(1, kappa d): d the running mean of max(0, m - p)^power, at power 0
+    the share of disagreement with labels, over about `window` batches; at `peak` 1 the largest that this was so far.
+    L = mean of w ((1 - smooth) (-log p) + smooth mean over c of (-log p_c)) + pull (1 - w) (-log of the largest p).
     Windows count batches here and samples in `GatedLoss`, which makes no difference that was found.
     """
 
-    names = ("q", "r", "kappa", "pace", "prior", "power", "c1", "c2", "c3", "c4", "c5")
+    names = (
+        "q", "r", "kappa", "pace", "prior", "power", "own", "peak", "window", "smooth", "pull", "c1", "c2", "c3", "c4",
+        "c5",
+    )  # fmt: skip
+    plain: ClassVar = {"kappa": 1.0, "power": 1.0, "window": 50.0}
+    """What a number is when nobody says; 0 for all others."""
 
     def __init__(self, numbers: Any, device: torch.device) -> None:
         self.numbers = torch.as_tensor(np.array(numbers), dtype=torch.float32, device=device)
         self.l1 = (0.0,) * len(self.numbers)
 
+    @classmethod
+    def row(cls, **numbers: float) -> list[float]:
+        """Return the numbers of a loss in order."""
+        assert set(numbers) <= set(cls.names), numbers
+        return [{**cls.plain, **numbers}.get(name, 0.0) for name in cls.names]
+
+    def alike(self) -> Gates:
+        """Return gates with a state of their own and the same numbers."""
+        return copy.copy(self)
+
     def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
         """Prepare for a task; return the tensors to be zeroed before a training."""
         shape = (seeds, len(self.numbers), len(RATES))
-        self.beliefs = torch.zeros(*shape, classes, device=device)
-        self.counts, self.labels = (torch.zeros(seeds, 1, 1, classes, device=device) for _ in range(2))
-        self.surprise, self.seen = torch.zeros(*shape, device=device), torch.zeros(1, device=device)
-        return [self.beliefs, self.counts, self.labels, self.surprise, self.seen]
+        self.beliefs, self.counts = (torch.zeros(*shape, classes, device=device) for _ in range(2))
+        self.labels = torch.zeros(seeds, 1, 1, classes, device=device)
+        self.surprise, self.seen, self.most = (torch.zeros(*shape, device=device) for _ in range(3))
+        return [self.beliefs, self.counts, self.labels, self.surprise, self.seen, self.most]
 
     def know(self, labels: Tensor) -> None:
         """Look at nothing: a gated loss sees batches only."""
 
     def __call__(self, z: Tensor, y: Tensor, index: Tensor) -> Tensor:
         """Return the sum of all networks' mean losses."""
-        q, r, kappa, pace, prior, power, c1, c2, c3, c4, c5 = (n[:, None, None] for n in self.numbers.unbind(1))
+        n = {name: value[:, None, None] for name, value in zip(self.names, self.numbers.unbind(1))}
         at = y[:, None, None, :].expand(z.shape[:-1])
         column = at.unsqueeze(-1)
-        ce = torch.logsumexp(z, -1) - z.gather(-1, column).squeeze(-1)
+        log_sum = torch.logsumexp(z, -1)
+        ce = log_sum - z.gather(-1, column).squeeze(-1)
         with torch.no_grad():
-            ones = torch.zeros_like(self.counts).scatter_add_(
+            ones = torch.zeros_like(self.labels).scatter_add_(
                 -1, y[:, None, None, :], torch.ones_like(z[:, :1, :1, :, 0])
             )
             self.labels.add_(ones)
-            log_p = torch.log_softmax(z - prior[..., None] * (self.labels + 1).log().unsqueeze(-2), -1)
+            log_p = torch.log_softmax(z - n["prior"][..., None] * (self.labels + 1).log().unsqueeze(-2), -1)
             label = log_p.gather(-1, column).squeeze(-1)
             p, m = label.exp(), log_p.scatter(-1, column, -1e9).amax(-1).exp()
-            surprise = (m - p).clamp_min(1e-9) ** power * (m > p)
-            self.surprise.mul_(SURPRISE_FADING).add_(surprise.mean(-1))
-            self.seen.mul_(SURPRISE_FADING).add_(1.0)
-            g = (kappa * (self.surprise / self.seen).unsqueeze(-1)).clamp(max=1.0)
+            surprise = (m - p).clamp_min(1e-9) ** n["power"] * (m > p)
+            fading = 1 - 1 / n["window"].squeeze(-1)
+            self.surprise.mul_(fading).add_(surprise.mean(-1))
+            self.seen.mul_(fading).add_(1.0)
+            now = self.surprise / self.seen
+            torch.maximum(self.most, now, out=self.most)
+            d = torch.lerp(now, self.most, n["peak"].squeeze(-1).expand_as(now)).unsqueeze(-1)
+            g = (n["kappa"] * d).clamp(max=1.0)
             u = 1 - p
-            log_b = q * label + r * torch.log1p(-m.clamp(max=1 - 1e-6)) + c1 * u + c2 * m
-            b = (log_b + c3 * u * u + c4 * u * m + c5 * m * m).clamp(-30, 6).exp()
-            self.beliefs.mul_(FADING).add_(torch.zeros_like(self.beliefs).scatter_add_(-1, at, b))
-            self.counts.mul_(FADING).add_(ones)
-            mean = (self.beliefs / self.counts.clamp_min(1e-9)).clamp_min(1e-12).gather(-1, at)
+            log_b = n["q"] * label + n["r"] * torch.log1p(-m.clamp(max=1 - 1e-6)) + n["c1"] * u + n["c2"] * m
+            b = (log_b + n["c3"] * u * u + n["c4"] * u * m + n["c5"] * m * m).clamp(-30, 6).exp()
+            times = b ** n["own"]
+            self.beliefs.mul_(FADING).add_(torch.zeros_like(self.beliefs).scatter_add_(-1, at, b * times))
+            self.counts.mul_(FADING).add_(torch.zeros_like(self.counts).scatter_add_(-1, at, times))
+            mean = (self.beliefs / self.counts.clamp_min(1e-12)).clamp_min(1e-12).gather(-1, at)
             w = (b / mean).clamp(max=1.0) ** g
-            w = w / w.mean(-1, keepdim=True).clamp_min(1e-6) ** pace
-        return (w * ce).mean(-1).sum()
+            w = w / w.mean(-1, keepdim=True).clamp_min(1e-6) ** n["pace"]
+        value = w * (ce + n["smooth"] * (log_sum - z.mean(-1) - ce))
+        value = value + n["pull"] * (1 - w).clamp_min(0) * (log_sum - z.amax(-1))
+        return value.mean(-1).sum()
 
 
 class Named:
@@ -213,7 +244,7 @@ class Batch:
         self.updates = torch.zeros(1, device=device)
         widths = task.layers if task.conv and task.norm else ()
         self.norms = [
-            [torch.zeros(self.networks, 1, c, 1, device=device), torch.ones(self.networks, 1, c, 1, device=device)]
+            [torch.zeros(self.networks * c, device=device), torch.ones(self.networks * c, device=device)]
             for c in widths
         ]
         self.graph = self._captured(pool) if device.type == "cuda" else None
@@ -221,13 +252,14 @@ class Batch:
     def _captured(self, pool: Any) -> Any:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(2):
+        with CAPTURE:
+            with torch.cuda.stream(stream):
+                for _ in range(2):
+                    self.advance()
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, *(pool or (None, None)), capture_error_mode="thread_local"):
                 self.advance()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            self.advance()
         return graph
 
     def advance(self) -> None:
@@ -237,7 +269,7 @@ class Batch:
         x = self.x.gather(1, index.unsqueeze(-1).expand(-1, -1, self.x.shape[-1]))
         y, rate = self.y.gather(1, index), self.rate.index_select(0, self.step)
         z = self.forward(x, training=True).view(*self.grid, self.batch, self.classes)
-        gradients = list(torch.autograd.grad(self.loss(z, y, index), self.weights))
+        gradients = list(torch.autograd.grad(self.loss(z, y, index), self.weights, materialize_grads=True))
         with torch.no_grad():
             pace = -(rate * self.rates)
             if any(self.loss.l1):
@@ -262,40 +294,39 @@ class Batch:
             self.step.add_(1)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        """Return logits (networks, N, C): x (seeds, N, F), each seed's inputs for all its networks."""
-        each = self.networks // len(x)
+        """Return logits (networks, N, C): x (seeds, N, F), each seed's inputs for all its networks.
+
+        Activations are (networks, units, N), or (networks, channels, N, height, width); the first layer of all
+        networks of a seed is one product.
+        """
+        rows, seeds = x.shape[1], len(x)
         if not self.task.conv:
-            h = x.repeat_interleave(each, 0)
+            h = x.transpose(1, 2)
             for i in range(0, len(self.weights), 2):
-                h = torch.baddbmm(self.weights[i + 1], h, self.weights[i])
+                w, bias = self.weights[i : i + 2]
+                if i == 0:
+                    w, bias = (part.reshape(seeds, -1, part.shape[-1]) for part in (w, bias))
+                h = torch.baddbmm(bias, w, h).view(self.networks, -1, rows)
                 h = F.relu(h) if i + 2 < len(self.weights) else h
-            return h
-        rows, (channels, height, width) = x.shape[1], self.shape
-        h = x.reshape(-1, channels, height, width)
-        for layer, out in enumerate(self.task.layers):
-            patches = F.unfold(h, 3, padding=1, stride=2)
-            height, width = (height + 1) // 2, (width + 1) // 2
-            patches = patches.view(-1, rows, *patches.shape[1:])
-            if layer == 0:
-                patches = patches.repeat_interleave(each, 0)
-            flat = patches.permute(0, 2, 1, 3).reshape(self.networks, patches.shape[2], -1)
+            return h.transpose(1, 2)
+        h = x.reshape(seeds, rows, *self.shape).transpose(1, 2)
+        h = h.bfloat16() if self.device.type == "cuda" else h  # as people train on a GPU, and twice as fast
+        for layer in range(len(self.task.layers)):
+            pixels = F.pad(h, (1, 1, 1, 1)).unfold(3, 3, 2).unfold(4, 3, 2)
+            height, width = pixels.shape[3:5]
+            patches = pixels.permute(0, 1, 5, 6, 2, 3, 4).reshape(len(h), -1, rows * height * width)
             w, scale, shift = self.weights[3 * layer : 3 * layer + 3]
-            h = torch.bmm(w, flat).view(self.networks, out, rows, -1).permute(0, 2, 1, 3)
+            h = torch.bmm(w.reshape(len(patches), -1, w.shape[-1]).to(h.dtype), patches)
             h = F.relu(self._normalised(h, scale, shift, layer, training))
-            h = h.reshape(-1, out, height, width)
-        return torch.baddbmm(self.weights[-1], h.view(self.networks, rows, -1), self.weights[-2])
+            h = h.view(self.networks, -1, rows, height, width)
+        h = h.transpose(1, 2).reshape(self.networks, rows, -1).to(x.dtype)
+        return torch.baddbmm(self.weights[-1], self.weights[-2], h.transpose(1, 2)).transpose(1, 2)
 
     def _normalised(self, h: Tensor, scale: Tensor, shift: Tensor, layer: int, training: bool) -> Tensor:
         if not self.task.norm:
-            return h + shift[:, None]
-        if training:
-            mean, variance = h.mean((1, 3), keepdim=True), h.var((1, 3), unbiased=False, keepdim=True)
-            with torch.no_grad():
-                self.norms[layer][0].lerp_(mean, 0.1)
-                self.norms[layer][1].lerp_(variance, 0.1)
-        else:
-            mean, variance = self.norms[layer]
-        return (h - mean) * (variance + 1e-5).rsqrt() * scale[:, None] + shift[:, None]
+            return h + shift.view(len(h), -1, 1).to(h.dtype)
+        flat = h.view(1, -1, h.shape[-1])
+        return F.batch_norm(flat, *self.norms[layer], scale.view(-1), shift.view(-1), training, 0.1, 1e-5)
 
     def train(self, seeds: Sequence[int], looks: int = 1) -> list[Scores]:
         """Train all networks anew, under these seeds of data, noise, weights and order.
@@ -366,7 +397,7 @@ class Batch:
 
 
 def initial(task: Task, shape: tuple[int, ...], classes: int, generator: torch.Generator) -> list[Tensor]:
-    """Return initial weights of one network, uniform as PyTorch draws them: pairs (in, out), (1, out); for a
+    """Return initial weights of one network, uniform as PyTorch draws them: pairs (out, in), (out, 1); for a
     convolution (out, 9 in), and scale and shift (out, 1)."""
 
     def uniform(*size: int, fan: int) -> Tensor:
@@ -376,11 +407,54 @@ def initial(task: Task, shape: tuple[int, ...], classes: int, generator: torch.G
     if not task.conv:
         sizes = [math.prod(shape), *task.layers, classes]
         for i, o in pairwise(sizes):
-            weights += [uniform(i, o, fan=i), uniform(1, o, fan=i)]
+            weights += [uniform(o, i, fan=i), uniform(o, 1, fan=i)]
         return weights
     channels, height, width = shape
     for out in task.layers:
         weights += [uniform(out, 9 * channels, fan=9 * channels), torch.ones(out, 1), torch.zeros(out, 1)]
         channels, height, width = out, (height + 1) // 2, (width + 1) // 2
     size = channels * height * width
-    return [*weights, uniform(size, classes, fan=size), uniform(1, classes, fan=size)]
+    return [*weights, uniform(classes, size, fan=size), uniform(classes, 1, fan=size)]
+
+
+class Lanes:
+    """Threads that share a GPU, each with a stream and memory for graphs of its own: small tasks run side by side.
+
+    What a lane made, it goes on with: item i of every `map` is done by the same one.
+    """
+
+    def __init__(self, device: torch.device, count: int = 4) -> None:
+        self.device, self.count = device, count if device.type == "cuda" else 1
+        self.pools: list[Any] = [None] * self.count
+        self.kept: list[Any] = [None] * self.count
+        self.threads = [ThreadPoolExecutor(1) for _ in range(self.count)]
+        for lane, thread in enumerate(self.threads):
+            thread.submit(self._begin, lane).result()
+
+    def _begin(self, lane: int) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.set_stream(torch.cuda.Stream())
+            # Memory and a stream to capture on: matrix products of one stream share working memory, which those of
+            # graphs that run side by side must not. A pool is gone with its last graph, so an empty one stays.
+            self.pools[lane] = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+            self.kept[lane] = torch.cuda.CUDAGraph()
+            with CAPTURE, torch.cuda.graph(self.kept[lane], *self.pools[lane], capture_error_mode="thread_local"):
+                torch.zeros(1, device=self.device)
+
+    def map(self, function: Callable[[Any, Any], Any], items: Sequence[Any], costs: Sequence[float]) -> list[Any]:
+        """Return function(item, pool of memory) of all items, the most costly ones first and evenly over lanes."""
+        load, futures = [0.0] * self.count, {}
+        for i in sorted(range(len(items)), key=lambda i: -costs[i]):
+            lane = min(range(self.count), key=load.__getitem__)
+            load[lane] += costs[i]
+            futures[i] = self.threads[lane].submit(function, items[i], self.pools[lane])
+        return [futures[i].result() for i in range(len(items))]
+
+
+def cost(task: Task) -> float:
+    """Return about how long a task takes, by its steps."""
+    return (
+        (task.size // min(task.batch, task.size))
+        * task.epochs
+        * (15.0 if task.conv else 1 + (task.optimizer == "adamw"))
+    )

@@ -120,7 +120,8 @@ def arrays(name: str, data_dir: str) -> Arrays:
     data = load_dataset(name, data_dir)
     shape = tuple(data.x_train.shape[1:])
     most = MOST if name.startswith("cifar") else None
-    parts = (data.x_train[:most], data.x_test[:5000])
+    tested = np.sort(np.random.default_rng(0).permutation(len(data.y_test))[:5000])  # some test sets come by class
+    parts = (data.x_train[:most], data.x_test[tested])
     x, x_test = (np.asarray(part, dtype=np.float32).reshape(len(part), -1) for part in parts)
     if len(shape) == 3:  # images share one mean and one deviation
         centre, spread = x.mean(), x.std()
@@ -129,7 +130,7 @@ def arrays(name: str, data_dir: str) -> Arrays:
         spread = np.where(spread > 1e-6, spread, 1)
     x, x_test = ((part - centre) / spread for part in (x, x_test))
     human = {key: labels.numpy()[:most] for key, labels in data.label_sets.items()}
-    return Arrays(x, data.y_train.numpy()[:most], x_test, data.y_test.numpy()[:5000], shape, data.num_classes, human)
+    return Arrays(x, data.y_train.numpy()[:most], x_test, data.y_test.numpy()[tested], shape, data.num_classes, human)
 
 
 def _clouds(classes: int, features: int, distance: float) -> Arrays:
