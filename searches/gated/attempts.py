@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from hand import HAND
-from many import Batch, Gates, Lanes, Named, Scores, cost
+from many import Batch, Gates, Lanes, Named, Scores
 from pool import POOL, Task
 
 RIVALS = (
@@ -116,7 +116,7 @@ class Score:
         return gap.mean(0) + largest * (gap.max(0) + cost.max(0)) + cost.mean(0) + 0.5 * given_up.sum(0)
 
 
-def can_run(name: str, data_dir: str, device: Any, log: Any) -> bool:
+def can_run(name: str, data_dir: str, device: Any, log: Any = print) -> bool:
     """Return whether a loss can be part of a captured graph, which may not wait for the GPU; anything can on a CPU."""
     if device.type != "cuda":
         return True
@@ -132,10 +132,10 @@ def can_run(name: str, data_dir: str, device: Any, log: Any) -> bool:
 def trained(tasks: Sequence[Task], loss: Any, methods: int, seeds: Sequence[int], data_dir: str, lanes: Lanes) -> Any:
     """Return (tasks, 3, methods) of methods that are trained once: loss(task) makes their losses."""
 
-    def one(task: Task, pool: Any) -> np.ndarray:
-        return chosen(Batch(task, loss(task), methods, len(seeds), data_dir, lanes.device, pool).train(seeds)[-1])
+    def one(task: Task) -> np.ndarray:
+        return chosen(Batch(task, loss(task), methods, len(seeds), data_dir, lanes.device).train(seeds)[-1])
 
-    return np.stack(lanes.map(one, tasks, [cost(task) for task in tasks]))
+    return np.stack(lanes.map(one, tasks, tasks))
 
 
 def main() -> None:
@@ -215,20 +215,20 @@ def search(tasks: Any, rivals: Any, names: Any, hand: Any, options: Any, lanes: 
     each = POPULATION + 1
     gates = Gates(np.zeros((len(runs) * each, len(Gates.names))), lanes.device)
     raced = [i for i in RACE if i < len(tasks)]
-    score = Score([tasks[i] for i in raced], rivals[raced], names)
-    costs = [cost(tasks[i]) for i in raced]
+    race = [tasks[i] for i in raced]
+    score = Score(race, rivals[raced], names)
 
-    def prepared(task: Task, pool: Any) -> Batch:
-        return Batch(task, gates.alike(), len(gates.numbers), 1, options.data_dir, lanes.device, pool)
+    def prepared(task: Task) -> Batch:
+        return Batch(task, gates.alike(), len(gates.numbers), 1, options.data_dir, lanes.device)
 
-    ready = lanes.map(prepared, [tasks[i] for i in raced], costs)
+    ready = lanes.map(prepared, race, race)
     log("ready", torch.cuda.memory_allocated() >> 20 if lanes.device.type == "cuda" else "")
 
     def all_of(rows: list[list[float]], seed: int) -> np.ndarray:
         gates.numbers.copy_(torch.tensor(rows))
         if lanes.device.type == "cuda":
             torch.cuda.synchronize()
-        return np.stack(lanes.map(lambda batch, _: chosen(batch.train((seed,))[-1]), ready, costs))
+        return np.stack(lanes.map(lambda batch: chosen(batch.train((seed,))[-1]), ready, race))
 
     history, evaluations, generation, took = [], [], 0, 0.0
     while not generation or (time.time() - start + took < 60 * options.minutes and generation < 60):

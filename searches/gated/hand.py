@@ -18,9 +18,11 @@ HAND: dict[str, dict[str, float]] = {
         ("pull", 0.7), ("prior", 0.5),
     )},
     **{", ".join(f"{name} {value:g}" for name, value in values.items()): {**BASE, **values} for values in (
-        {"own": 1, "peak": 0.3}, {"own": 1, "smooth": 0.06}, {"own": 1, "smooth": 0.12}, {"own": 1, "peak": 0.3, "smooth": 0.06},
+        {"own": 1, "peak": 0.3}, {"own": 1, "smooth": 0.06}, {"own": 1, "smooth": 0.12},
+        {"own": 1, "peak": 0.3, "smooth": 0.06},
         {"own": 1, "pull": 0.2}, {"own": 1, "pull": 0.2, "smooth": 0.06}, {"own": 0.5, "peak": 1, "smooth": 0.06},
-        {"own": 1, "kappa": 10, "smooth": 0.06}, {"own": 1, "kappa": 2.5, "smooth": 0.06}, {"q": 1.3, "r": 0.7, "smooth": 0.06},
+        {"own": 1, "kappa": 10, "smooth": 0.06}, {"own": 1, "kappa": 2.5, "smooth": 0.06},
+        {"q": 1.3, "r": 0.7, "smooth": 0.06},
         {"q": 1.3, "own": 1, "smooth": 0.06}, {"q": 0.5, "own": 1, "smooth": 0.06}, {"r": 3, "own": 1, "smooth": 0.06},
         {"own": 1, "peak": 0.3, "smooth": 0.06, "pull": 0.2}, {"own": 2, "smooth": 0.12}, {"own": 1, "window": 250},
         {"peak": 0.3, "smooth": 0.06}, {"peak": 1, "kappa": 2.5, "smooth": 0.06},

@@ -13,11 +13,11 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from many import Batch, Gates, Lanes, Named, Together, cost
+from attempts import RIVALS, can_run
+from many import Batch, Gates, Lanes, Named, Together
 from pool import Task, both
 
 CHOSEN = Path(__file__).parent / "results" / "chosen.json"
@@ -83,15 +83,19 @@ def main() -> None:
     lanes = Lanes(torch.device("cuda" if torch.cuda.is_available() else "cpu"), options.lanes)
     numbers = Gates.row(**json.loads(CHOSEN.read_text()))
     begin = time.time()
+    unable = [
+        name for name in options.methods if name not in RIVALS and not can_run(name, options.data_dir, lanes.device)
+    ]
+    assert not unable, unable
 
-    def one(item: tuple[str, int, Task], pool: Any) -> None:
+    def one(item: tuple[str, int, Task]) -> None:
         kind, place, task = item
         path = options.out / f"{kind}-{place:02}.json"
         if path.exists() or options.only not in task.label or (options.skip and options.skip in task.label):
             return
         start = time.time()
         loss = Together(Gates([numbers], lanes.device), Named(options.methods, task.data))
-        batch = Batch(task, loss, 1 + len(options.methods), len(SEEDS), options.data_dir, lanes.device, pool)
+        batch = Batch(task, loss, 1 + len(options.methods), len(SEEDS), options.data_dir, lanes.device)
         looks = batch.train(SEEDS, LOOKS)
         about = {"kind": kind, "task": task.label, "data": task.data, "noise": task.noise, "rare": task.imbalance}
         scores = {name: np.stack([getattr(look, name) for look in looks]).round(2) for name in looks[0]._fields}
@@ -100,7 +104,7 @@ def main() -> None:
         print(f"[{time.time() - begin:6.1f}] {kind} {task.label}: {time.time() - start:.1f} s", flush=True)
 
     items = [(kind, place, task) for kind in options.kinds for place, task in enumerate(TASKS[kind])]
-    lanes.map(one, items, [cost(task) for _, _, task in items])
+    lanes.map(one, items, [task for _, _, task in items])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ network; on a GPU hundreds cost hardly more than one.
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -212,9 +213,7 @@ class Scores(NamedTuple):
 class Batch:
     """A task with all its networks, ready to be trained again and again on other seeds."""
 
-    def __init__(
-        self, task: Task, loss: Any, methods: int, seeds: int, data_dir: str, device: torch.device, pool: Any = None
-    ) -> None:
+    def __init__(self, task: Task, loss: Any, methods: int, seeds: int, data_dir: str, device: torch.device) -> None:
         self.task, self.loss, self.device, self.data_dir = task, loss, device, data_dir
         self.grid = (seeds, methods, len(RATES))
         self.networks = math.prod(self.grid)
@@ -247,18 +246,19 @@ class Batch:
             [torch.zeros(self.networks * c, device=device), torch.ones(self.networks * c, device=device)]
             for c in widths
         ]
-        self.graph = self._captured(pool) if device.type == "cuda" else None
+        self.graph = self._captured() if device.type == "cuda" else None
 
-    def _captured(self, pool: Any) -> Any:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
+    def _captured(self) -> Any:
+        # A stream of its own: matrix products of one stream share working memory, which those of graphs that run side
+        # by side must not.
+        stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
         with CAPTURE:
+            stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(2):
                     self.advance()
             torch.cuda.current_stream().wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, *(pool or (None, None)), capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self.advance()
         return graph
 
@@ -418,43 +418,42 @@ def initial(task: Task, shape: tuple[int, ...], classes: int, generator: torch.G
 
 
 class Lanes:
-    """Threads that share a GPU, each with a stream and memory for graphs of its own: small tasks run side by side.
+    """Threads that share a GPU, each with a stream of its own: small tasks run side by side.
 
-    What a lane made, it goes on with: item i of every `map` is done by the same one.
+    What a lane made, it goes on with: item i of every `map` is done by the same one. Convolutions, which fill a GPU,
+    are all left to the first.
     """
 
     def __init__(self, device: torch.device, count: int = 4) -> None:
         self.device, self.count = device, count if device.type == "cuda" else 1
-        self.pools: list[Any] = [None] * self.count
-        self.kept: list[Any] = [None] * self.count
         self.threads = [ThreadPoolExecutor(1) for _ in range(self.count)]
-        for lane, thread in enumerate(self.threads):
-            thread.submit(self._begin, lane).result()
+        for thread in self.threads:
+            thread.submit(self._begin).result()
 
-    def _begin(self, lane: int) -> None:
+    def _begin(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.set_stream(torch.cuda.Stream())
-            # Memory and a stream to capture on: matrix products of one stream share working memory, which those of
-            # graphs that run side by side must not. A pool is gone with its last graph, so an empty one stays.
-            self.pools[lane] = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
-            self.kept[lane] = torch.cuda.CUDAGraph()
-            with CAPTURE, torch.cuda.graph(self.kept[lane], *self.pools[lane], capture_error_mode="thread_local"):
-                torch.zeros(1, device=self.device)
 
-    def map(self, function: Callable[[Any, Any], Any], items: Sequence[Any], costs: Sequence[float]) -> list[Any]:
-        """Return function(item, pool of memory) of all items, the most costly ones first and evenly over lanes."""
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], tasks: Sequence[Task]) -> list[Any]:
+        """Return function(item) of all items, evenly over lanes; the most costly first, of convolutions last."""
         load, futures = [0.0] * self.count, {}
-        for i in sorted(range(len(items)), key=lambda i: -costs[i]):
-            lane = min(range(self.count), key=load.__getitem__)
-            load[lane] += costs[i]
-            futures[i] = self.threads[lane].submit(function, items[i], self.pools[lane])
+        small = range(min(1, self.count - 1), self.count)
+        for i in sorted(range(len(items)), key=lambda i: cost(tasks[i]) * (1 if tasks[i].conv else -1)):
+            lane = 0 if tasks[i].conv else min(small, key=load.__getitem__)
+            load[lane] += cost(tasks[i])
+            futures[i] = self.threads[lane].submit(self._twice, function, items[i])
         return [futures[i].result() for i in range(len(items))]
+
+    def _twice(self, function: Callable[[Any], Any], item: Any) -> Any:
+        try:
+            return function(item)
+        except RuntimeError as error:  # memory that another lane holds for a moment, as a rule
+            print(f"again, after {error!r:.300}", flush=True)
+        gc.collect()
+        return function(item)
 
 
 def cost(task: Task) -> float:
-    """Return about how long a task takes, by its steps."""
-    return (
-        (task.size // min(task.batch, task.size))
-        * task.epochs
-        * (15.0 if task.conv else 1 + (task.optimizer == "adamw"))
-    )
+    """Return about how long a task takes, by its steps and what each takes."""
+    steps = (task.size // min(task.batch, task.size)) * task.epochs
+    return steps * (math.prod(task.layers) / 100 if task.conv else 1 + (task.optimizer == "adamw"))
