@@ -228,7 +228,7 @@ def search(tasks: Any, rivals: Any, names: Any, hand: Any, options: Any, lanes: 
         gates.numbers.copy_(torch.tensor(rows))
         if lanes.device.type == "cuda":
             torch.cuda.synchronize()
-        return np.stack(lanes.map(lambda batch: chosen(batch.train((seed,))[-1]), ready, race))
+        return np.stack(lanes.map(lambda batch: chosen(batch.train((seed,))[-1]), ready, race))  # noqa: F821
 
     history, evaluations, generation, took = [], [], 0, 0.0
     while not generation or (time.time() - start + took < 60 * options.minutes and generation < 60):

@@ -58,16 +58,17 @@ FADING = 0.95
 class Gates:
     """Gated losses, each with numbers of its own, a row of them in the order of `names`.
 
-    w = min(1, b / b̄)^g / (mean w)^pace, b = p^q (1 - m)^r exp(c . (u, m, uu, um, mm)), b̄ the mean of b over samples of
-    the label, each counted b^own times. g = min(1, kappa d): d the running mean of max(0, m - p)^power, at power 0
-    the share of disagreement with labels, over about `window` batches; at `peak` 1 the largest that this was so far.
+    w = min(1, b / b̄)^g / (mean w)^pace, b = p^q (1 - m)^r (p / (p + m))^rel exp(c . (u, m, uu, um, mm)), b̄ the mean of
+    b over samples of the label (at `shared` 1 over all), each counted b^own times. g = min(1, kappa d): d the running
+    mean of max(0, m - p)^power, at power 0 the share of disagreement with labels, each sample counted max(p, m)^sure
+    times, over about `window` batches; at `peak` 1 the largest that this was so far.
     L = mean of w ((1 - smooth) (-log p) + smooth mean over c of (-log p_c)) + pull (1 - w) (-log of the largest p).
     Windows count batches here and samples in `GatedLoss`, which makes no difference that was found.
     """
 
     names = (
-        "q", "r", "kappa", "pace", "prior", "power", "own", "peak", "window", "smooth", "pull", "c1", "c2", "c3", "c4",
-        "c5",
+        "q", "r", "kappa", "pace", "prior", "power", "own", "peak", "window", "smooth", "pull", "rel", "sure",
+        "shared", "c1", "c2", "c3", "c4", "c5",
     )  # fmt: skip
     plain: ClassVar = {"kappa": 1.0, "power": 1.0, "window": 50.0}
     """What a number is when nobody says; 0 for all others."""
@@ -114,19 +115,25 @@ class Gates:
             p, m = label.exp(), log_p.scatter(-1, column, -1e9).amax(-1).exp()
             surprise = (m - p).clamp_min(1e-9) ** n["power"] * (m > p)
             fading = 1 - 1 / n["window"].squeeze(-1)
-            self.surprise.mul_(fading).add_(surprise.mean(-1))
-            self.seen.mul_(fading).add_(1.0)
-            now = self.surprise / self.seen
+            sure = log_p.amax(-1).exp() ** n["sure"]
+            self.surprise.mul_(fading).add_((surprise * sure).mean(-1))
+            self.seen.mul_(fading).add_(sure.mean(-1))
+            now = self.surprise / self.seen.clamp_min(1e-12)
             torch.maximum(self.most, now, out=self.most)
             d = torch.lerp(now, self.most, n["peak"].squeeze(-1).expand_as(now)).unsqueeze(-1)
             g = (n["kappa"] * d).clamp(max=1.0)
             u = 1 - p
             log_b = n["q"] * label + n["r"] * torch.log1p(-m.clamp(max=1 - 1e-6)) + n["c1"] * u + n["c2"] * m
+            log_b = log_b + n["rel"] * (label - torch.log(p + m + 1e-12))
             b = (log_b + n["c3"] * u * u + n["c4"] * u * m + n["c5"] * m * m).clamp(-30, 6).exp()
             times = b ** n["own"]
             self.beliefs.mul_(FADING).add_(torch.zeros_like(self.beliefs).scatter_add_(-1, at, b * times))
             self.counts.mul_(FADING).add_(torch.zeros_like(self.counts).scatter_add_(-1, at, times))
             mean = (self.beliefs / self.counts.clamp_min(1e-12)).clamp_min(1e-12).gather(-1, at)
+            of_all = (
+                self.beliefs.sum(-1, keepdim=True) / self.counts.sum(-1, keepdim=True).clamp_min(1e-12)
+            ).clamp_min(1e-12)
+            mean = mean ** (1 - n["shared"]) * of_all ** n["shared"]
             w = (b / mean).clamp(max=1.0) ** g
             w = w / w.mean(-1, keepdim=True).clamp_min(1e-6) ** n["pace"]
         value = w * (ce + n["smooth"] * (log_sum - z.mean(-1) - ce))

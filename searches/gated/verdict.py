@@ -1,12 +1,13 @@
 """The verdict that `docs/evidence/PROTOCOL.md` asks for, from the results of `held_out.py`: no training.
 
-python searches/gated/verdict.py FOLDER
+python searches/gated/verdict.py FOLDER_OR_ARCHIVE
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,9 +32,17 @@ class Found(NamedTuple):
     least: dict[str, float]
 
 
-def read(path: Path, early: bool) -> Found:
-    """Read a file; early: at the moment that noisy validation finds best, else at the end."""
-    stored = json.loads(path.read_text(encoding="utf-8"))
+def stored_in(place: Path) -> list[dict[str, Any]]:
+    """Return what `held_out.py` wrote, one task each, from its folder or an archive of it."""
+    if place.is_dir():
+        return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(place.glob("*.json"))]
+    with tarfile.open(place) as archive:
+        members = sorted((m for m in archive.getmembers() if m.isfile()), key=lambda member: member.name)
+        return [json.load(file) for member in members if (file := archive.extractfile(member))]
+
+
+def read(stored: dict[str, Any], early: bool) -> Found:
+    """Return a task's scores; early: at the moment that noisy validation finds best, else at the end."""
     valid, *scores = (np.array(stored[name]).mean(1) for name in ("valid", "plain", "balanced", "least"))
     moments = valid if early else valid[-1:]
     values: list[dict[str, float]] = [{} for _ in scores]
@@ -91,11 +100,12 @@ def verdict(tasks: Sequence[Found], say: Any = print) -> None:
 def main() -> None:
     """Print both views."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument("place", type=Path)
+    stored = stored_in(parser.parse_args().place)
+    print(len(stored), "tasks")
     for early in (False, True):
         print("\nthe moment noisy validation finds best" if early else "last epoch")
-        verdict([read(path, early) for path in sorted(folder.glob("*.json"))])
+        verdict([read(task, early) for task in stored])
 
 
 if __name__ == "__main__":
