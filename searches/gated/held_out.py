@@ -33,36 +33,37 @@ METHODS = (
 OURS = ("arl", "arl-mild")
 
 IMAGES = Task("fashion_mnist", "clean", 2000, (200, 100), lr=0.03, epochs=30)
-DEEP = replace(IMAGES, size=3000, layers=(24, 48), conv=True, norm=False, epochs=20)
 USPS = Task("usps", "clean", 1500, (100,), lr=0.1, epochs=30)
 DIGITS = Task("digits", "clean", 800, (64,), epochs=80)
 OBJECTS = Task("cifar10", "clean", 8000, (32, 64), conv=True, lr=0.05, cosine=True, weight_decay=1e-4, epochs=16)
 SIZES = {
-    "abalone": 2000, "phoneme": 2500, "mammography": 4000, "wine_quality": 2500, "soybean": 450, "thyroid": 120,
-    "banknote": 700, "ionosphere": 200, "ecoli": 200, "wine": 100, "breast_cancer": 300,
+    "thyroid": 120, "ionosphere": 200, "ecoli": 200, "wine": 100, "breast_cancer": 300, "mlc_churn": 1500,
+    "wa_churn": 1500, "leaf_id_flavia": 1000, "two_class_dat": 400, "attrition": 800, "diamonds": 2000,
+    "penguins": 180, "banana": 1200, "segment": 1200, "phishing": 700,
 }  # fmt: skip
 TABLE = Task("", "clean", 0, (96, 48), optimizer="adamw", lr=3e-3, weight_decay=1e-2, epochs=40, batch=64)
-FEATURES = Task("banking77", "clean", 6000, (256,), epochs=12, optimizer="adamw", lr=2e-3, weight_decay=1e-2)
+SOYBEAN = replace(TABLE, data="soybean", size=450)
+FEATURES = Task("banking77", "clean", 4000, (256,), epochs=12, optimizer="adamw", lr=2e-3, weight_decay=1e-2)
+WIDE = replace(FEATURES, size=2500, layers=(512,), optimizer="sgd", lr=0.2, weight_decay=0.0, epochs=20)
 TASKS: dict[str, tuple[Task, ...]] = {
     "images": (
         *both(IMAGES, "clean", "sym:0.2", "sym:0.5", "sym:0.8", "pair:0.4", "idn:0.35"),
-        *both(DEEP, "clean", "sym:0.5", "pair:0.35"),
-        *both(IMAGES, "clean", "sym:0.3", imbalance=100, optimizer="adamw", lr=2e-3, weight_decay=1e-2),
         *both(USPS, "clean", "sym:0.4", "sym:0.7", "pair:0.35"),
-        *both(USPS, "clean", "sym:0.5", layers=(12, 24), conv=True, optimizer="adamw", lr=2e-3, epochs=20),
         *both(USPS, "clean", "sym:0.3", epochs=5, size=3000),
         *both(DIGITS, "clean", "sym:0.4", "sym:0.6", "pair:0.4"),
         *both(OBJECTS, "clean", "sym:0.4", "human:aggregate", "human:random1", "human:worst"),
     ),
-    "tables": tuple(
-        task
-        for name, size in SIZES.items()
-        for task in both(replace(TABLE, data=name, size=size), "clean", "sym:0.2", "sym:0.35", "pair:0.25")
+    "tables": (
+        *both(SOYBEAN, "clean", "sym:0.2", "pair:0.25"),
+        *(
+            task
+            for name, size in SIZES.items()
+            for task in both(replace(TABLE, data=name, size=size), "clean", "sym:0.2", "sym:0.35", "pair:0.25")
+        ),
     ),
     "features": (
-        *both(FEATURES, "clean", "sym:0.3", "sym:0.6", "pair:0.4"),
-        *both(FEATURES, "clean", "sym:0.3", layers=(), optimizer="sgd", lr=0.3, weight_decay=0.0, epochs=25),
-        *both(FEATURES, "clean", "sym:0.2", size=4000, imbalance=20),
+        *both(FEATURES, "clean", "sym:0.2", imbalance=20),
+        *both(WIDE, "clean", "sym:0.45", "pair:0.3", "idn:0.3"),
     ),
 }
 
