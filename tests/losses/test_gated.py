@@ -23,6 +23,9 @@ GATES = [
     {"q": 0.6, "r": 2.0, "progress": 3.0, "terms": [0.5, -0.7, 0.3, -1.1, 0.4]},
     {"q": 0.0, "r": 1.5, "progress": None, "pace": 0.5},
     {"q": 0.35, "r": 0.0, "progress": 1.2, "prior": 0.7, "pace": 1.0},
+    {"q": 0.0, "r": 1.0, "odds": 1.2, "own": 1.0, "progress": 20.0, "smoothing": 0.1},
+    {"q": 0.4, "r": 0.0, "odds": 0.5, "own": 0.5, "prior": 0.3, "pace": 0.4, "smoothing": 0.02},
+    {"q": 0.0, "r": 0.0, "smoothing": 0.3},
 ]
 IGNORE = -100
 
@@ -30,8 +33,21 @@ IGNORE = -100
 class Reference:
     """The formula of the docstring, one sample after another, in NumPy; targets are distributions over the labels."""
 
-    def __init__(self, classes, q=0.83, r=2.1, terms=(0.0,) * 5, progress=4.35, prior=0.0, pace=0.0):
+    def __init__(
+        self,
+        classes,
+        q=0.83,
+        r=2.1,
+        terms=(0.0,) * 5,
+        progress=4.35,
+        prior=0.0,
+        pace=0.0,
+        odds=0.0,
+        own=0.0,
+        smoothing=0.0,
+    ):
         self.numbers = q, r, terms, progress, prior, pace
+        self.odds, self.own, self.smoothing = odds, own, smoothing
         self.beliefs, self.counts, self.labels = np.zeros((3, classes))
         self.surprise = self.seen = 0.0
 
@@ -48,12 +64,12 @@ class Reference:
             for y in range(classes):
                 p, m = row[y], max(row[k] for k in range(classes) if k != y)
                 u = 1 - p
-                b[i, y] = p**q * (1 - m) ** r
+                b[i, y] = p**q * (1 - m) ** r * (p / (p + m)) ** self.odds
                 b[i, y] *= np.exp(c[0] * u + c[1] * m + c[2] * u**2 + c[3] * u * m + c[4] * m**2)
                 surprise[i, y] = max(0, m - p)
         if learning:
-            self.beliefs = self.beliefs * (1 - 1 / 64) ** seen + (targets * b).sum(0)
-            self.counts = self.counts * (1 - 1 / 64) ** seen + seen
+            self.beliefs = self.beliefs * (1 - 1 / 64) ** seen + (targets * b ** (1 + self.own)).sum(0)
+            self.counts = self.counts * (1 - 1 / 64) ** seen + (targets * b**self.own).sum(0)
             self.surprise = self.surprise * (1 - 1 / 4096) ** seen.sum() + (targets * surprise).sum()
             self.seen = self.seen * (1 - 1 / 4096) ** seen.sum() + seen.sum()
         g = 1.0 if progress is None else min(1.0, progress * self.surprise / self.seen)
@@ -62,9 +78,8 @@ class Reference:
         w = np.minimum(1.0, b / np.maximum(mean, 1e-26)) ** g
         w = w / ((targets * w).sum() / len(targets)) ** pace
         p = softmax(logits)
-        values = -(targets * w * np.log(p)).sum(1)
-        slopes = (targets * w).sum(1, keepdims=True) * p - targets * w
-        return values, slopes
+        toward = (1 - self.smoothing) * targets * w + self.smoothing * (targets * w).mean(1, keepdims=True)
+        return -(toward * np.log(p)).sum(1), (targets * w).sum(1, keepdims=True) * p - toward
 
 
 def softmax(z):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.base import masked
+from autorobustloss.losses.base import kept, masked
 from autorobustloss.losses.closed import with_gradient
 from autorobustloss.losses.modes import seen_through, transformed
 from autorobustloss.losses.numbers import as_floats, within
@@ -40,12 +40,15 @@ class Gate(NamedTuple):
     progress: float | None = None
     prior: float = 0.0
     pace: float = 0.0
+    odds: float = 0.0
+    own: float = 0.0
+    smoothing: float = 0.0
 
 
 class State(NamedTuple):
     """What a gated loss remembers of the samples it was trained on: (C,) each, and (2,).
 
-    beliefs, counts: the sum of the beliefs in samples of a label, and their number, in a window.
+    beliefs, counts: the sum of the beliefs in samples of a label, and of how often these count, in a window.
     labels: how often each label was seen. surprise: the sum of max(0, m − p), and the number of samples, in a window.
     """
 
@@ -60,26 +63,26 @@ class State(NamedTuple):
         none = like.new_zeros(classes)
         return cls(none, none, none, like.new_zeros(2))
 
-    def after(self, beliefs: Tensor, counts: Tensor, surprise: Tensor) -> State:
-        """Return the state after a batch with these sums of beliefs and numbers of samples, (C,), and this surprise.
+    def after(self, beliefs: Tensor, counts: Tensor, seen: Tensor, surprise: Tensor) -> State:
+        """Return the state after a batch: sums of beliefs, of their counts, numbers of samples, (C,); of surprise, ().
 
         A sample fades with the samples that come after its batch, so a batch that comes in parts leaves nearly the
         same state.
         """
-        fading = torch.pow(1 - 1 / LABEL_WINDOW, counts)
-        seen = counts.sum()
+        fading = torch.pow(1 - 1 / LABEL_WINDOW, seen)
         return State(
             self.beliefs * fading + beliefs,
             self.counts * fading + counts,
-            self.labels + counts,
-            self.surprise * torch.pow(1 - 1 / SURPRISE_WINDOW, seen) + torch.stack([surprise, seen]),
+            self.labels + seen,
+            self.surprise * torch.pow(1 - 1 / SURPRISE_WINDOW, seen.sum()) + torch.stack([surprise, seen.sum()]),
         )
 
 
 def log_belief(log_p: Tensor, log_m: Tensor, gate: Gate) -> Tensor:
-    """Return log b = q·log p + r·log(1 − m) + the terms of u = 1 − p and m; 0 at the certain, right prediction.
+    """Return log b = q·log p + r·log(1 − m) + odds·log(p / (p + m)) + the terms of u = 1 − p and m.
 
-    Kept in [−60, 60], except that a label that is masked (p = 0) is believed not at all if q > 0.
+    0 at the certain, right prediction. Kept in [−60, 60], except that a label that is masked (p = 0) is believed not at
+    all if q > 0 or odds > 0.
 
     >>> half = torch.tensor(0.5).log()
     >>> log_belief(half, half, Gate(q=1.0, r=2.0)).exp()
@@ -92,12 +95,14 @@ def log_belief(log_p: Tensor, log_m: Tensor, gate: Gate) -> Tensor:
     if gate.r:
         # 1 − m is at least p; near m = 1 that has the digits which the difference has lost.
         value = value + gate.r * torch.maximum((-torch.expm1(log_m)).clamp_min(0).log(), finite)
+    if gate.odds:
+        value = value - gate.odds * F.softplus(log_m.clamp_min(-1e20) - finite)
     if any(gate.terms):
         u, m = -torch.expm1(log_p), log_m.exp()
         of_u, of_m, of_uu, of_um, of_mm = gate.terms
         value = value + u * (of_u + of_uu * u + of_um * m) + m * (of_m + of_mm * m)
     value = value.clamp(SMALLEST, -SMALLEST)
-    return value.masked_fill(masked(log_p), -torch.inf) if gate.q else value
+    return value.masked_fill(masked(log_p), -torch.inf) if gate.q or gate.odds else value
 
 
 def weights(log_b: Tensor, beliefs: Tensor, counts: Tensor, surprise: Tensor, gate: Gate) -> Tensor:
@@ -144,40 +149,62 @@ def predict(logits: Tensor, labels: Tensor) -> Prediction:
 
 
 def weighed_cross_entropy(
-    logits: Tensor, labels: Tensor, weight: Tensor, found: Prediction, counted: Tensor | None
+    logits: Tensor, labels: Tensor, weight: Tensor, found: Prediction, counted: Tensor | None, smoothing: float = 0.0
 ) -> Tensor:
     """Return weight · (−log p) of each row, 0 where it does not count, weights taken as constants: (M, C), … -> (M,).
 
-    found: what `predict` returns for the logits.
+    found: what `predict` returns for the logits. smoothing ε: of −log p in favour of its mean over all classes that are
+    not masked.
     """
     compiled = torch.compiler.is_compiling() and not transformed()
     if counted is not None and not compiled:
         weight = weight * counted
-    plain = partial(_plain, labels=labels, weight=weight)
+    plain = partial(_plain, labels=labels, weight=weight, smoothing=smoothing)
     if not compiled and (seen_through() or not (torch.is_grad_enabled() and logits.requires_grad)):
         return plain(logits)
-    value, gradient = closed_form(labels, weight, found)
+    value, gradient = closed_form(labels, weight, found, smoothing)
     return with_gradient(logits, value, gradient, plain, counted)
 
 
-def closed_form(labels: Tensor, weight: Tensor, found: Prediction, samples: int = 1) -> tuple[Tensor, Tensor]:
-    """Return weight · (−log p) and its gradient weight · (ŷ − onehot) / samples, from the log-probabilities found.
+def closed_form(
+    labels: Tensor, weight: Tensor, found: Prediction, smoothing: float = 0.0, samples: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Return weight · (−log p) and its gradient weight · (ŷ − target) / samples, from the log-probabilities found.
 
-    found: what `predict` returns, whose log-probabilities are overwritten.
+    found: what `predict` returns, whose log-probabilities are overwritten. target: onehot, or smoothed by ε.
     """
-    at_label, of_label = labels.unsqueeze(1), torch.expm1(found.log_p).unsqueeze(1)
+    at_label, value, least = labels.unsqueeze(1), -found.log_p, None
+    if smoothing:
+        log_all = found.log_all.scatter(1, at_label, found.log_p.unsqueeze(1))
+        value = smoothed(value, log_all, smoothing)
+        least = _each_share(log_all, smoothing)
+    of_label = torch.expm1(found.log_p).unsqueeze(1)
     if torch.compiler.is_compiling():
         # A CPU compares int32 in vectors of as many numbers as float32, int64 in half as many.
         classes = torch.arange(found.log_all.shape[1], device=labels.device, dtype=torch.int32)
         gradient = torch.where(classes == at_label.int(), of_label, found.log_all.exp())
     else:
         gradient = found.log_all.exp_().scatter_(1, at_label, of_label)
-    return weighed(-found.log_p, weight), gradient.mul_((weight / samples).unsqueeze(1))
+    if least is not None:
+        gradient = (gradient - least).scatter_add(1, at_label, torch.full_like(of_label, smoothing))
+    return weighed(value, weight), gradient.mul_((weight / samples).unsqueeze(1))
 
 
-def _plain(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-    log_p = F.log_softmax(logits, dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
-    return weighed(-log_p, weight)
+def smoothed(ce: Tensor, log_p: Tensor, epsilon: float) -> Tensor:
+    """Return (1 − ε)·ce − ε·(mean of log p over the classes that are not masked): (M,), (M, C) -> (M,)."""
+    return (1 - epsilon) * ce - (_each_share(log_p, epsilon) * kept(log_p)).sum(1)
+
+
+def _each_share(log_p: Tensor, epsilon: float) -> Tensor:
+    """Return ε over the number of classes that are not masked, 0 for those that are: (M, C)."""
+    allowed = (~masked(log_p)).to(log_p.dtype)
+    return epsilon * allowed / allowed.sum(1, keepdim=True).clamp_min(1)
+
+
+def _plain(logits: Tensor, labels: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+    log_all = F.log_softmax(logits, dim=1)
+    value = -log_all.gather(1, labels.unsqueeze(1)).squeeze(1)
+    return weighed(smoothed(value, log_all, smoothing) if smoothing else value, weight)
 
 
 def weighed(values: Tensor, weight: Tensor) -> Tensor:
@@ -185,17 +212,16 @@ def weighed(values: Tensor, weight: Tensor) -> Tensor:
     return (weight * values).masked_fill(weight == 0, 0.0)
 
 
-def check_gate(q: Any, r: Any, terms: Any, progress: Any, prior: Any, pace: Any) -> Gate:
+def check_gate(**numbers: Any) -> Gate:
     """Return the numbers of a gated loss; raise ConfigError for what is out of range."""
-    terms = as_floats(terms, "terms")
+    terms = as_floats(numbers["terms"], "terms")
     if len(terms) != len(TERMS):
         raise ConfigError(f"got {len(terms)} terms, expected {len(TERMS)}, the coefficients of {', '.join(TERMS)}")
-    number = partial(within, smallest=0)
-    return Gate(
-        q=number("q", q, at_least=0),
-        r=number("r", r, at_least=0),
-        terms=terms,
-        progress=None if progress is None else number("progress", progress, above=0),
-        prior=number("prior", prior, at_least=0),
-        pace=number("pace", pace, at_least=0, at_most=1),
-    )
+    known: dict[str, Any] = {"terms": terms}
+    for name in ("q", "r", "prior", "odds", "own"):
+        known[name] = within(name, numbers[name], smallest=0, at_least=0)
+    for name in ("pace", "smoothing"):
+        known[name] = within(name, numbers[name], smallest=0, at_least=0, at_most=1)
+    progress = numbers["progress"]
+    known["progress"] = None if progress is None else within("progress", progress, smallest=0, above=0)
+    return Gate(**known)

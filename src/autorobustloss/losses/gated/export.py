@@ -19,7 +19,12 @@ def as_text(gate: Gate) -> str:
     """
     fading = "" if gate.progress is None else f",  g = min(1, {number(gate.progress)} d)"
     power = "" if gate.progress is None else "^g"
-    lines = [f"L = mean of w · (−log p),  w = min(1, b / b̄){power},  b = {_belief(gate)}{fading}"]
+    ce = "CE_ε" if gate.smoothing else "(−log p)"
+    lines = [f"L = mean of w · {ce},  w = min(1, b / b̄){power},  b = {_belief(gate)}{fading}"]
+    if gate.smoothing:
+        lines.append(
+            f"CE_ε = (1 − ε) (−log p) + ε (mean of −log p_c over all classes c),  ε = {number(gate.smoothing)}"
+        )
     if gate.pace:
         divisor = "mean w" if gate.pace == 1 else f"(mean w)^{number(gate.pace)}"
         lines.append(f"w is divided by {divisor}, the mean over the batch")
@@ -30,7 +35,8 @@ def as_text(gate: Gate) -> str:
         [
             *lines,
             f"p: probability of the label, m: of the strongest other class{corrected}{polynomial}",
-            f"b̄: running mean of b over the samples of the same label{surprise}; no gradient flows through w",
+            f"b̄: running mean of b over the samples of the same label{_counting(gate)}{surprise}",
+            "no gradient flows through w",
         ]
     )
 
@@ -44,7 +50,14 @@ def as_latex(gate: Gate) -> str:
     """
     power = "" if gate.progress is None else "^{g}"
     weight = rf"\min\left(1, \frac{{b_i}}{{\bar{{b}}_{{y_i}}}}\right){power}"
-    text = rf"-\frac{{1}}{{N}} \sum_i {weight} \log p_i, \quad b = {to_latex(_belief(gate))}"
+    log_p = r"\log p_i"
+    if gate.smoothing:
+        epsilon = to_latex(number(gate.smoothing))
+        log_p = rf"\left((1 - {epsilon}) \log p_i + \frac{{{epsilon}}}{{C}} \sum_c \log p_{{ic}}\right)"
+    text = rf"-\frac{{1}}{{N}} \sum_i {weight} {log_p}, \quad b = {to_latex(_belief(gate))}"
+    if gate.own:
+        more, own = (to_latex(number(power)) for power in (1 + gate.own, gate.own))
+        text += rf", \quad \bar{{b}} = \frac{{\sum b^{{{more}}}}}{{\sum b^{{{own}}}}}".replace("^{1}", "")
     if any(gate.terms):
         text += r", \quad u = 1 - p"
     if gate.progress is not None:
@@ -56,9 +69,17 @@ def as_latex(gate: Gate) -> str:
     return text
 
 
+def _counting(gate: Gate) -> str:
+    """Return how often a sample counts in b̄, if not once."""
+    if not gate.own:
+        return ""
+    return ", each counted " + ("b times" if gate.own == 1 else f"b^{number(gate.own)} times")
+
+
 def _belief(gate: Gate) -> str:
     """Return the factors of b that are not 1."""
-    factors = [f"{base}^{number(power)}" for base, power in (("p", gate.q), ("(1 − m)", gate.r)) if power]
+    bases = (("p", gate.q), ("(1 − m)", gate.r), ("(p / (p + m))", gate.odds))
+    factors = [base if power == 1 else f"{base}^{number(power)}" for base, power in bases if power]
     polynomial = joined(zip(gate.terms, SYMBOLS))
     return " ".join(factors if polynomial == "0" else [*factors, f"exp({polynomial})"]) or "1"
 

@@ -19,6 +19,7 @@ from autorobustloss.losses.gated.core import (
     closed_form,
     log_belief,
     predict,
+    smoothed,
     weighed,
     weighed_cross_entropy,
     weights,
@@ -32,7 +33,7 @@ class GatedLoss(LearnableLoss):
     """Cross-entropy, each sample weighed by how much the network believes it, relative to others of its label.
 
         L = mean of w_i · (−log p_i),    w_i = min(1, b_i / b̄_{y_i})^g, taken as constants,
-        b = p^q · (1 − m)^r · exp(c₁u + c₂m + c₃u² + c₄um + c₅m²),    g = min(1, κ·d)
+        b = p^q · (1 − m)^r · (p / (p + m))^s · exp(c₁u + c₂m + c₃u² + c₄um + c₅m²),    g = min(1, κ·d)
 
     p is the probability of the label, m that of the strongest other class, u = 1 − p; b̄_y is the running mean of b over
     samples labelled y, and d the running mean of max(0, m − p), the surprise: how much surer the network is of another
@@ -40,20 +41,24 @@ class GatedLoss(LearnableLoss):
     of that label; and where labels hardly surprise, early in a training or where they are right, the loss is
     cross-entropy. It never pulls away from a label.
 
-    q, r: powers >= 0 of p and of 1 − m. terms: c₁ … c₅, a polynomial in log b around the certain, right prediction.
+    q, r: powers >= 0 of p and of 1 − m. odds: the power s >= 0 of p / (p + m), which is 1/2 where two classes meet and
+        small for a label that the network is sure to be wrong.
+    terms: c₁ … c₅, a polynomial in log b around the certain, right prediction.
+    own: a sample counts b^own times in b̄; at 1, b̄ is the belief that a believed sample has.
     progress: κ > 0, None for g = 1.
+    smoothing: ε; −log p becomes (1 − ε)·(−log p) + ε·(mean of −log p_c over the classes c that are not masked).
     prior: p and m are those of softmax(z − prior · log π), π the frequencies of the labels seen so far.
     pace: from 0 to 1; the weights are divided by their mean over the batch to this power. At 1 a batch pulls as hard as
         under cross-entropy, whatever of it is believed; above 0 a weight may exceed 1.
     weight, ignore_index, reduction: as in `torch.nn.CrossEntropyLoss`.
 
-    Members: q = r = 0 without terms is cross-entropy, exactly. While all of a label is believed fully (b̄ = 1) and
-    g = 1, r = 0 has the gradient of generalised cross-entropy with this q; with q = 1 that of mean absolute error
-    (1 − p).
+    Members: q = r = odds = 0 without terms is cross-entropy, exactly, smoothed by ε. While all of a label is believed
+    fully (b̄ = 1) and g = 1, r = 0 has the gradient of generalised cross-entropy with this q; with q = 1 that of mean
+    absolute error (1 − p).
 
-    The gradient is w_i·(ŷ − onehot)/N: none flows through the weights, so it is not the derivative of the value, and
-    second derivatives too take the weights as constants. With probabilities as target the loss of a sample is the
-    expectation over its labels; state and weights follow each class with its share.
+    The gradient is w_i·(ŷ − target)/N, the target onehot or smoothed: none flows through the weights, so it is not the
+    derivative of the value, and second derivatives too take the weights as constants. With probabilities as target the
+    loss of a sample is the expectation over its labels; state and weights follow each class with its share.
 
     State: b̄ (a window of 64 samples of a label), label counts and d (4,096 samples), O(C) numbers. A call in training
     mode takes its batch in, then uses them; ignored samples are never part of it. In evaluation mode, and under
@@ -84,14 +89,20 @@ class GatedLoss(LearnableLoss):
         progress: float | None = 4.35,
         prior: float = 0.0,
         pace: float = 0.0,
+        odds: float = 0.0,
+        own: float = 0.0,
+        smoothing: float = 0.0,
         *,
         weight: Tensor | None = None,
         ignore_index: int = -100,
         reduction: str = "mean",
     ) -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
-        self.gate = check_gate(q, r, terms, progress, prior, pace)
-        self.q, self.r, self.terms, self.progress, self.prior, self.pace = self.gate
+        self.gate = check_gate(
+            q=q, r=r, terms=terms, progress=progress, prior=prior, pace=pace, odds=odds, own=own, smoothing=smoothing,
+        )  # fmt: skip
+        for name, value in self.gate._asdict().items():
+            setattr(self, name, value)
         self.reset()
 
     def reset(self) -> None:
@@ -105,7 +116,8 @@ class GatedLoss(LearnableLoss):
         device = next(iter(self.buffers())).device
         one = torch.ones(num_classes, dtype=torch.float64, device=device)
         uniform = -math.log(num_classes) * one
-        fresh._keep(State(log_belief(uniform, uniform, self.gate).exp(), one, one, one.new_tensor([1e6, 1.0])))
+        belief = log_belief(uniform, uniform, self.gate).exp()
+        fresh._keep(State(belief, one, one, one.new_tensor([1e6, 1.0])))
         return fresh
 
     def belief(self, p: Any, m: Any) -> Any:
@@ -150,11 +162,14 @@ class GatedLoss(LearnableLoss):
         others = torch.where(constant == top[:, :1], top[:, 1:], top[:, :1])
         log_b = log_belief(constant, others, self.gate)
         if self._learns(state):
-            surprise = (target * _surprise(constant, others)).sum()
-            state = self._remember(state.after((target * _belief(log_b)).sum(0), seen, surprise))
+            beliefs, counts, surprise = self._counted(constant, others, log_b, target)
+            state = self._remember(state.after(beliefs.sum(0), counts.sum(0), seen, surprise))
         weight = weights(log_b, state.beliefs, state.counts, state.surprise, self.gate)
         weight = self._paced(weight, (target * weight).sum(1), torch.ones_like(target[:, 0], dtype=torch.bool))
-        return weighed(-kept(log_p, probabilities) * probabilities, weight).sum(1)
+        ce = -kept(log_p, probabilities)
+        if self.gate.smoothing:
+            ce = smoothed(ce.T, log_p, self.gate.smoothing).T
+        return weighed(ce * probabilities, weight).sum(1)
 
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and its gradient in `input`, for training loops that need no graph."""
@@ -169,7 +184,7 @@ class GatedLoss(LearnableLoss):
             found = predict(logits, labels)
             counted = torch.ones_like(labels, dtype=torch.bool)
             weight = self._weight(found.log_p, found.log_m, labels, counted, self._recall(logits))
-            value, gradient = closed_form(labels, weight, found, samples=len(labels))
+            value, gradient = closed_form(labels, weight, found, self.gate.smoothing, samples=len(labels))
             return value.mean(), gradient.to(input.dtype)
 
     def _rows(self, logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
@@ -178,19 +193,31 @@ class GatedLoss(LearnableLoss):
         if self.gate.prior:
             believed = predict(self._corrected(logits.detach(), state, _seen(state, labels, counted)), labels)
         weight = self._weight(believed.log_p, believed.log_m, labels, counted, state)
-        return weighed_cross_entropy(logits, labels, weight, found, counted)
+        return weighed_cross_entropy(logits, labels, weight, found, counted, self.gate.smoothing)
 
     def _weight(self, log_p: Tensor, log_m: Tensor, labels: Tensor, counted: Tensor, state: State) -> Tensor:
         """Return the weight of each row, after the batch was taken into the state if the loss learns."""
         log_b = log_belief(log_p, log_m, self.gate)
         if self._learns(state):
-            belief = _belief(log_b).masked_fill(~counted, 0.0)
-            beliefs = torch.zeros_like(state.beliefs).index_add(0, labels, belief)
-            surprise = _surprise(log_p, log_m).masked_fill(~counted, 0.0).sum()
-            state = self._remember(state.after(beliefs, _seen(state, labels, counted), surprise))
+            beliefs, counts, surprise = self._counted(log_p, log_m, log_b, counted.to(log_b.dtype))
+            seen, none = _seen(state, labels, counted), torch.zeros_like(state.beliefs)
+            counts = none.index_add(0, labels, counts) if self.gate.own else seen
+            state = self._remember(state.after(none.index_add(0, labels, beliefs), counts, seen, surprise))
         beliefs, counts = state.beliefs.gather(0, labels), state.counts.gather(0, labels)
         weight = weights(log_b, beliefs, counts, state.surprise, self.gate)
         return self._paced(weight, weight, counted)
+
+    def _counted(self, log_p: Tensor, log_m: Tensor, log_b: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what each label adds, belief and count, (…) each, and what all of them add to the surprise, ().
+
+        share: how much a label counts, 0 for one that does not. What is no number counts as 0, so that a batch that
+        overflowed, and was skipped, is forgotten.
+        """
+        belief = log_b.exp().nan_to_num(0.0)
+        times = (self.gate.own * log_b.clamp_min(-1e20)).exp().nan_to_num(0.0) if self.gate.own else 1.0
+        count = (share * times).masked_fill(share == 0, 0.0)
+        surprise = (log_m.exp() - log_p.exp()).clamp_min(0).nan_to_num(0.0)
+        return belief * count, count, (surprise * share).masked_fill(share == 0, 0.0).sum()
 
     def _corrected(self, logits: Tensor, state: State, seen: Tensor) -> Tensor:
         """Return logits after the correction by label frequencies: (M, C) -> (M, C)."""
@@ -233,16 +260,6 @@ class GatedLoss(LearnableLoss):
                 old.copy_(value)  # what a compiled step returns may lie in memory that the next one takes over
             else:
                 setattr(self, f"_{name}", value if type(value) is Tensor else value.as_subclass(Tensor))
-
-
-def _surprise(log_p: Tensor, log_m: Tensor) -> Tensor:
-    """Return max(0, m − p), 0 where it is no number."""
-    return (log_m.exp() - log_p.exp()).clamp_min(0).nan_to_num(0.0)
-
-
-def _belief(log_b: Tensor) -> Tensor:
-    """Return the belief, 0 where it is no number, so that a batch that overflowed, and was skipped, is forgotten."""
-    return log_b.exp().nan_to_num(0.0)
 
 
 def _seen(state: State, labels: Tensor, counted: Tensor) -> Tensor:
