@@ -232,13 +232,16 @@ class TestScreen:
 class TestGated:
     def test_properties_are_of_its_gradient(self):
         found = properties(create_loss("gated"), 10)
-        assert found["start_gradient"] == pytest.approx(1.0)
-        assert (found["soft_target_label"], found["soft_target_other"]) == (1.0, 0.0)
+        assert found["start_gradient"] == pytest.approx(0.9)  # its smoothing is 0.1
+        assert (found["soft_target_label"], found["soft_target_other"]) == pytest.approx((0.91, 0.01))
         assert 0 < found["mistake_gradient_99"] < found["mistake_gradient_90"] < 0.1
         assert "symmetry_gap" not in found
 
     def test_cross_entropy_among_them_has_its_curves(self):
-        got, wanted = curves(GatedLoss(0, 0), num_points=4001), curves(create_loss("ce"), num_points=4001)
+        got, wanted = (
+            curves(GatedLoss(0, 0, odds=0, smoothing=0), num_points=4001),
+            curves(create_loss("ce"), num_points=4001),
+        )
         for label in (0, 1):
             np.testing.assert_allclose(got[f"gradient_{label}"], wanted[f"gradient_{label}"])
             one, other = (t[f"value_{label}"][200:-200] for t in (got, wanted))
@@ -250,13 +253,13 @@ class TestGated:
         assert properties(loss, 10) == properties(create_loss("gated"), 10)
 
     def test_triangle(self):
-        t, weight = triangle(GatedLoss(q=1.0, r=1.0), num_points=5)
+        t, weight = triangle(GatedLoss(q=1.0, r=1.0, odds=0.0), num_points=5)
         assert t.tolist() == [0, 0.25, 0.5, 0.75, 1]
         assert np.isnan(weight[3, 2:]).all()
         assert weight[1, 2] == pytest.approx(0.5 * 0.75)
         assert weight[0, 4] == pytest.approx(1.0, abs=1e-5)
 
     def test_screen(self):
-        assert screen(GatedLoss(0, 0), [2, 1000]).ok
-        assert "contradicted" in screen(GatedLoss(0, 0, terms=[1, 0, 0, 0, 0]), [10]).reason
+        assert screen(GatedLoss(0, 0, odds=0), [2, 1000]).ok
+        assert "contradicted" in screen(GatedLoss(0, 0, odds=0, terms=[1, 0, 0, 0, 0]), [10]).reason
         assert not screen(create_loss("ce"), [10]).ok

@@ -17,10 +17,11 @@ from autorobustloss.losses import GatedLoss, create_loss
 from autorobustloss.losses.base import value_and_gradient
 from autorobustloss.losses.gated.core import Gate, State
 
+PLAIN = {"odds": 0.0, "own": 0.0, "smoothing": 0.0}
 GATES = [
     {},
-    {"q": 0.0, "r": 0.0, "progress": None},
-    {"q": 0.6, "r": 2.0, "progress": 3.0, "terms": [0.5, -0.7, 0.3, -1.1, 0.4]},
+    {"q": 0.0, "r": 0.0, "progress": None, **PLAIN},
+    {"q": 0.6, "r": 2.0, "progress": 3.0, **PLAIN, "terms": [0.5, -0.7, 0.3, -1.1, 0.4]},
     {"q": 0.0, "r": 1.5, "progress": None, "pace": 0.5},
     {"q": 0.35, "r": 0.0, "progress": 1.2, "prior": 0.7, "pace": 1.0},
     {"q": 0.0, "r": 1.0, "odds": 1.2, "own": 1.0, "progress": 20.0, "smoothing": 0.1},
@@ -36,15 +37,15 @@ class Reference:
     def __init__(
         self,
         classes,
-        q=0.83,
-        r=2.1,
+        q=0.0,
+        r=1.0,
         terms=(0.0,) * 5,
-        progress=4.35,
+        progress=15.0,
         prior=0.0,
         pace=0.0,
-        odds=0.0,
-        own=0.0,
-        smoothing=0.0,
+        odds=1.0,
+        own=1.0,
+        smoothing=0.1,
     ):
         self.numbers = q, r, terms, progress, prior, pace
         self.odds, self.own, self.smoothing = odds, own, smoothing
@@ -174,13 +175,13 @@ class TestAgainstTheReference:
 
 class TestMembers:
     def test_cross_entropy_is_one(self):
-        loss = GatedLoss(q=0, r=0)
+        loss = GatedLoss(q=0, r=0, **PLAIN)
         for logits, labels in batches():
             torch.testing.assert_close(gradient(loss, logits, labels), gradient(F.cross_entropy, logits, labels))
 
     @pytest.mark.parametrize(("gate", "name"), [({"q": 0.7}, "gce"), ({"q": 1.0}, "mae")])
     def test_known_gradients_where_all_is_believed(self, gate, name):
-        loss = GatedLoss(r=0.0, progress=None, **gate)
+        loss = GatedLoss(r=0.0, progress=None, **gate, **PLAIN)
         sure = 200 * torch.eye(6, dtype=torch.float64)
         loss(sure, torch.arange(6))
         loss.eval()
@@ -331,7 +332,7 @@ class TestState:
 
     def test_a_class_that_was_given_up_comes_back(self):
         """Where the network is sure against every sample of a label, they weigh as much as any others."""
-        loss = GatedLoss(reduction="none")
+        loss = GatedLoss(smoothing=0.0, reduction="none")
         logits = torch.zeros(8, 3)
         logits[:, 1] = 80.0
         values = loss(logits, torch.zeros(8, dtype=torch.long))
@@ -358,6 +359,9 @@ gates = st.builds(
     terms=st.lists(finite, min_size=5, max_size=5),
     progress=st.none() | st.floats(0.1, 20),
     prior=st.sampled_from([0.0, 0.5]),
+    odds=st.floats(0, 3),
+    own=st.floats(0, 2),
+    smoothing=st.just(0.0),
 )
 
 
@@ -441,4 +445,4 @@ class TestFaults:
         assert not len(loss._beliefs)
 
     def test_the_gate_is_what_was_given(self):
-        assert GatedLoss(q=1, r=2, progress=None).gate == Gate(1.0, 2.0)
+        assert GatedLoss(q=1, r=2, progress=None, **PLAIN).gate == Gate(1.0, 2.0)

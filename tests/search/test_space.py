@@ -118,10 +118,10 @@ class TestGatedSpace:
         logits, labels = torch.randn(6, 10), torch.randint(10, (6,))
         torch.testing.assert_close(ce(logits, labels), torch.nn.functional.cross_entropy(logits, labels))
         options = space.method(space.start(space.default_start)).options
-        assert (options["q"], options["r"], options["progress"]) == pytest.approx((0.35, 1.8, 5.0))
+        assert (options["q"], options["r"], options["progress"]) == pytest.approx((0.0, 1.0, 15.0))
         assert options["terms"] == (0.0,) * 5
-        assert space.start("1,0,0,0,0,0,0,2").tolist() == [1, 0, 0, 0, 0, 0, 0, 2]
-        assert space.method(space.start("1,0,0,0,0,0,0,2")).options["terms"][4] == pytest.approx(1.6)
+        assert space.start("1,0,0,0,0,0,0,0,0,0,2").tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]
+        assert space.method(space.start("1,0,0,0,0,0,0,0,0,0,2")).options["terms"][4] == pytest.approx(1.6)
 
     def test_what_is_no_such_space_or_start(self):
         with pytest.raises(ConfigError, match="order=3"):
@@ -130,7 +130,7 @@ class TestGatedSpace:
             GatedSpace("gate")
         with pytest.raises(UnknownNameError, match="mae"):
             GatedSpace().start("mae")
-        with pytest.raises(ConfigError, match="8 finite numbers"):
+        with pytest.raises(ConfigError, match="11 finite numbers"):
             GatedSpace().start("1,2")
-        with pytest.raises(ConfigError, match="expected 8"):
+        with pytest.raises(ConfigError, match="expected 11"):
             GatedSpace().method([0.0])

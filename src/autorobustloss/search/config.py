@@ -27,7 +27,7 @@ def create_space(name: str = Space.name, **options: Any) -> SearchSpace:
     """Return the space of a name, its options where they are given.
 
     >>> create_space("gated", order=1).dimension, create_space("canonical").dimension
-    (5, 6)
+    (8, 6)
     """
     return GatedSpace(**options) if name == GatedSpace.name else Space(name, **options)
 

@@ -14,8 +14,11 @@ from autorobustloss.search.space import Coordinate, SearchSpace
 
 COORDINATES = {
     "q": Coordinate(0.25, 0.0, 2.0),
-    "r": Coordinate(0.7, 0.0, 5.0),
-    "log κ": Coordinate(0.6, -0.7, 3.0),
+    "r": Coordinate(0.5, 0.0, 5.0),
+    "odds": Coordinate(0.5, 0.0, 5.0),
+    "own": Coordinate(0.5, 0.0, 2.0),
+    "log κ": Coordinate(0.6, -0.7, 4.0),
+    "smoothing": Coordinate(0.05, 0.0, 0.5),
     "terms": Coordinate(0.8, -4.0, 4.0),
 }
 """A coordinate of 1 is about as far from 0 for each as a training notices."""
@@ -26,14 +29,14 @@ TERMS_UP_TO = (0, 2, 5)
 
 @dataclass(frozen=True)
 class GatedSpace(SearchSpace):
-    """The space of `GatedLoss`: its powers q and r, log κ of its progress, and the polynomial's coefficients.
+    """The space of `GatedLoss`: q, r, odds and own, log κ of its progress, smoothing, the polynomial's coefficients.
 
     order: of the polynomial in log b: 2 (five coefficients), 1 (two) or 0 (none). Prior and pace stay 0.
 
-    Starts: "ce", cross-entropy, from which nothing is far. "gated": q = 0.35, r = 1.8, κ = 5, without terms.
+    Starts: "ce", cross-entropy, from which nothing is far. "gated": r = odds = own = 1, κ = 15, smoothing 0.1, else 0.
 
-    >>> GatedSpace().method(GatedSpace().start("gated")).options["q"]
-    0.35
+    >>> GatedSpace().method(GatedSpace().start("gated")).options["smoothing"]
+    0.1
     """
 
     name: str = "gated"
@@ -41,7 +44,7 @@ class GatedSpace(SearchSpace):
     default_start: ClassVar[str] = "gated"
     starts: ClassVar[Mapping[str, Gate]] = {
         "ce": Gate(q=0.0, r=0.0, progress=1.0),
-        "gated": Gate(q=0.35, r=1.8, progress=5.0),
+        "gated": Gate(q=0.0, r=1.0, odds=1.0, own=1.0, progress=15.0, smoothing=0.1),
     }
 
     def __post_init__(self) -> None:
@@ -52,21 +55,23 @@ class GatedSpace(SearchSpace):
 
     @property
     def coordinates(self) -> Sequence[Coordinate]:
-        """Return those of q, r, log κ and of each term.
+        """Return those of `COORDINATES`, the last for each term.
 
         >>> [GatedSpace(order=order).dimension for order in (0, 1, 2)]
-        [3, 5, 8]
+        [6, 8, 11]
         """
-        q, r, log_kappa, terms = COORDINATES.values()
-        return (q, r, log_kappa, *[terms] * TERMS_UP_TO[self.order])
+        *numbers, terms = COORDINATES.values()
+        return (*numbers, *[terms] * TERMS_UP_TO[self.order])
 
     def loss(self, values: Sequence[float]) -> MethodSpec:
         """Return the method that trains with the gated loss of these numbers."""
-        q, r, log_kappa, *terms = values
-        gate = Gate(q, r, (*terms, *[0.0] * len(TERMS))[: len(TERMS)], math.exp(log_kappa))
+        q, r, odds, own, log_kappa, smoothing, *terms = values
+        polynomial = (*terms, *[0.0] * len(TERMS))[: len(TERMS)]
+        gate = Gate(q, r, polynomial, math.exp(log_kappa), odds=odds, own=own, smoothing=smoothing)
         return MethodSpec.of("gated", **gate._asdict())
 
     def known(self, name: str) -> Sequence[float]:
         """Return the values of "ce" or "gated"."""
         gate = self.starts[name]
-        return (gate.q, gate.r, math.log(gate.progress or math.inf), *gate.terms)
+        log_kappa = math.log(gate.progress or math.inf)
+        return (gate.q, gate.r, gate.odds, gate.own, log_kappa, gate.smoothing, *gate.terms)

@@ -27,7 +27,8 @@ from autorobustloss.registry import Registry
 
 FIELDS = [
     *("schema", "name", "q", "q_hex", "r", "r_hex", "terms", "terms_hex", "progress", "progress_hex", "prior"),
-    *("prior_hex", "pace", "pace_hex", "sha256", "provenance", "measured", "licence", "checksum"),
+    *("prior_hex", "pace", "pace_hex", "odds", "odds_hex", "own", "own_hex", "smoothing", "smoothing_hex"),
+    *("sha256", "provenance", "measured", "licence", "checksum"),
 ]
 THETA = (0.1, 0.5, -1.0, 0.5, 1 / 3, -0.2, -1.0, 0.3, 0.4, 0.2, -0.1, 0.6)
 PROVENANCE = {
@@ -307,7 +308,7 @@ class TestGatedCards:
         assert content["schema"] == "autorobustloss-gated-card/1"
         assert list(content) == FIELDS
         assert [float.fromhex(h) for h in content["terms_hex"]] == content["terms"] == list(self.CARD.terms)
-        assert content["sha256"] == "84cd63de1a38d64bc2ecd59d88656aefbff6cd4c1490793dbc173be1e2609267"
+        assert content["sha256"] == "10bf741cf6828c3034951027844358abf7d7be1c5509b6ecdf9b8ec2dd587132"
 
     def test_hash_is_of_the_loss_alone(self):
         numbers = self.CARD.arguments()

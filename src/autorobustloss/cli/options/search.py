@@ -17,7 +17,7 @@ class SearchOptions(SearchSettings, InFolder, Seeded):
 
     Attributes:
         space: paper (12 numbers at order 4), canonical (6), canonical+log (7), or canonical+power (8): Taylor losses;
-            gated (8 at order 2): weighed cross-entropy
+            gated (11 at order 2): weighed cross-entropy
         log_unit: unit of the log coordinate of canonical+log: a small one searches finely where the weight of the log
             term is small (default: 0.1)
         order: order of the polynomial: the paper compares 2 to 5; gated has 0 to 2 (default: 4, gated 2)

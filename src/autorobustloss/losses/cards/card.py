@@ -86,6 +86,9 @@ class GatedCard(LossCard):
     progress: float | None
     prior: float = 0.0
     pace: float = 0.0
+    odds: float = 0.0
+    own: float = 0.0
+    smoothing: float = 0.0
 
     def defining(self) -> dict[str, Any]:
         """Return the family and its numbers."""

@@ -73,7 +73,7 @@ class GatedLoss(LearnableLoss):
 
     Raises ConfigError for numbers out of range.
 
-    >>> loss = GatedLoss(q=1.0, r=0.0, progress=None, reduction="none")
+    >>> loss = GatedLoss(q=1.0, r=0.0, odds=0.0, own=0.0, progress=None, smoothing=0.0, reduction="none")
     >>> loss(torch.tensor([[0.0, 0.0], [2.0, 0.0], [-2.0, 0.0]]), torch.tensor([0, 0, 0]))
     tensor([0.6931, 0.1269, 0.5071])
     """
@@ -83,15 +83,15 @@ class GatedLoss(LearnableLoss):
 
     def __init__(
         self,
-        q: float = 0.83,
-        r: float = 2.1,
+        q: float = 0.0,
+        r: float = 1.0,
         terms: Iterable[float] = (0.0, 0.0, 0.0, 0.0, 0.0),
-        progress: float | None = 4.35,
+        progress: float | None = 15.0,
         prior: float = 0.0,
         pace: float = 0.0,
-        odds: float = 0.0,
-        own: float = 0.0,
-        smoothing: float = 0.0,
+        odds: float = 1.0,
+        own: float = 1.0,
+        smoothing: float = 0.1,
         *,
         weight: Tensor | None = None,
         ignore_index: int = -100,
