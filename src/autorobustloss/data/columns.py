@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from autorobustloss.errors import DataError, MissingDependencyError
+from autorobustloss.reading import reading
 
 MISSING = "(missing)"
 """The category of a text that is not there."""
+ROW_NUMBERS = ("", "Unnamed: 0", "__index_level_0__")
+"""Columns that pandas writes beside the data: the number of the row, which may tell the label."""
 NUMBER, TEXT = "number", "text"
 
 
@@ -37,13 +40,14 @@ class Columns:
 
 def as_frame(table: Any) -> Any:
     """Return a narwhals data frame of a pandas, polars, Arrow or other data frame, None for what is no data frame."""
-    if isinstance(table, (np.ndarray, list, tuple, dict, str)) or not hasattr(table, "columns"):
+    if not hasattr(type(table), "columns"):
         return None
     try:
         import narwhals as nw
     except ImportError:
         raise MissingDependencyError("data frames need narwhals; pip install 'autorobustloss[frames]'") from None
-    frame = nw.from_native(table, pass_through=True)
+    with reading("data frame", "cannot be read", "give each column one name of its own, and one type"):
+        frame = nw.from_native(table, pass_through=True)
     if isinstance(frame, nw.LazyFrame):
         raise DataError(f"got a lazy {type(table).__name__}, expected a data frame in memory; call its collect() first")
     return frame if isinstance(frame, nw.DataFrame) else None
@@ -53,7 +57,8 @@ def as_columns(table: Any, kinds: Mapping[str, str] | None = None) -> Columns:
     """Return the columns of a data frame (pandas, polars, Arrow) or of an array (N, F), whose columns are x0, x1, ….
 
     Numbers, truth values, dates and times are numbers; strings, categories and mixed values are texts. In an array of
-    objects the values decide, column by column; in one of strings, whether all of them are numbers.
+    objects the values decide, column by column; in one of strings, whether all of them are numbers. Row numbers that
+    pandas wrote as a column are left out.
     kinds: those of the columns that the encoder was fitted on, which these then are read as.
     Raises DataError for columns of lists, and for texts where numbers are expected.
 
@@ -66,9 +71,7 @@ def as_columns(table: Any, kinds: Mapping[str, str] | None = None) -> Columns:
         names = [str(name) for name in frame.columns]
         if kinds is not None and (absent := [name for name in kinds if name not in names]):
             raise DataError(f"got columns {', '.join(names):.300}, expected {', '.join(absent):.300} among them, too")
-        if len(set(names)) < len(names):
-            raise DataError(f"got columns {', '.join(names):.300}, expected each name once; rename some")
-        wanted = [i for i, name in enumerate(names) if kinds is None or name in kinds]
+        wanted = [i for i, name in enumerate(names) if (name not in ROW_NUMBERS if kinds is None else name in kinds)]
         return _gathered({names[i]: _of_series(frame[:, i], names[i]) for i in wanted}, kinds, len(frame))
     x = np.asarray(table)
     if x.ndim != 2:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from autorobustloss.data.columns import Columns, as_columns, as_frame, is_absent
+from autorobustloss.data.columns import ROW_NUMBERS, Columns, as_columns, as_frame, is_absent
 from autorobustloss.data.encoding import TableEncoder
 from autorobustloss.data.sampling import test_and_train
 from autorobustloss.errors import ConfigError, DataError
-from autorobustloss.reading import reading
-
-INDEX_NAMES = ("", "Unnamed: 0", "__index_level_0__")
-"""Columns that pandas writes beside the data: the number of the row, which may tell the label."""
 
 
 def table_arrays(
@@ -39,24 +36,24 @@ def table_arrays(
     labels: dict[str, np.ndarray] = {}
     rows: dict[str, np.ndarray] = {}
     for part, table in parts.items():
-        frame = as_frame(table)
+        with _naming(source):
+            frame = as_frame(table)
         if frame is None:
             raise DataError(f"{source}: got a {type(table).__name__}, expected a data frame (pandas, polars, Arrow)")
         names = [str(name) for name in frame.columns]
         place = names.index(_target(target, names, source))
         values = _labels(frame[:, place].to_list(), source, str(target), bool(class_names))
-        dropped = [i for i, name in enumerate(names) if name in INDEX_NAMES]
-        kept = [i for i in range(len(names)) if i != place and i not in dropped]
+        kept = [i for i in range(len(names)) if i != place]
         there = np.flatnonzero([value is not None for value in values])
         if not kept or not len(there):
             raise DataError(f"{source}: got no {'column beside the target' if not kept else 'row with a label'}")
         kinds = columns["train"].kinds if "train" in columns else None
-        with reading(source, "its columns cannot be read", "drop or convert what the message names"):
+        with _naming(source):
             columns[part] = as_columns(frame[:, kept].to_native(), kinds)[there]
         labels[part], rows[part] = np.array([values[i] for i in there]), there
         if len(there) < len(values):
             notes.append(f"{len(values) - len(there)} rows of the {part} part have no label, and are left out")
-        if dropped and part == "train":
+        if part == "train" and set(names) & set(ROW_NUMBERS):
             notes.append("the column of row numbers that pandas wrote is left out")
     if "test" not in parts:
         test, train = test_and_train(np.unique(labels["train"], return_inverse=True)[1], test_split, 0, source)
@@ -64,7 +61,7 @@ def table_arrays(
             all_rows: Any = each["train"]
             each |= {"test": all_rows[test], "train": all_rows[train]}
         notes.append(f"{len(test)} rows, stratified by {target!r}, are the test part ({test_split:g})")
-    with reading(source, "its columns cannot be encoded", "drop or convert what the message names"):
+    with _naming(source):
         encoder = TableEncoder().fit(columns["train"])
         x = {f"x_{part}": encoder.transform(columns[part]) for part in columns}
     classes, numbers = np.unique(labels["train"], return_inverse=True)
@@ -72,6 +69,15 @@ def table_arrays(
     named = {"classes": [class_names[c] for c in classes]} if len(class_names) else {}
     y = {f"y_{part}": labels[part] for part in labels}
     return {**x, **y, **named, "rows": rows, "notes": tuple(notes)}
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Let what is wrong with a table begin with where the table comes from."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
 
 
 def _target(target: str | None, names: Sequence[str], source: str) -> str:

@@ -147,11 +147,11 @@ def create_network(
             f"got model={type(model).__name__}, expected a name such as 'mlp2', or a function (input_shape, "
             "num_classes) that returns a new torch.nn.Module, for every fit starts from a fresh one"
         )
-    with dropout_seeded(seed, torch.device("cpu")):
+    with dropout_seeded(seed, torch.device("cpu")), torch.no_grad():
         network = model(shape, num_classes)
-    if not isinstance(network, nn.Module):
-        raise ConfigError(f"model returned a {type(network).__name__}, expected a torch.nn.Module")
-    found = tuple(logits(copy.deepcopy(network), torch.zeros(2, *shape)).shape)
+        if not isinstance(network, nn.Module):
+            raise ConfigError(f"model returned a {type(network).__name__}, expected a torch.nn.Module")
+        found = tuple(network.eval()(torch.zeros(2, *shape)).shape)  # lazy layers get their weights here
     if found != (2, num_classes):
         raise ConfigError(
             f"model: for 2 samples of shape {shape} the network returns {found}, expected logits (2, {num_classes})"
