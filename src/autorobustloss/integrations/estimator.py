@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from autorobustloss.data import UNKNOWN, Splits
 from autorobustloss.errors import ConfigError
-from autorobustloss.integrations.fitting import Training, create_criterion, create_network, train
+from autorobustloss.integrations.fitting import Training, create_criterion, create_network, suited, train
 from autorobustloss.integrations.inputs import create_encoder, samples_of, validated
 from autorobustloss.integrations.targets import classes_of, hold_out, labels_of
 from autorobustloss.seeding import derive_seed
@@ -128,7 +128,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         return self._logits(torch.from_numpy(self.encoder_.transform(samples_of(X, self.encoder_))))
 
     def _logits(self, x: Tensor) -> Tensor:
-        found = logits(self.network_.to(self.device), x.to(self.device)).cpu()
+        with suited(x):
+            found = logits(self.network_.to(self.device), x.to(self.device)).cpu()
         self.network_.cpu()  # so that a pickle can be read where there is no such device
         return found
 
@@ -167,7 +168,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
             self.criterion_ = create_criterion(self.loss, len(known))
         self._tell(1, *self.encoder_.notes)
         x, labels = torch.from_numpy(self.encoder_.transform(samples)), torch.from_numpy(index)
-        found = self._train(x, labels, weights, rows, held_out, protocol, derive_seed("fit", seed, self._epochs))
+        with suited(x):
+            found = self._train(x, labels, weights, rows, held_out, protocol, derive_seed("fit", seed, self._epochs))
         self.n_iter_, self.best_epoch_ = len(found.history.train_loss), found.best_epoch
         self._epochs += self.n_iter_
         self.loss_curve_, self.valid_loss_curve_ = found.history.train_loss, found.valid_loss

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from autorobustloss.data import Splits
 from autorobustloss.errors import ConfigError
+from autorobustloss.runs.reproducible import denormals_flushed
 from autorobustloss.training import TrainingProtocol
 from autorobustloss.training.evaluation import logits
 from autorobustloss.training.history import History
@@ -106,6 +108,19 @@ def train(
     found.history = run.histories[0]
     network.load_state_dict(best)
     return found
+
+
+@contextmanager
+def suited(x: Tensor) -> Iterator[None]:
+    """Compute as suits inputs: on tables with one thread, for several only wait for each other; tiny numbers are 0."""
+    before = torch.get_num_threads()
+    if x.ndim == 2:
+        torch.set_num_threads(1)
+    try:
+        with denormals_flushed():
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def calibrate(z: Tensor, labels: Tensor, weights: np.ndarray | None = None) -> tuple[float, float]:
