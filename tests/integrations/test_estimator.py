@@ -230,6 +230,7 @@ def test_images_and_any_network(model):
         ({"optimizer": "lion"}, ConfigError, "one of sgd, adam, adamw"),
         ({"validation_fraction": 1.0}, ConfigError, r"expected a number in \[0, 1\)"),
         ({"patience": 0}, ConfigError, "patience=0"),
+        ({"device": "gpu"}, ConfigError, "expected cpu or cuda"),
         ({"lr": 1e30, "loss": "ce"}, ConfigError, "diverged in its first epoch"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from autorobustloss.errors import ConfigError
 from autorobustloss.integrations.fitting import Training, create_criterion, create_network, suited, train
 from autorobustloss.integrations.inputs import create_encoder, samples_of, validated
 from autorobustloss.integrations.targets import classes_of, hold_out, labels_of
+from autorobustloss.runs import Runtime
 from autorobustloss.seeding import derive_seed
 from autorobustloss.training import TrainingProtocol
 from autorobustloss.training.evaluation import logits
@@ -79,7 +80,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
         class_weight: Mapping[Any, float] | str | None = None,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
-        device: str = "cpu",
+        device: Literal["cpu", "cuda"] = "cpu",
         verbose: int = 0,
     ) -> None:
         self.loss = loss
@@ -125,13 +126,11 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
     def _scores(self, X: Any) -> Tensor:
         check_is_fitted(self, "network_")
         X = validated(self, X, reset=False)
-        return self._logits(torch.from_numpy(self.encoder_.transform(samples_of(X, self.encoder_))))
-
-    def _logits(self, x: Tensor) -> Tensor:
+        x = torch.from_numpy(self.encoder_.transform(samples_of(X, self.encoder_)))
         with suited(x):
-            found = logits(self.network_.to(self.device), x.to(self.device)).cpu()
+            scores = logits(self.network_.to(self.device), x.to(self.device)).cpu()
         self.network_.cpu()  # so that a pickle can be read where there is no such device
-        return found
+        return scores
 
     def _protocol(self) -> TrainingProtocol:
         """Return the protocol, and refuse what is wrong in the other parameters before anything is trained."""
@@ -139,6 +138,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):
             raise ConfigError(f"got validation_fraction={self.validation_fraction!r}, expected a number in [0, 1)")
         if self.patience is not None and self.patience < 1:
             raise ConfigError(f"got patience={self.patience!r}, expected a number of epochs, or None for all")
+        if Runtime(self.device, workers=1).device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("got device='cuda', but PyTorch sees no GPU here; use 'cpu'")
         given = {name: getattr(self, name) for name in ("optimizer", "lr", "weight_decay", "batch_size", "augment")}
         return TrainingProtocol(epochs=self.epochs, **given)
 
