@@ -60,7 +60,10 @@ def test_no_temperature_of_a_grid_makes_labels_likelier(seed, scale, classes):
     temperature, surprise = calibrate(z, labels, weights)
     assert COLDEST <= temperature <= HOTTEST
     for other in np.geomspace(COLDEST, HOTTEST, 60):
-        losses = F.cross_entropy(z.double() / other, labels, reduction="none").numpy()
+        log_p = torch.log_softmax(z.double() / other, 1)
+        right = log_p.gather(1, labels[:, None]).squeeze(1)
+        wrong = (log_p.sum(1) - right) / (classes - 1)
+        losses = -(61 * right + wrong) / 62  # sixty labels, and one more that is right and one that is wrong
         assert surprise <= np.average(losses, weights=weights) + 1e-4
 
 
@@ -68,6 +71,13 @@ def test_the_temperature_of_labels_drawn_from_softmax_is_found():
     z = 4 * torch.randn(20_000, 3)
     labels = torch.multinomial(torch.softmax(z / 2.5, 1), 1).squeeze(1)
     assert calibrate(z, labels)[0] == pytest.approx(2.5, rel=0.05)
+
+
+def test_who_is_right_on_all_labels_is_not_taken_to_be_always_right():
+    labels = torch.arange(98) % 2
+    z = F.one_hot(labels, 2).float() * 50
+    temperature, _ = calibrate(z, labels)
+    assert torch.softmax(z / temperature, 1).amax(1).mean().item() == pytest.approx(99 / 100, abs=1e-3)
 
 
 @given(st.integers(0, 1000), st.integers(2, 6), st.floats(0, 0.9))

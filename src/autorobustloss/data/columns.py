@@ -16,6 +16,7 @@ MISSING = "(missing)"
 """The category of a text that is not there."""
 ROW_NUMBERS = ("", "Unnamed: 0", "__index_level_0__")
 """Columns that pandas writes beside the data: the number of the row, which may tell the label."""
+ONE_NAME = "give each column one name of its own"
 NUMBER, TEXT = "number", "text"
 
 
@@ -46,11 +47,15 @@ def as_frame(table: Any) -> Any:
         import narwhals as nw
     except ImportError:
         raise MissingDependencyError("data frames need narwhals; pip install 'autorobustloss[frames]'") from None
-    with reading("data frame", "cannot be read", "give each column one name of its own, and one type"):
+    with reading("data frame", "cannot be read", ONE_NAME):
         frame = nw.from_native(table, pass_through=True)
     if isinstance(frame, nw.LazyFrame):
         raise DataError(f"got a lazy {type(table).__name__}, expected a data frame in memory; call its collect() first")
-    return frame if isinstance(frame, nw.DataFrame) else None
+    if not isinstance(frame, nw.DataFrame):
+        return None
+    if twice := {name for name in frame.columns if list(frame.columns).count(name) > 1}:
+        raise DataError(f"data frame: got columns {', '.join(map(str, twice))} twice; {ONE_NAME}")
+    return frame
 
 
 def as_columns(table: Any, kinds: Mapping[str, str] | None = None) -> Columns:
@@ -118,10 +123,8 @@ def _of_series(series: Any, name: str) -> np.ndarray:
     if kind == nw.Duration:
         return _floats(series.dt.total_milliseconds())
     if kind in (nw.String, nw.Categorical, nw.Enum):
-        values = series.cast(nw.String).fill_null(MISSING).to_numpy().astype(object)
-        values[values == ""] = MISSING
-        return values
-    if kind.is_nested():
+        return _texts((series if kind == nw.String else series.cast(nw.String)).to_list())
+    if isinstance(kind, (nw.List, nw.Array, nw.Struct)):
         raise DataError(
             f"column {name!r}: got values of type {kind}, expected one number or text in each row; "
             "spread it over several columns, or drop it"

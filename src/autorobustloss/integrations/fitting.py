@@ -126,20 +126,23 @@ def suited(x: Tensor) -> Iterator[None]:
 def calibrate(z: Tensor, labels: Tensor, weights: np.ndarray | None = None) -> tuple[float, float]:
     """Return the temperature T for which the labels are likeliest under softmax(z/T), and their mean −log-likelihood.
 
-    The labels are taken as they are, noisy ones included. The likelihood is convex in 1/T; T is sought between 0.05
-    and 100. Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
+    The labels are taken as they are, noisy ones included, and each of the n with a doubt, lest a network that is right
+    on all of them be taken to be always right: (n + 1)/(n + 2) of it is the label (Laplace's rule of succession), the
+    rest is shared by the other classes. The likelihood is convex in 1/T; T is sought between 0.05 and 100.
+    Sources: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2; the doubt is Platt's (1999).
 
-    >>> z, labels = torch.tensor([[8.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1])
+    >>> z, labels = torch.tensor([[8.0, 0.0]] * 400), torch.tensor([0, 0, 0, 1] * 100)
     >>> temperature, _ = calibrate(z, labels)
-    >>> round(torch.softmax(z[0] / temperature, 0)[0].item(), 3)
+    >>> round(torch.softmax(z[0] / temperature, 0)[0].item(), 2)
     0.75
     """
     from scipy.optimize import minimize_scalar
 
-    z, labels = z.double().cpu(), labels.cpu()
+    z, labels, (n, classes) = z.double().cpu(), labels.cpu(), z.shape
+    targets = torch.full_like(z, 1 / (n + 2) / (classes - 1)).scatter_(1, labels[:, None], (n + 1) / (n + 2))
 
     def surprise(log_t: float) -> float:
-        losses = nn.functional.cross_entropy(z / math.exp(log_t), labels, reduction="none")
+        losses = nn.functional.cross_entropy(z / math.exp(log_t), targets, reduction="none")
         return float(np.average(losses, weights=weights))
 
     found = minimize_scalar(surprise, bounds=(math.log(COLDEST), math.log(HOTTEST)), method="bounded")
