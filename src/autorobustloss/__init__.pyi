@@ -5,6 +5,7 @@ from .data import list_datasets as list_datasets
 from .data import load_dataset as load_dataset
 from .data import make_splits as make_splits
 from .errors import ARLError as ARLError
+from .integrations.estimator import RobustClassifier as RobustClassifier
 from .losses import GatedLoss as GatedLoss
 from .losses import RobustLoss as RobustLoss
 from .losses import TaylorLoss as TaylorLoss

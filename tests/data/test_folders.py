@@ -165,7 +165,7 @@ def test_broken_class_folders(classes: Path, tmp_path: Path) -> None:
     picture(tmp_path / "a" / "train" / "x" / "1.png", 1)
     with pytest.raises(DataError, match=r"test: no such folder"):
         load_folder(tmp_path / "a")
-    with pytest.raises(DataError, match="found neither"):
+    with pytest.raises(DataError, match="found none of them"):
         load_folder(tmp_path / "nothing")
 
 

@@ -31,7 +31,12 @@ CHANGES = ("epochs", "batch_size", "weight_decay", "l1", "schedule", "augment", 
 def read_tasks(options: Common, command: str) -> TaskSet:
     """Load the data sets; return the tasks: data sets × models × noises × learning rates, in that order."""
     names = listed(options.dataset, "--dataset")
-    datasets = {name: load_dataset(name, options.data_dir, download=options.download) for name in names}
+    datasets = {
+        name: load_dataset(
+            name, options.data_dir, options.download, target=options.target, test_split=options.test_split
+        )
+        for name in names
+    }
     tasks: list[Task] = []
     for name, dataset in datasets.items():
         spec = data_spec(name, dataset, options.train_size, options.valid_size, options.test_size)
@@ -85,7 +90,10 @@ def check_tasks(tasks: Sequence[Task], datasets: Mapping[str, Dataset], allow_ho
 
 
 def tell_labels(options: Common, known: TaskSet) -> list[str]:
-    """Say and return, in a sentence each, what the labels are that data of the user's own are learnt from."""
+    """Say what was made of data of the user's own; say and return, in a sentence each, what their labels are."""
+    for name, dataset in known.datasets.items() if not options.quiet else ():
+        for note in dataset.notes:
+            warn(visible(f"{name}: {note}"))
     notes = [
         f"{name}: {_in_words(known.datasets[name], NoiseSpec.parse(noise))}"
         for name, noise in label_sets(known.tasks)

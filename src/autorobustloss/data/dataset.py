@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from autorobustloss.data.ranges import as_stored
-from autorobustloss.data.sampling import stratified_draw
+from autorobustloss.data.sampling import test_and_train
+from autorobustloss.data.tables import table_arrays
 from autorobustloss.errors import DataError
 from autorobustloss.reading import reading
-from autorobustloss.seeding import numpy_generator
 
 UNKNOWN = -1
 """The label of a sample whose true (or noisy) class is not known; no prediction is ever equal to it."""
@@ -33,6 +33,9 @@ class Dataset:
     label_sets: other labels of the training samples by name: "given" (noisy ones the data set comes with), or the
         human labels "worse", "aggre", …; label_note: why there are no human labels, for whoever asks for them.
     fingerprint: SHA-256 of the arrays above, label_sets other than "given" excepted (they may be added later).
+    notes: what reading made of a user's file, a sentence each.
+    rows: where the samples of "train", "test" and "valid" come from: numbers of rows (from 0) or files; empty where
+        nobody said.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Dataset:
     clean_labels: bool = True
     label_sets: Mapping[str, Tensor] = field(default_factory=dict)
     label_note: str = ""
+    notes: tuple[str, ...] = ()
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -77,6 +82,9 @@ class Dataset:
         y_train_noisy: Any = None,
         clean_labels: bool = True,
         source: str = "",
+        test_split: float = TEST_SHARE,
+        notes: tuple[str, ...] = (),
+        rows: Mapping[str, np.ndarray] = {},
     ) -> Dataset:
         """Build a data set from arrays, tensors or nested lists.
 
@@ -85,14 +93,15 @@ class Dataset:
         `as_stored`). Labels (N,) are of any type that can be sorted: integers from 0 to C - 1 stay what they are, all
         others are numbered in their order and become the class names. Every class occurs in y_train.
 
-        x_test, y_test: without them a fifth of the samples, stratified by class and drawn by `test_seed` alone, becomes
-            the test part and leaves the training part.
+        x_test, y_test: without them a share of the samples, `test_split`, stratified by class and drawn by `test_seed`
+            alone, becomes the test part and leaves the training part.
         classes: names of the classes, in the order of their labels.
         x_valid, y_valid: a clean validation part; y_valid_noisy: its noisy labels, -1 for none.
         y_train_noisy: the noisy labels of the training samples, where y_train are the true ones.
         clean_labels: False where y_train are noisy and nobody knows the true ones.
         source: the file of the data, which errors name. Labels of a file are integers from 0 to C - 1 without
             gaps: one is more often a slip than a class without samples, and what is renumbered fits no class map.
+        notes, rows: see `Dataset`.
         Raises DataError, which starts with `source` and says what to do, for arrays that do not fit.
 
         >>> x, y = np.random.default_rng(0).normal(size=(100, 4)), ["cat", "dog"] * 50
@@ -105,12 +114,14 @@ class Dataset:
             **{"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test},
             **{"x_valid": x_valid, "y_valid": y_valid, "y_valid_noisy": y_valid_noisy, "y_train_noisy": y_train_noisy},
         }
-        arrays = {key: _array(values, source, key) for key, values in given.items() if values is not None}
+        arrays = {key: as_samples(values, source, key) for key, values in given.items() if values is not None}
         x, y = ({key: arrays[key] for key in arrays if key[0] == letter} for letter in "xy")
         _require_fit(x, y, source)
         y, names = _numbered(y, source, from_file)
         if "x_test" not in x:
-            test, train = _test_and_train(y["y_train"], test_seed, source)
+            test, train = test_and_train(y["y_train"], test_split, test_seed, source)
+            of = rows.get("train", np.arange(len(y["y_train"])))
+            rows = {"train": of[train], "test": of[test]}
             x |= {"x_train": x["x_train"][train], "x_test": x["x_train"][test]}
             y |= {key: y[key][train] for key in y if "train" in key} | {"y_test": y["y_train"][test]}
         num_classes, classes = int(y["y_train"].max()) + 1, tuple(classes) or names
@@ -126,8 +137,46 @@ class Dataset:
             classes=classes,
             clean_labels=clean_labels,
             label_sets={} if noisy is None else {"given": noisy},
+            notes=notes,
+            rows=rows,
             **tensors,
         )
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        target: str | None,
+        *,
+        test: Any = None,
+        valid: Any = None,
+        test_split: float = TEST_SHARE,
+        name: str = "frame",
+        source: str = "",
+        class_names: Sequence[str] = (),
+    ) -> Dataset:
+        """Build a data set from a data frame: pandas, polars, Arrow, or another that narwhals knows.
+
+        The column `target` has the labels, all others are features: numbers, dates, strings, categories, with gaps, as
+        `TableEncoder` encodes them from the training rows alone; `notes` says what became of them. Rows without a label
+        are left out.
+
+        test, valid: frames with the same columns; without a test frame a share of the rows, `test_split`, stratified
+            by label, becomes the test part; always the same rows. source: what errors name.
+        class_names: names of the classes where labels are their numbers.
+        Raises ConfigError for a target that is no column, DataError for what cannot be learnt from.
+
+        >>> import pandas as pd
+        >>> columns = {"petals": [5, 6, None, 9] * 25, "colour": ["red", None] * 50, "kind": ["a", "b"] * 50}
+        >>> frame = pd.DataFrame(columns)
+        >>> data = Dataset.from_frame(frame, target="kind")
+        >>> data.classes, data.input_shape, len(data.y_test)
+        (('a', 'b'), (4,), 20)
+        """
+        parts = {"train": frame, "test": test, "valid": valid}
+        given = {part: table for part, table in parts.items() if table is not None}
+        arrays = table_arrays(given, target, test_split, source or f"data set {name!r}", class_names)
+        return cls.from_arrays(**arrays, name=name)
 
 
 def fingerprint_of(arrays: Mapping[str, Tensor], clean_labels: bool = True) -> str:
@@ -140,7 +189,7 @@ def fingerprint_of(arrays: Mapping[str, Tensor], clean_labels: bool = True) -> s
     return digest.hexdigest()
 
 
-def _array(values: Any, source: str, key: str) -> np.ndarray:
+def as_samples(values: Any, source: str, key: str) -> np.ndarray:
     """Return an array; images become (N, C, H, W), and tables (N, F)."""
     with reading(source, f"{key} is no array", "pass an array, a tensor, or lists of one length"):
         x = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
@@ -207,12 +256,3 @@ def _numbered(
                 )
             numbers[key] = np.where(unknown, UNKNOWN, place)
     return numbers, names
-
-
-def _test_and_train(labels: np.ndarray, seed: int | str, source: str) -> list[np.ndarray]:
-    """Return which samples are the test part, a stratified fifth, and which are left for training."""
-    count = round(TEST_SHARE * len(labels))
-    parts = stratified_draw(labels, (count, len(labels) - count), numpy_generator("bundled test split", seed))
-    if not count or len(np.unique(labels[parts[1]])) <= labels.max():
-        raise DataError(f"{source}: {len(labels)} samples are too few for a test part of every class; pass one")
-    return [np.sort(part) for part in parts]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from autorobustloss.data.dataset import UNKNOWN, Dataset
+from autorobustloss.data.dataset import TEST_SHARE, UNKNOWN, Dataset
 from autorobustloss.data.pictures import Progress, decode
-from autorobustloss.errors import DataError
+from autorobustloss.errors import ConfigError, DataError
 from autorobustloss.reading import read_text, reading
 
 SUFFIXES = (
@@ -29,12 +29,15 @@ LARGEST_LIST = 2**30
 
 def is_image_folder(path: Path) -> bool:
     """Whether `load_folder` knows the layout."""
-    return os.path.isdir(path / "train") or _key_root(path) is not None
+    return os.path.isdir(path / "train") or _key_root(path) is not None or _is_undivided(path)
 
 
-def load_folder(path: Path | str, size: int = 0, progress: Progress | None = None) -> Dataset:
-    """Load images into memory from one of two layouts.
+def load_folder(
+    path: Path | str, size: int = 0, progress: Progress | None = None, test_split: float | None = None
+) -> Dataset:
+    """Load images into memory from one of three layouts.
 
+    One folder: CLASS/*.png, of which `test_split`, 0.2 by default, stratified, becomes the test part; always the same.
     Class folders: train/CLASS/*.png, test/CLASS/*.png and, if there is one, a cleanly labelled valid/CLASS/*.png
     (or val/, validation/). Hidden files and folders, and those that systems leave behind, are passed over.
     Key lists (Clothing1M, Xiao et al. 2015): noisy_train_key_list.txt, clean_val_key_list.txt and
@@ -48,10 +51,18 @@ def load_folder(path: Path | str, size: int = 0, progress: Progress | None = Non
     """
     path = Path(path)
     root = _key_root(path)
+    undivided = root is None and not os.path.isdir(path / "train") and _is_undivided(path)
+    if test_split is not None and not undivided:
+        raise ConfigError(f"{path}: got test_split={test_split:g}, but it has a test part of its own; leave that out")
     if root is not None:
         return _load_keyed(path, root, size, progress)
+    if undivided:
+        return _load_undivided(path, size, progress, TEST_SHARE if test_split is None else test_split)
     if not os.path.isdir(path / "train"):
-        raise DataError(f"{path}: expected train/CLASS/*.png and test/CLASS/*.png, or {KEY_LIST}; found neither")
+        raise DataError(
+            f"{path}: expected CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png, or {KEY_LIST}; "
+            "found none of them"
+        )
     classes = [entry.name for entry in _folders(path / "train")]
     folders = {"train": path / "train", "test": path / "test"}
     valid = [entry for entry in _folders(path) if entry.name.lower() in VALID_NAMES]
@@ -64,7 +75,40 @@ def load_folder(path: Path | str, size: int = 0, progress: Progress | None = Non
     ends = np.cumsum([len(files) for files, _ in parts.values()])
     arrays: dict[str, Any] = {f"x_{part}": x for part, x in zip(parts, np.split(images, ends[:-1]))}
     arrays |= {f"y_{part}": np.array(labels) for part, (_, labels) in parts.items()}
-    return Dataset.from_arrays(**arrays, source=str(path), name=path.name, classes=classes)
+    rows = {part: _names(files, path) for part, (files, _) in parts.items()}
+    return Dataset.from_arrays(**arrays, source=str(path), name=path.name, classes=classes, rows=rows)
+
+
+def _is_undivided(path: Path) -> bool:
+    """Whether a folder is one of at least two class folders with images in them."""
+    if not os.path.isdir(path):
+        return False
+    try:
+        return sum(next(_pictures(entry), None) is not None for entry in _folders(path)) > 1
+    except DataError:  # what cannot be listed is none
+        return False
+
+
+def _load_undivided(path: Path, size: int, progress: Progress | None, test_split: float) -> Dataset:
+    classes = [entry.name for entry in _folders(path)]
+    files, labels = _listing(path, classes)
+    images = decode(files, size, progress)
+    note = (
+        f"{len(files)} images in {len(classes)} class folders, of which {test_split:g}, stratified, are the test part"
+    )
+    return Dataset.from_arrays(
+        *(images, np.array(labels)),
+        source=str(path),
+        name=path.name,
+        classes=classes,
+        test_split=test_split,
+        notes=(note,),
+        rows={"train": _names(files, path)},
+    )
+
+
+def _names(files: Sequence[Path], root: Path) -> np.ndarray:
+    return np.array([file.relative_to(root).as_posix() for file in files])
 
 
 def _listing(folder: Path, classes: Sequence[str]) -> tuple[list[Path], list[int]]:
@@ -83,7 +127,7 @@ def _listing(folder: Path, classes: Sequence[str]) -> tuple[list[Path], list[int
         if nested is not None:
             raise DataError(f"{nested}: got an image deeper than its class folder {entry.name}/; move it up, or out")
         found = sorted(_pictures(entry))
-        if not found and folder.name == "train":
+        if not found and folder.name not in ("test", *VALID_NAMES):
             raise DataError(f"{entry}: no {IMAGES} in this class folder; fill it, or remove it from all parts")
         files += found
         labels += [classes.index(entry.name)] * len(found)
@@ -130,6 +174,7 @@ def _load_keyed(path: Path, root: Path, size: int, progress: Progress | None) ->
     x_train, x_valid, x_test = np.split(images, np.cumsum([len(train), len(valid)]))
     return Dataset.from_arrays(
         *(x_train, y_train, x_test, y_test),
+        rows={part: np.array(keys) for part, keys in zip(("train", "valid", "test"), lists)},
         x_valid=x_valid,
         y_valid=y_valid,
         y_valid_noisy=[noisy.get(_key(key), UNKNOWN) for key in valid],

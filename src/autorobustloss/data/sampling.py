@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from autorobustloss.errors import ConfigError, DataError
+from autorobustloss.seeding import numpy_generator
+
 
 def apportion(counts: np.ndarray, size: int) -> np.ndarray:
     """Share `size`, at most their sum, out in proportion to `counts`, by largest remainder (ties to the lower class).
@@ -39,3 +42,20 @@ def stratified_draw(labels: np.ndarray, sizes: Sequence[int], generator: np.rand
         taken = taken + quota
     drawn = part[shuffled]
     return [shuffled[drawn == i] for i in range(len(sizes))]
+
+
+def test_and_train(labels: np.ndarray, share: float, seed: int | str, source: str) -> list[np.ndarray]:
+    """Return which samples are the test part, a stratified share, and which are left for training.
+
+    Raises ConfigError for a share that is none, DataError where a class would have no training sample.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"{source}: got test_split={share!r}, expected a share between 0 and 1, such as 0.2")
+    count = round(share * len(labels))
+    parts = stratified_draw(labels, (count, len(labels) - count), numpy_generator("bundled test split", seed))
+    if not count or len(np.unique(labels[parts[1]])) <= labels.max():
+        raise DataError(
+            f"{source}: {len(labels)} samples, {np.bincount(labels).min()} of the rarest class, are too few for a test "
+            "part of every class; pass one, or leave such classes out"
+        )
+    return [np.sort(part) for part in parts]

@@ -50,12 +50,15 @@ def make_tasks(
     valid_size: int | None = None,
     test_size: int = 0,
     data_dir: str | Path | None = None,
+    target: str | None = None,
+    test_split: float | None = None,
     **changes: Any,
 ) -> TaskSet:
     """Return the tasks of every combination of data sets, networks and noises.
 
-    data: one of these, or a list of them: the name or path of a data set, a `Dataset`, arrays (a mapping or tuple of
-        those of `Dataset.from_arrays`), a `Task`, or a `TaskSet`. The last two are taken as they are.
+    data: one of these, or a list of them: the name or path of a data set, a data frame, a `Dataset`, arrays (a mapping
+        or tuple of those of `Dataset.from_arrays`), a `Task`, or a `TaskSet`. The last two are taken as they are.
+    target: the column of labels, of tables and data frames. test_split: see `load_dataset`.
     noise: by default the labels as they come of data of your own ("given"), and "sym:0.8" of benchmarks.
     protocol: by default "digits" for at most 2,000 training samples, else "shallow"; changes: fields of it.
     valid_size: by default a fifth of the training samples, at most 2,000; 0 for a tenth.
@@ -71,7 +74,7 @@ def make_tasks(
         if isinstance(item, TaskSet):
             found += item
             continue
-        dataset = _dataset(item, number, data_dir)
+        dataset = _dataset(item, number, data_dir, target, test_split)
         if isinstance(item, Task):
             spec = replace(item.dataset, fingerprint=dataset.fingerprint)
             found += TaskSet((replace(item, dataset=spec),), {spec.name: dataset})
@@ -135,14 +138,19 @@ def check_labels(tasks: Iterable[Task], datasets: Mapping[str, Dataset], split: 
             )
 
 
-def _dataset(item: Any, number: int, data_dir: str | Path | None) -> Dataset:
+def _dataset(
+    item: Any, number: int, data_dir: str | Path | None, target: str | None, test_split: float | None
+) -> Dataset:
     if isinstance(item, Dataset):
         return item
     if isinstance(item, Mapping):
         return Dataset.from_arrays(**{"name": f"arrays-{number}", **item})
     if isinstance(item, tuple):
         return Dataset.from_arrays(*item, name=f"arrays-{number}")
-    return load_dataset(item.dataset.name if isinstance(item, Task) else str(item), data_dir)
+    if isinstance(item, Task):
+        return load_dataset(item.dataset.name, data_dir)
+    dataset = load_dataset(item, data_dir, target=target, test_split=test_split)
+    return dataset if isinstance(item, (str, Path)) else replace(dataset, name=f"frame-{number}")
 
 
 def _listed(names: str | Iterable[str]) -> list[str]:

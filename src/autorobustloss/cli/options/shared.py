@@ -18,8 +18,11 @@ class Grid:
     """What is trained on which data, and how.
 
     Attributes:
-        dataset: data sets, joined by commas: bundled (digits, wine, …), NAME for DIR/NAME.npz, a path, or a
-            torchvision name
+        dataset: data sets, joined by commas: bundled (digits, wine, …), NAME for DIR/NAME.npz, a torchvision name, or a
+            path: a table (.csv, .tsv, .parquet, .feather, .arrow), a folder of images, a folder that Hugging Face's
+            datasets saved, an .npz
+        target: the column of labels, of a table
+        test_split: share of the samples that becomes the test part, stratified, of data that have none (default: 0.2)
         data_dir: where data sets lie (default: $ARL_DATA_DIR)
         download: let torchvision download what is missing in --data-dir
         train_size: training samples, 0 for all
@@ -51,6 +54,8 @@ class Grid:
     """
 
     dataset: Annotated[str, DATA] = "digits"
+    target: Annotated[str | None, DATA] = None
+    test_split: Annotated[float | None, DATA] = None
     data_dir: Annotated[str | None, DATA] = None
     download: Annotated[bool, DATA] = False
     train_size: Annotated[int, DATA] = 0
