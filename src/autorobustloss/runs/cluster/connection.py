@@ -44,6 +44,8 @@ class Connection:
         if self._owned:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports to its makers unless told not to
             self._connect(address or os.environ.get("RAY_ADDRESS"))
+            # Ray tells of processes that died on standard output, which is for what was asked for.
+            self._ray._private.worker._worker_logs_enabled = False
         self.head: str = self._ray.get_runtime_context().gcs_address
         self._answered = time.monotonic()
 
@@ -107,6 +109,7 @@ class Connection:
         """Leave the cluster, which ends what this process runs on it; end a cluster that was started for it."""
         if self._owned:
             self._ray.shutdown()
+            self._ray._private.worker._worker_logs_enabled = True
 
     def _nodes(self) -> list[dict[str, Any]]:
         return [each for each in self._ray.nodes() if each["Alive"]]

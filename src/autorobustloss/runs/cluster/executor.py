@@ -22,6 +22,7 @@ from autorobustloss.runs.executors import Durations, Executor, Failures, Results
 from autorobustloss.runs.job import Job
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.runtime import Runtime
+from autorobustloss.runs.worker import Run
 
 LOOK_EVERY = 2.0
 """Seconds between looks at the head and at what nodes there are."""
@@ -69,7 +70,7 @@ class RayExecutor(Executor):
                 "than 0, or cpu with 0"
             )
         self.address, self.workers, self.gpus_per_worker = address, workers, gpus_per_worker
-        self._datasets = datasets
+        self.run: Run = node.Training(datasets, self.runtime)
         self._durations = Durations()
         self._cluster: Connection | None = None
         self._shared: Any = None
@@ -127,7 +128,7 @@ class RayExecutor(Executor):
         while wanted:
             self._look()
             self._submit(pending, later, deaths)
-            finished: list[tuple[Unit, list[Result]]] = []
+            finished: list[tuple[Unit, Sequence[Result]]] = []
             failed: list[tuple[Unit, WorkerError]] = []
             for future in self._wait():
                 _, group = self._flight.pop(future)
@@ -169,8 +170,7 @@ class RayExecutor(Executor):
                 "workers (--workers) how many"
             )
         self._cluster.check_nodes(node.environment(), self.gpus_per_worker)
-        arrays = {name: node.packed(dataset) for name, dataset in self._datasets.items()}
-        self._shared = ray.put((self.runtime, arrays))
+        self._shared = ray.put(self.run)
         options = {"num_cpus": 1, "num_gpus": self.gpus_per_worker, "max_retries": 0}
         self._train = ray.remote(**options, runtime_env=RUNTIME_ENVIRONMENT)(node.train)
         self._looked = time.monotonic()

@@ -7,9 +7,9 @@ import os
 import pickle
 import platform
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from torch import Tensor
 
 import autorobustloss
 from autorobustloss.data import Dataset
-from autorobustloss.errors import WorkerError
+from autorobustloss.errors import ClusterError, WorkerError
 from autorobustloss.losses import kernel
+from autorobustloss.runs.cohort import Unit
 from autorobustloss.runs.machine import library_versions
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.runtime import Runtime, usable_cores
 from autorobustloss.runs.trainer import Trainer
-from autorobustloss.runs.worker import failure_of
+from autorobustloss.runs.worker import Run, failure_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Report:
 
     node: str
     load: float
-    outcomes: list[list[Result] | WorkerError]
+    outcomes: list[Sequence[Result] | WorkerError]
     fault: str = ""
 
 
@@ -63,38 +64,56 @@ def probe(wanted: Mapping[str, str]) -> str:
 
 
 def train(wanted: Mapping[str, str], shared: list[Any], group: bytes) -> Report:
-    """Train a pickled group of units with the data and runtime that `shared` refers to, unless this node differs.
+    """Train a pickled group of units with what `shared` refers to in the object store, unless this node differs.
 
     Nothing of the library's own is unpickled before it is known to be the same here.
     """
     load, wrong = os.getloadavg()[0] / usable_cores(), fault(wanted)
     if wrong:
         return Report(platform.node(), load, [], wrong)
-    trainer, outcomes = _trainer(shared[0]), list[list[Result] | WorkerError]()
-    if trainer.runtime.device == "cuda" and not torch.cuda.is_available():
-        return Report(platform.node(), load, [], "PyTorch finds no GPU there, expected one")
+    run, outcomes = _fetched(shared[0]), list[Sequence[Result] | WorkerError]()
     for unit in pickle.loads(group):
         try:
-            outcomes.append(trainer(unit))
+            outcomes.append(run(unit))
         except Exception as error:
             outcomes.append(failure_of(unit, error))
     return Report(platform.node(), load, outcomes)
 
 
-_kept: tuple[Any, Trainer] | None = None
-"""The trainer of this process, with the splits it keeps, and what it was made of."""
+_kept: tuple[Any, Run] | None = None
+"""What this process trains with, and the object of the store that it came from."""
 
 
-def _trainer(reference: Any) -> Trainer:
+def _fetched(reference: Any) -> Run:
     global _kept
     if _kept is None or _kept[0] != reference:
         import ray
 
-        runtime, datasets = ray.get(reference)
-        # Who ran beside it on this machine is for the results to tell.
-        runtime = replace(runtime, workers=Runtime(runtime.device).workers)
-        _kept = reference, Trainer({name: unpacked(arrays) for name, arrays in datasets.items()}, runtime)
+        _kept = reference, ray.get(reference)
     return _kept[1]
+
+
+class Training:
+    """A `Trainer` on its way to the nodes: each process makes its own when it is first called, from the arrays there.
+
+    Raises ClusterError where there is no GPU for a runtime that has one.
+    """
+
+    def __init__(self, datasets: Mapping[str, Dataset], runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.arrays = {name: packed(dataset) for name, dataset in datasets.items()}
+
+    def __call__(self, unit: Unit) -> Sequence[Result]:
+        """Return the results of a unit."""
+        return self._trainer(unit)
+
+    @cached_property
+    def _trainer(self) -> Trainer:
+        if self.runtime.device == "cuda" and not torch.cuda.is_available():
+            raise ClusterError("PyTorch finds no GPU on this node; install its build for GPUs there, or use the CPU")
+        # Who runs beside it on this machine is for the results to tell.
+        runtime = replace(self.runtime, workers=Runtime(self.runtime.device).workers)
+        return Trainer({name: unpacked(arrays) for name, arrays in self.arrays.items()}, runtime)
 
 
 def packed(dataset: Dataset) -> dict[str, Any]:
