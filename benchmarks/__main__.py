@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import card, floor, inner, loss, overhead, scale, throughput
+from benchmarks import card, cluster, floor, inner, loss, overhead, pipeline, scale, throughput
 from benchmarks.settings import Settings
 from benchmarks.table import Table
 
@@ -26,6 +26,8 @@ SECTIONS: Mapping[str, Callable[[Settings], list[Table]]] = {
     "overhead": overhead.measure,
     "scale": scale.measure,
     "card": card.measure,
+    "ray": cluster.measure,
+    "ahead": pipeline.measure,
 }
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 

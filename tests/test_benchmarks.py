@@ -127,11 +127,11 @@ def test_every_section_runs(tmp_path):
         "--write",
         str(page),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "figures mean nothing" in done.stdout
     data = json.loads((tmp_path / "all.json").read_text())
-    assert set(data) == {"machine", "floor", "textbook", "inner", "loss", "overhead", "scale", "card"}
+    assert set(data) == {"machine", "floor", "textbook", "inner", "loss", "overhead", "scale", "card", "ray", "ahead"}
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")

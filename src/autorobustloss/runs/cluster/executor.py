@@ -170,10 +170,15 @@ class RayExecutor(Executor):
                 "workers (--workers) how many"
             )
         self._cluster.check_nodes(node.environment(), self.gpus_per_worker)
-        self._shared = ray.put(self.run)
+        self.use(self.run)
         options = {"num_cpus": 1, "num_gpus": self.gpus_per_worker, "max_retries": 0}
         self._train = ray.remote(**options, runtime_env=RUNTIME_ENVIRONMENT)(node.train)
         self._looked = time.monotonic()
+
+    def use(self, run: Run) -> None:
+        """Have the nodes run this from now on: what is called with each unit of jobs there."""
+        self.run = run
+        self._shared = None if self._cluster is None else import_ray().put(run)
 
     def _most(self) -> int:
         """Return how many groups may run at once."""
