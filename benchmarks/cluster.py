@@ -46,7 +46,7 @@ def measure(settings: Settings) -> list[Table]:
     except ImportError:
         settings.log("ray: not installed (pip install 'autorobustloss[ray]'), left out")
         return []
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     with cluster(1 if settings.quick else settings.workers) as address:
         return [_throughput(settings, address), _overhead(settings, address), _simulated(_costs(settings, address))]
 

@@ -36,7 +36,7 @@ def real_dir():
 def make_cluster():
     """Return a function that starts a Ray cluster on this machine: its head with one core, and more such nodes."""
     pytest.importorskip("ray")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     from ray.cluster_utils import Cluster
 
     clusters = []

@@ -50,7 +50,7 @@ class Connection:
         self._answered = time.monotonic()
 
     def _connect(self, address: str | None) -> None:
-        options = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address and not _answers(address, 5.0):
             raise ClusterError(
                 f"no Ray cluster answers at {address}; expected HOST:PORT of its head, as `ray start --head` prints it "
@@ -64,7 +64,12 @@ class Connection:
                 address = "local"
                 options |= {"include_dashboard": False, "num_cpus": usable_cores()}
             self._ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:  # such as a cluster of another version of Ray
+        except (
+            self._ray.exceptions.RayError,
+            ConnectionError,
+            RuntimeError,
+            ValueError,
+        ) as error:  # another version, …
             raise ClusterError(f"cannot join the Ray cluster at {address}: {' '.join(str(error).split())}") from error
 
     def places(self, gpus_per_worker: float) -> int:
