@@ -11,10 +11,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from autorobustloss.runs import Job, ProcessExecutor, RayExecutor, Result, Runtime, Store, run_jobs
 from autorobustloss.runs.cohort import Unit
 from autorobustloss.runs.executors import Executor
 from benchmarks.costs import Nothing, commit_seconds, digit_jobs, fresh_store
+from benchmarks.pipeline import KINDS, search_seconds
 from benchmarks.settings import Settings
 from benchmarks.simulation import Costs, generation, saturation
 from benchmarks.table import Table, percent, times, verdict
@@ -24,7 +27,7 @@ LENGTHS = (0.002, 0.02, 0.2, 1.0)
 WORKERS = (10, 100, 1000)
 SIMULATED = {"0.2 s": 0.2, "4 s": 4.0, "1 min": 60.0, "15 min": 900.0}
 """Lengths of jobs: the digits, MNIST, small and CIFAR-scale networks."""
-KINDS = (0.6, 1.0, 1.4)
+TRAININGS, GENERATIONS, SPREAD, PLANNED = 10_000, 33, 0.2, (10, 50, 100, 300, 600)
 ONE_NODE, GAIN, OVERHEAD = 0.95, 1.85, 0.05
 
 
@@ -48,7 +51,8 @@ def measure(settings: Settings) -> list[Table]:
         return []
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     with cluster(1 if settings.quick else settings.workers) as address:
-        return [_throughput(settings, address), _overhead(settings, address), _simulated(_costs(settings, address))]
+        costs = _costs(settings, address)
+        return [_throughput(settings, address), _overhead(settings, address), _simulated(costs), plan()]
 
 
 @contextmanager
@@ -171,3 +175,25 @@ def _simulated(costs: Costs) -> Table:
     ]
     columns = ["job", *(f"W = {w:,}" for w in WORKERS), "workers at which the driver is the limit"]
     return Table("Ray: many workers (simulated)", columns, rows, notes, {**data, "costs": vars(costs)})
+
+
+def plan() -> Table:
+    """Return how long a search of 10,000 trainings takes, and how many hours of workers are paid for."""
+    rows, data, shape, population = [], dict[str, float](), 1 / SPREAD**2, TRAININGS // GENERATIONS // len(KINDS)
+    draw = np.random.default_rng(0)
+    times_ = (np.array(KINDS) * draw.gamma(shape, 1 / shape, (GENERATIONS, population, len(KINDS)))).tolist()
+    for workers, share in itertools.product(PLANNED, (0, 1)):
+        lasts = search_seconds(times_, workers, share * population)
+        data[f"{workers}, {share}"] = lasts
+        hours = [lasts * minutes / 60 for minutes in (1, 15)]
+        rows.append([f"{workers:,}", "all" if share else "none", *(f"{h:,.1f} h" for h in hours)])
+        rows[-1] += [f"{hours[1] * workers:,.0f} h", percent(1 - sum(np.ravel(times_)) / workers / lasts)]
+    notes = [
+        f"{GENERATIONS} generations of {population} candidates on {len(KINDS)} networks, whose trainings' means are as "
+        f"{' : '.join(map(str, KINDS))}, times vary by {percent(SPREAD)}; hours are proportional to the "
+        "minutes of a training on one worker, money is worker-hours × the price of one; simulated, no time is measured",
+        f"a generation is {population * len(KINDS)} trainings: more workers than that have nothing to do unless the "
+        "next one's are drawn early (--ahead)",
+    ]
+    columns = ["workers", "drawn early", "trainings of 1 min", "of 15 min", "worker-hours paid, 15 min", "of them idle"]
+    return Table("Ray: a search of 10,000 trainings (simulated)", columns, rows, notes, data)
