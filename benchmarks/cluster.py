@@ -50,6 +50,7 @@ def measure(settings: Settings) -> list[Table]:
         settings.log("ray: not installed (pip install 'autorobustloss[ray]'), left out")
         return []
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    os.environ["RAY_worker_niceness"] = "0"  # as the pool's; Ray's own is 15
     with cluster(1 if settings.quick else settings.workers) as address:
         costs = _costs(settings, address)
         return [_throughput(settings, address), _overhead(settings, address), _simulated(costs), plan()]
@@ -86,9 +87,12 @@ def _throughput(settings: Settings, many: str) -> Table:
         for seed, (way, executor) in itertools.product(range(rounds), ways.items()):
             with executor() as started, fresh_store() as store:
                 run_jobs(digit_jobs(settings, 2, seed=-1), store, started)  # all workers are up
-                start = time.perf_counter()
-                run_jobs(digit_jobs(settings, population, seed=seed), store, started)
-                seconds.setdefault(way, []).append(time.perf_counter() - start)
+                jobs = digit_jobs(settings, population, seed=seed)
+                seconds.setdefault(way, []).append(_seconds(jobs, store, started))
+                if isinstance(started, RayExecutor):
+                    started.use(Sleeper(0.2))
+                    jobs = [replace(job, seed=100 + seed) for job in jobs]
+                    seconds.setdefault(f"{way}, asleep", []).append(_seconds(jobs, store, started))
 
     def ratio(above: str, below: str) -> Spread:
         return Spread.of([a / b for a, b in zip(seconds[above], seconds[below])])
@@ -97,6 +101,7 @@ def _throughput(settings: Settings, many: str) -> Table:
     rows = [
         [f"one node of {workers} cores, of the pool's throughput", times(node)],
         ["two nodes of one core, of one node's of one core", times(gain)],
+        ["the same, jobs that sleep 0.2 s: Ray's own part", times(ratio("one core, asleep", "two nodes, asleep"))],
     ]
     notes = [
         f"{3 * population} jobs of 3 networks on the digits, with a store on disk, {rounds} rounds in turns; all nodes "
@@ -105,6 +110,12 @@ def _throughput(settings: Settings, many: str) -> Table:
         verdict(f"two nodes ≥ {GAIN}×", gain.median >= GAIN, f"{gain.median:.2f}×"),
     ]
     return Table("Ray: throughput", ["jobs per second", "ratio"], rows, notes, seconds)
+
+
+def _seconds(jobs: list[Job], store: Store, executor: Executor) -> float:
+    start = time.perf_counter()
+    run_jobs(jobs, store, executor)
+    return time.perf_counter() - start
 
 
 def _overhead(settings: Settings, address: str) -> Table:
@@ -117,9 +128,7 @@ def _overhead(settings: Settings, address: str) -> Table:
             jobs = [replace(digit_jobs(settings, 1)[0], seed=round(1e7 * length) + i) for i in range(count + 20)]
             executor.use(Sleeper(length))
             run_jobs(jobs[count:], store, executor)
-            start = time.perf_counter()
-            run_jobs(jobs[:count], store, executor)
-            taken = workers * (time.perf_counter() - start) / count
+            taken = workers * _seconds(jobs[:count], store, executor) / count
             shares[f"{length}"] = 1 - length / taken
             rows.append([f"{length:g} s", f"{1e3 * (taken - length):.2f} ms", percent(1 - length / taken)])
     notes = [

@@ -21,6 +21,6 @@ address="$first:$((20000 + SLURM_JOB_ID % 20000))" # two jobs on one node do not
 export RAY_USAGE_STATS_ENABLED=0
 
 # On every node `ray start`, on the first one the head and, once all have joined, the command; at its end all is stopped.
-exec srun --kill-on-bad-exit=1 ray symmetric-run \
+exec srun ray symmetric-run \
   --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" --num-cpus "$SLURM_CPUS_PER_TASK" -- \
   arl search --config "$config" --out "$out" --executor "ray://$address" "${gpus[@]}"

@@ -119,6 +119,8 @@ def test_nodes_that_differ_are_refused_before_anything_trains(two_nodes, dataset
     with RayExecutor(datasets, address=two_nodes) as executor, Store(":memory:") as store:
         with pytest.raises(ClusterError, match=r"(?s)not like this machine.*torch .*, expected 9\.9.*same versions"):
             run_jobs(JOBS, store, executor)
+        with pytest.raises(ClusterError, match="not like this machine"):  # nor when it is asked again
+            run_jobs(JOBS, store, executor)
         assert len(store) == 0
     monkeypatch.setattr(Connection, "check_nodes", lambda *_: None)  # as for a node that joins later
     with (
@@ -126,6 +128,26 @@ def test_nodes_that_differ_are_refused_before_anything_trains(two_nodes, dataset
         pytest.raises(ClusterError, match=r"torch .*, expected 9\.9"),
     ):
         list(executor.map(JOBS))
+
+
+def test_a_cluster_that_the_caller_joined_is_used_and_not_left(two_nodes, datasets, expected):
+    import ray
+
+    ray.init(address=two_nodes, log_to_driver=False)
+    try:
+        with pytest.raises(ClusterError, match=r"this process has joined one"):
+            list(RayExecutor(datasets, address=two_nodes).map(JOBS[:1]))
+        with RayExecutor(datasets) as executor:
+            finished = histories(executor.map(JOBS[:3]))
+        assert finished == {key: expected[key] for key in finished}
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+
+
+def test_no_cluster_there(datasets):
+    with pytest.raises(ClusterError, match=r"no Ray cluster answers at 127\.0\.0\.1:9; expected HOST:PORT"):
+        list(RayExecutor(datasets, address="127.0.0.1:9").map(JOBS))
 
 
 def test_a_worker_killed_and_a_job_that_kills(make_cluster, datasets, expected, capsys):

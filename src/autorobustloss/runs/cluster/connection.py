@@ -41,9 +41,14 @@ class Connection:
     def __init__(self, address: str | None = None) -> None:
         self._ray = import_ray()
         self._owned = not self._ray.is_initialized()
+        if address and not self._owned:
+            raise ClusterError(
+                f"got the cluster {address}, but this process has joined one; leave it by ray.shutdown()"
+            )
         if self._owned:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports to its makers unless told not to
-            self._connect(address or os.environ.get("RAY_ADDRESS"))
+            known = os.environ.get("RAY_ADDRESS", "auto")
+            self._connect(address or (None if known == "auto" else known))
             # Ray tells of processes that died on standard output, which is for what was asked for.
             self._ray._private.worker._worker_logs_enabled = False
         self.head: str = self._ray.get_runtime_context().gcs_address

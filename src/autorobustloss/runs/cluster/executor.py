@@ -158,22 +158,26 @@ class RayExecutor(Executor):
                         del wanted[unit[0].key]
 
     def _join(self) -> None:
-        """Connect, compare the nodes with this process, and put the data into the object store, once."""
+        """Connect, compare the nodes with this process, and put what trains into the object store, once."""
         if self._cluster is not None:
             return
-        ray, self._cluster = import_ray(), Connection(self.address)
-        self._places = self._cluster.places(self.gpus_per_worker)
-        if self._places == 0 and self.workers is None:
-            what = f"cores beside {self.gpus_per_worker:g} GPUs" if self.gpus_per_worker else "cores"
-            raise ConfigError(
-                f"got a cluster without room for a worker, expected {what}; for an autoscaler to make some, say with "
-                "workers (--workers) how many"
-            )
-        self._cluster.check_nodes(node.environment(), self.gpus_per_worker)
-        self.use(self.run)
+        cluster = Connection(self.address)
+        try:
+            self._places = cluster.places(self.gpus_per_worker)
+            if self._places == 0 and self.workers is None:
+                what = f"cores beside {self.gpus_per_worker:g} GPUs" if self.gpus_per_worker else "cores"
+                raise ConfigError(
+                    f"got a cluster without room for a worker, expected {what}; for an autoscaler to make some, say "
+                    "with workers (--workers) how many"
+                )
+            cluster.check_nodes(node.environment(), self.gpus_per_worker)
+        except BaseException:
+            cluster.close()
+            raise
         options = {"num_cpus": 1, "num_gpus": self.gpus_per_worker, "max_retries": 0}
-        self._train = ray.remote(**options, runtime_env=RUNTIME_ENVIRONMENT)(node.train)
-        self._looked = time.monotonic()
+        self._train = import_ray().remote(**options, runtime_env=RUNTIME_ENVIRONMENT)(node.train)
+        self._cluster, self._looked = cluster, time.monotonic()
+        self.use(self.run)
 
     def use(self, run: Run) -> None:
         """Have the nodes run this from now on: what is called with each unit of jobs there."""

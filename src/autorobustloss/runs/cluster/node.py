@@ -68,7 +68,8 @@ def train(wanted: Mapping[str, str], shared: list[Any], group: bytes) -> Report:
 
     Nothing of the library's own is unpickled before it is known to be the same here.
     """
-    load, wrong = os.getloadavg()[0] / usable_cores(), fault(wanted)
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    load, wrong = busy / usable_cores(), fault(wanted)
     if wrong:
         return Report(platform.node(), load, [], wrong)
     run, outcomes = _fetched(shared[0]), list[Sequence[Result] | WorkerError]()
