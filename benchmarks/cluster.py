@@ -49,8 +49,8 @@ def measure(settings: Settings) -> list[Table]:
     except ImportError:
         settings.log("ray: not installed (pip install 'autorobustloss[ray]'), left out")
         return []
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-    os.environ["RAY_worker_niceness"] = "0"  # as the pool's; Ray's own is 15
+    # Workers as nice as the pool's; Ray's own are at 15.
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
     with cluster(1 if settings.quick else settings.workers) as address:
         costs = _costs(settings, address)
         return [_throughput(settings, address), _overhead(settings, address), _simulated(costs), plan()]
