@@ -91,9 +91,10 @@ def histories(results):
     return dict(finished)
 
 
-def test_the_search_on_two_nodes_gives_the_very_card_of_the_serial_one(two_nodes, tmp_path, capsys):
+@pytest.mark.parametrize("ahead", [0, 4])
+def test_the_search_on_two_nodes_gives_the_very_card_of_the_serial_one(two_nodes, tmp_path, ahead):
     command = ["search", "--quiet", "--json", "--models=mlp2,cnn4", "--generations=3", "--population=5", "--epochs=4"]
-    command += ["--compare-seeds=0", "--finalists-seeds=1"]
+    command += ["--compare-seeds=0", "--finalists-seeds=1", f"--ahead={ahead}"]
     cards = {}
     for name, where in {"serial": ["--workers=1"], "ray": ["--executor", f"ray://{two_nodes}"]}.items():
         out = tmp_path / name / "run"
