@@ -91,6 +91,7 @@ def _throughput(settings: Settings, many: str) -> Table:
                 seconds.setdefault(way, []).append(_seconds(jobs, store, started))
                 if isinstance(started, RayExecutor):
                     started.use(Sleeper(0.2))
+                    run_jobs([replace(job, seed=-2) for job in jobs[: 4 * workers]], store, started)
                     jobs = [replace(job, seed=100 + seed) for job in jobs]
                     seconds.setdefault(f"{way}, asleep", []).append(_seconds(jobs, store, started))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -140,6 +141,7 @@ def test_a_cluster_that_the_caller_joined_is_used_and_not_left(two_nodes, datase
             list(RayExecutor(datasets, address=two_nodes).map(JOBS[:1]))
         with RayExecutor(datasets) as executor:
             finished = histories(executor.map(JOBS[:3]))
+            assert re.fullmatch(r"\d of 2 workers busy, load \d+\.\d\d a core", executor.load), executor.load
         assert finished == {key: expected[key] for key in finished}
         assert ray.is_initialized()
     finally:
