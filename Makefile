@@ -1,12 +1,15 @@
 PYTHON ?= python
 
-.PHONY: bench bench-docs test lint
+.PHONY: bench bench-docs bench-ahead test lint
 
 bench:  ## speed, as ratios measured side by side; on a quiet machine. BENCH="--only loss --json FILE" for a part
 	$(PYTHON) -m benchmarks $(BENCH)
 
 bench-docs:  ## the same, and put the tables into docs/speed.md
 	$(PYTHON) -m benchmarks --write docs/speed.md $(BENCH)
+
+bench-ahead:  ## what generations that overlap gain and cost, into docs/cluster.md; some four minutes
+	$(PYTHON) -m benchmarks --only ahead --write docs/cluster.md
 
 test:
 	$(PYTHON) -m pytest -q

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import card, floor, inner, loss, overhead, scale, throughput
+from benchmarks import card, cluster, floor, inner, loss, overhead, pipeline, scale, throughput
 from benchmarks.settings import Settings
 from benchmarks.table import Table
 
@@ -26,7 +26,11 @@ SECTIONS: Mapping[str, Callable[[Settings], list[Table]]] = {
     "overhead": overhead.measure,
     "scale": scale.measure,
     "card": card.measure,
+    "ray": cluster.measure,
+    "ahead": pipeline.measure,
 }
+LONG = {"ahead"}
+"""Sections that are measured when they are named."""
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 
@@ -54,7 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", type=_names, default=list(SECTIONS), metavar="NAMES", help=", ".join(SECTIONS))
+    parser.add_argument(
+        "--only", type=_names, default=[s for s in SECTIONS if s not in LONG], metavar="NAMES", help=", ".join(SECTIONS)
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number there")
     parser.add_argument("--write", type=Path, metavar="FILE", help=f"put the tables between {BEGIN} and {END} there")
     parser.add_argument("--quick", action="store_true", help="a smoke test; its figures mean nothing")

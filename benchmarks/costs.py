@@ -69,10 +69,10 @@ def measure_costs(settings: Settings) -> Costs:
         start, busy = time.perf_counter(), time.process_time()
         results = run_jobs(jobs[:count], store, executor)
         whole, parent = (time.perf_counter() - start) / count, (time.process_time() - busy) / count
-    return Costs(parent, _commit(jobs[:count], results), max(0.0, whole - parent), _candidate(settings))
+    return Costs(parent, commit_seconds(jobs[:count], results), max(0.0, whole - parent), _candidate(settings))
 
 
-def _commit(jobs: list[Job], results: list[Result]) -> float:
+def commit_seconds(jobs: list[Job], results: list[Result]) -> float:
     """Return how much longer it takes to put a result on disk than in memory."""
     medians = []
     with fresh_store() as disk, Store(":memory:") as memory:

@@ -33,6 +33,33 @@ def real_dir():
 
 
 @pytest.fixture(scope="session")
+def make_cluster():
+    """Return a function that starts a Ray cluster on this machine: its head with one core, and more such nodes."""
+    pytest.importorskip("ray")
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    from ray.cluster_utils import Cluster
+
+    clusters = []
+
+    def start(nodes):
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        clusters.append(cluster)
+        for _ in range(nodes - 1):
+            cluster.add_node(num_cpus=1)
+        return cluster
+
+    yield start
+    for cluster in clusters:
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def two_nodes(make_cluster):
+    """Return the address of a Ray cluster of two nodes with a core each, which tests leave as it is."""
+    return make_cluster(2).address
+
+
+@pytest.fixture(scope="session")
 def fine_or_named():
     """Return a context manager: what fails in it must be an error of this library that says a text, such as a path."""
 

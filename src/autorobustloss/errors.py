@@ -50,6 +50,10 @@ class WorkerError(ARLError, RuntimeError):
     """A job failed with an exception, or a worker process died; finished results are in the store."""
 
 
+class ClusterError(ARLError, RuntimeError):
+    """A cluster cannot be used: it does not answer, its head died, or its nodes are unlike this machine."""
+
+
 class MissingDependencyError(ARLError, ImportError):
     """An optional package is absent; the message gives the install line."""
 

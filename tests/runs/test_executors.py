@@ -19,7 +19,17 @@ import torch
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError, WorkerError
 from autorobustloss.methods import MethodSpec
-from autorobustloss.runs import Job, ProcessExecutor, Runtime, SerialExecutor, Store, Task, executor_for, run_jobs
+from autorobustloss.runs import (
+    Job,
+    ProcessExecutor,
+    RayExecutor,
+    Runtime,
+    SerialExecutor,
+    Store,
+    Task,
+    executor_for,
+    run_jobs,
+)
 from autorobustloss.runs.sharing import SharedDatasets
 from autorobustloss.training import History, TrainingProtocol
 
@@ -49,9 +59,15 @@ def training_pool(datasets) -> Iterator[ProcessExecutor]:
         yield executor
 
 
-@pytest.fixture(params=["serial", "processes"])
+@pytest.fixture(scope="module")
+def training_cluster(datasets, two_nodes) -> Iterator[RayExecutor]:
+    with RayExecutor(datasets, address=two_nodes) as executor:
+        yield executor
+
+
+@pytest.fixture(params=["serial", "training_pool", pytest.param("training_cluster", marks=pytest.mark.slow)])
 def executor(request, datasets):
-    return SerialExecutor(datasets) if request.param == "serial" else request.getfixturevalue("training_pool")
+    return SerialExecutor(datasets) if request.param == "serial" else request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +96,13 @@ def test_where_failures_are_noted_the_others_go_on(executor, expected):
     assert histories(executor.map([*JOBS[:2], BROKEN, *JOBS[2:]], failures)) == expected
     assert list(failures) == [BROKEN.key]
     assert "no-such-loss" in failures[BROKEN.key]
+
+
+def test_closing_early_leaves_the_executor_usable(executor, expected):
+    results = executor.map(JOBS)
+    next(results)
+    results.close()
+    assert histories(executor.map(JOBS)) == expected
 
 
 def test_an_unexpected_error_comes_with_its_traceback(executor):
@@ -285,9 +308,9 @@ def test_a_second_map_on_a_busy_pool_is_refused(pool):
 def test_jobs_that_take_long_start_first():
     executor = ProcessExecutor({}, Runtime(workers=2))
     slow, fast, new = (Job(replace(TASK, model=model), MethodSpec("ce")) for model in ("cnn4", "linear", "mlp3"))
-    executor._seconds = {(slow.task, "ce"): 9.0, (fast.task, "ce"): 0.1}
+    executor._durations._seconds = {(slow.task, "ce"): 9.0, (fast.task, "ce"): 0.1}
     other = replace(fast, seed=5)
-    assert executor._longest_first([fast, other, slow, new]) == [new, slow, fast, other]
+    assert executor._durations.longest_first([fast, other, slow, new]) == [new, slow, fast, other]
 
 
 @pytest.mark.parametrize("workers", [0, -3])

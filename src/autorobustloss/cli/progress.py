@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from autorobustloss.cli.console import LastingConsole
 from autorobustloss.cli.terminal import stop_if_interrupted
 from autorobustloss.escape import visible
-from autorobustloss.runs import Job, Result
+from autorobustloss.runs import Executor, Job, Result
 from autorobustloss.search import Generation, Reporter, SearchConfig
 
 LINE_EVERY = 10.0
@@ -21,7 +21,7 @@ LINE_EVERY = 10.0
 class JobProgress(Progress):
     """Counts jobs: a bar with the time left on a terminal, a line now and then elsewhere, nothing when quiet."""
 
-    def __init__(self, total: int, what: str, quiet: bool) -> None:
+    def __init__(self, total: int, what: str, quiet: bool, executor: Executor | None = None) -> None:
         console = LastingConsole(stderr=True, quiet=quiet, highlight=False)
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -30,11 +30,13 @@ class JobProgress(Progress):
             TimeElapsedColumn(),
             TextColumn("· left"),
             TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.fields[load]}", markup=False),
         )
         shown = console.is_terminal and not quiet
         # trainings are slow: all of an hour tell how long one takes
         super().__init__(*columns, console=console, transient=True, disable=not shown, speed_estimate_period=3600)
-        self._bar = self.add_task(what, total=total)
+        self._bar = self.add_task(what, total=total, load="")
+        self._executor = executor
         self._spoke = time.monotonic()
 
     def describe(self, what: str, more: int = 0) -> None:
@@ -55,10 +57,16 @@ class JobProgress(Progress):
             bar.completed += 1  # which does not tell how long one takes
         else:
             self.advance(self._bar)
+        load = self._executor.load if self._executor else ""
+        if load:
+            self.update(self._bar, load=f"· {load}")
         if self.disable and time.monotonic() - self._spoke > LINE_EVERY:
             seconds = bar.time_remaining
             left = "unknown time" if seconds is None else f"{timedelta(seconds=seconds)}"
-            self.say(f"{bar.description}: {bar.completed:.0f}/{bar.total:.0f} trainings, {left} left")
+            self.say(
+                f"{bar.description}: {bar.completed:.0f}/{bar.total:.0f} trainings, {left} left"
+                + f"; {load}" * bool(load)
+            )
 
 
 class SearchProgress(Reporter):

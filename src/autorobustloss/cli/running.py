@@ -27,15 +27,23 @@ from autorobustloss.search.card import card_name, make_card
 
 def make_executor(options: Common, datasets: Mapping[str, Dataset], jobs: int) -> Executor:
     """Return the executor the options ask for; one job is run in this process."""
-    gpu = options.device != "cpu" and torch.cuda.is_available()
-    if options.device == "cuda" and not gpu:
+    local, gpus = options.executor == "local", options.gpus_per_worker
+    if local and gpus is not None:
+        raise ConfigError(f"got --gpus-per-worker {gpus} without a cluster; add --executor ray, or leave it out")
+    if gpus is None:
+        gpus = 1.0 if options.device == "cuda" else 0.0
+    gpu = options.device != "cpu" and torch.cuda.is_available() if local else gpus > 0
+    if local and options.device == "cuda" and not gpu:
         raise ConfigError("got --device cuda, but PyTorch finds no GPU; try --device cpu")
-    # None becomes a number in `Runtime`
-    workers: int = 1 if options.workers is None and jobs == 1 else options.workers  # type: ignore[assignment]
+    if not local and options.device == "cpu" and gpu:
+        raise ConfigError(f"got --device cpu with --gpus-per-worker {gpus}; leave out one of them")
     cohorts = options.cohort == "on" or (options.cohort == "auto" and gpu)
     if options.exact and cohorts:
         raise ConfigError("got --exact and --cohort on, which is exact to rounding only; leave out one of them")
-    return executor_for(datasets, Runtime("cuda" if gpu else "cpu", workers, options.exact, cohorts))
+    # Of a cluster, the workers are not this machine's; here None becomes a number in `Runtime`.
+    workers: int = (1 if options.workers is None and jobs == 1 else options.workers) if local else 1  # type: ignore[assignment]
+    runtime = Runtime("cuda" if gpu else "cpu", workers, options.exact, cohorts)
+    return executor_for(datasets, runtime, options.executor, options.workers, gpus)
 
 
 @contextmanager
@@ -47,7 +55,7 @@ def at_work(
     with (
         make_executor(options, data, jobs) as executor,
         RunFolder(path, settings, options.store) as folder,
-        JobProgress(jobs, name, options.quiet) as progress,
+        JobProgress(jobs, name, options.quiet, executor) as progress,
     ):
         yield folder, executor, progress
 

@@ -33,7 +33,7 @@ def run(options: TrainOptions) -> int:
     with (
         Store(Path(options.store) if options.store else ":memory:") as store,
         make_executor(options, known.datasets, len(jobs)) as executor,
-        JobProgress(len(jobs), "train", options.quiet) as progress,
+        JobProgress(len(jobs), "train", options.quiet, executor) as progress,
     ):
         results = run_jobs(jobs, store, executor, progress.on_result)
     if options.json:

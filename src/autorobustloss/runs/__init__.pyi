@@ -1,8 +1,9 @@
 from .batch import run_jobs as run_jobs
+from .choice import executor_for as executor_for
+from .cluster.executor import RayExecutor as RayExecutor
 from .executors import Executor as Executor
 from .executors import ProcessExecutor as ProcessExecutor
 from .executors import SerialExecutor as SerialExecutor
-from .executors import executor_for as executor_for
 from .job import TRAINING_VERSION as TRAINING_VERSION
 from .job import Job as Job
 from .job import Task as Task

@@ -19,6 +19,7 @@ def run_jobs(
     executor: Executor,
     on_result: Callable[[Job, Result, bool], None] | None = None,
     failures: Failures | None = None,
+    ahead: Iterable[Job] = (),
 ) -> list[Result]:
     """Return the results of `jobs`, in their order; train only those that the store does not have.
 
@@ -28,6 +29,8 @@ def run_jobs(
 
     failures: where given, a job that fails is noted here (its key and what went wrong), has no result, and the others
     are finished; calling again tries it again. Without it the first failure ends everything.
+
+    ahead: jobs that the next call will have; a cluster begins them where it would be idle, and what finishes is stored.
 
     Raises ConfigError for flips of digits, WorkerError when a job fails, and StoreError when a result cannot be kept;
     what was stored stays.
@@ -39,13 +42,18 @@ def run_jobs(
         for key, result in results.items():
             on_result(unique[key], result, True)
     missing = [job for key, job in unique.items() if key not in results]
-    for job in missing:
+    later = {job.key: job for job in ahead if job.key not in unique}
+    soon = [job for key, job in later.items() if store.get(key) is None] if missing else []
+    for job in [*missing, *soon]:
         check_augment(job.task.protocol.augment, job.task.dataset.name)
     if missing:
         store.check_writable()
-    with closing(executor.map(missing, failures)) as finished:
+    with closing(executor.map(missing, failures, *([soon] if soon else []))) as finished:
         for job, result in finished:
-            results[job.key] = result = store.put(job, result)
+            result = store.put(job, result)
+            if job.key in later:
+                continue
+            results[job.key] = result
             if on_result is not None:
                 on_result(job, result, False)
     lost = [job.label for key, job in unique.items() if key not in results and key not in (failures or {})]

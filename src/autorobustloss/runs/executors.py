@@ -1,4 +1,4 @@
-"""Who runs the jobs: this process, or a pool of others.
+"""Who runs the jobs: this process, or a pool of others (`runs.cluster`: many machines).
 
 An executor takes jobs and yields each with its result as it finishes, in any order. It keeps no results; `run_jobs`
 looks up and stores. Because a job is a pure function of its spec, who ran it, and where, changes no number, up to
@@ -35,11 +35,17 @@ Failures: TypeAlias = dict[str, str]
 class Executor(AbstractContextManager["Executor"]):
     """What `run_jobs` needs: run jobs, yield (job, result) as they finish, raise WorkerError when one fails."""
 
+    @property
+    def load(self) -> str:
+        """Where jobs run, in a line for progress; "" for this machine alone."""
+        return ""
+
     @abstractmethod
-    def map(self, jobs: Sequence[Job], failures: Failures | None = None) -> Results:
+    def map(self, jobs: Sequence[Job], failures: Failures | None = None, ahead: Sequence[Job] = ()) -> Results:
         """Yield every job with its result, in the order in which they finish.
 
         failures: where given, a job that fails is noted there, by its key, and the others go on.
+        ahead: jobs that will be asked for next; an executor for many workers may begin them where one would be idle.
 
         Closing the generator, or an error, cancels the jobs that have not finished.
         """
@@ -51,9 +57,31 @@ class Executor(AbstractContextManager["Executor"]):
         self.close()
 
 
-def units_of(jobs: Sequence[Job], runtime: Runtime) -> deque[Unit]:
-    """Return what an executor hands out: cohorts where the runtime wants them, else every job alone."""
-    return deque(by_cohort(jobs, runtime.workers) if runtime.cohorts else [(job,) for job in jobs])
+def units_of(jobs: Sequence[Job], runtime: Runtime, workers: int | None = None) -> deque[Unit]:
+    """Return what an executor hands out: cohorts where the runtime wants them, else every job alone.
+
+    workers: among whom cohorts are divided; None for those of the runtime.
+    """
+    return deque(by_cohort(jobs, workers or runtime.workers) if runtime.cohorts else [(job,) for job in jobs])
+
+
+class Durations:
+    """How long the last job of the same task and method took, in seconds; infinity for what is new."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[Task, str], float] = {}
+
+    def of(self, job: Job) -> float:
+        """Return how long a job will probably take."""
+        return self._seconds.get((job.task, job.method.name), math.inf)
+
+    def note(self, job: Job, result: Result) -> None:
+        """Remember how long a job took."""
+        self._seconds[job.task, job.method.name] = result.wall_time
+
+    def longest_first(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return jobs in the order to start them, so that none that is long is left for the end; new ones first."""
+        return sorted(jobs, key=lambda job: -self.of(job))
 
 
 def try_again(pending: deque[Unit], unit: Unit, error: WorkerError, failures: Failures | None) -> None:
@@ -78,7 +106,7 @@ class SerialExecutor(Executor):
         self.runtime = replace(runtime, workers=1)
         self.trainer = Trainer(datasets, self.runtime)
 
-    def map(self, jobs: Sequence[Job], failures: Failures | None = None) -> Results:
+    def map(self, jobs: Sequence[Job], failures: Failures | None = None, ahead: Sequence[Job] = ()) -> Results:
         """Yield every job with its result, in order; a cohort when its first job's turn comes."""
         pending = units_of(jobs, self.runtime)
         while pending:
@@ -108,13 +136,13 @@ class ProcessExecutor(Executor):
         self.run: Run = Trainer(SharedDatasets(datasets), self.runtime)
         self._idle: list[Worker] = []
         self._busy: dict[Future[Sequence[Result]], tuple[Worker, Unit]] = {}
-        self._seconds: dict[tuple[Task, str], float] = {}
+        self._durations = Durations()
 
-    def map(self, jobs: Sequence[Job], failures: Failures | None = None) -> Results:
+    def map(self, jobs: Sequence[Job], failures: Failures | None = None, ahead: Sequence[Job] = ()) -> Results:
         """Yield every job with its result as it finishes; jobs that took long before start first."""
         if self._busy:
             raise WorkerError("got a second map while the first goes on; finish or close that, or use another executor")
-        pending, died = units_of(self._longest_first(jobs), self.runtime), set[Unit]()
+        pending, died = units_of(self._durations.longest_first(jobs), self.runtime), set[Unit]()
         try:
             while pending or self._busy:
                 self._assign(pending)
@@ -138,7 +166,7 @@ class ProcessExecutor(Executor):
                 if failures is not None or not failed:
                     self._assign(pending)  # before the caller gets to store what is finished: no core waits for that
                 for job, result in finished:
-                    self._seconds[job.task, job.method.name] = result.wall_time
+                    self._durations.note(job, result)
                     yield job, result
                 for unit, failure in failed:
                     try_again(pending, unit, failure, failures)
@@ -152,22 +180,9 @@ class ProcessExecutor(Executor):
         while self._idle:
             self._idle.pop().kill()
 
-    def _longest_first(self, jobs: Sequence[Job]) -> list[Job]:
-        """Order jobs by how long the last one of the same task and method took, so that none is left for the end.
-
-        What is new comes first, in the order given.
-        """
-        return sorted(jobs, key=lambda job: -self._seconds.get((job.task, job.method.name), math.inf))
-
     def _assign(self, pending: deque[Unit]) -> None:
         """Give pending units to idle workers, starting workers as long as there are fewer than allowed."""
         while pending and len(self._busy) < self.runtime.workers:
             with interrupts_blocked():
                 worker, unit = self._idle.pop() if self._idle else Worker(self.run), pending.popleft()
                 self._busy[worker.submit(unit)] = worker, unit
-
-
-def executor_for(datasets: Mapping[str, Dataset], runtime: Runtime | None = None) -> Executor:
-    """Return the executor of a runtime, None for all cores: this process for one worker, a pool for more."""
-    runtime = runtime or Runtime()
-    return (SerialExecutor if runtime.workers == 1 else ProcessExecutor)(datasets, runtime)

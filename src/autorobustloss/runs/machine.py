@@ -42,7 +42,9 @@ def blas() -> str:
     """Return what multiplies matrices for NumPy and PyTorch, such as "openblas 0.3.31 Zen (NumPy), mkl (PyTorch)"."""
     from threadpoolctl import threadpool_info
 
-    loaded = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    # SciPy brings one of its own, which is there or not by what this process did before.
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    loaded = [library for library in found if not Path(library["filepath"]).parent.name.startswith("scipy")]
     parts = (" ".join(filter(None, (b["internal_api"], b["version"], b.get("architecture")))) for b in loaded)
     built: Any = np.show_config(mode="dicts")  # what NumPy was built with, for libraries that say nothing of themselves
     for_numpy = " + ".join(dict.fromkeys(parts)) or built["Build Dependencies"]["blas"]["name"]

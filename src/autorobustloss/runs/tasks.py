@@ -11,7 +11,8 @@ from typing import Any
 
 from autorobustloss.data import Dataset, DataSpec, is_own, known_labels, load_dataset
 from autorobustloss.errors import ConfigError
-from autorobustloss.runs.executors import Executor, executor_for
+from autorobustloss.runs.choice import executor_for
+from autorobustloss.runs.executors import Executor
 from autorobustloss.runs.job import Task
 from autorobustloss.runs.run_folder import RunFolder
 from autorobustloss.runs.runtime import Runtime

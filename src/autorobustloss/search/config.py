@@ -70,6 +70,11 @@ class SearchConfig(SearchSettings):
                 raise ConfigError(f"got {name}={getattr(self, name)}, expected {least}{what.format(most)}")
         if not 0 < self.race <= 1:
             raise ConfigError(f"got race={self.race}, expected a share in (0, 1], 1 for no race")
+        if not 0 <= self.ahead <= self.population or (self.ahead and self.race < 1):
+            raise ConfigError(
+                f"got ahead={self.ahead} with population={self.population} and race={self.race}, expected 0 to the "
+                "population, and no race: a race does not know early who runs in it"
+            )
         self.strategy()  # complains about its part
 
     @property
@@ -85,7 +90,7 @@ class SearchConfig(SearchSettings):
     def strategy(self, store: Store | None = None) -> Strategy:
         """Return CMA-ES at its start, which keeps what it answers in the store."""
         start, adapt = self.space.start(self.start), self.population * self.generations >= LEARNING_RATE_ADAPTATION_FROM
-        return Strategy(start, self.sigma, self.population, self.seed, adapt, store)
+        return Strategy(start, self.sigma, self.population, self.seed, adapt, store, self.ahead)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""

@@ -123,7 +123,8 @@ def run_search(
         entrants = [*compress(candidates, accepted), *config.rivals]
         most, rejected = sum(race_sizes(len(entrants), len(tasks), config.race)), accepted.count(False)
         reporter.on_generation_start(number, most, rejected)
-        raced = iter(trial.race(entrants, tasks, generation_seeds(config.seed, number)))
+        ahead = trial.next_jobs(strategy.early(), number + 1)
+        raced = iter(trial.race(entrants, tasks, generation_seeds(config.seed, number), ahead))
         scores = [next(raced) if ok else None for ok in accepted]
         strategy.tell(points, by_stage([*scores, *raced], FITNESS[config.fitness])[: len(points)])
         accuracies = mean_accuracy(scores)
@@ -184,22 +185,43 @@ class _Trial:
         counts = sorted({self.class_counts[task.dataset.name] for task in tasks})
         return screen(create_loss(method.name, **method.options), counts).ok
 
-    def train(
-        self, methods: Sequence[MethodSpec], tasks: Sequence[Task], draws: Sequence[tuple[int, int]]
-    ) -> list[list[float] | None]:
-        """Return each method's mean score over the draws on each task; None where a network diverged."""
-        split, jobs = self.config.scored_split, []
+    def jobs(self, methods: Sequence[MethodSpec], tasks: Sequence[Task], draws: Sequence[tuple[int, int]]) -> list[Job]:
+        """Return a job for each method, task and draw, in this order."""
+        jobs = []
         for method, task, seeds in product(methods, tasks, draws):
             if self.config.rival_values == "authors":  # a candidate has values of its own
                 method = with_published_values(method, self.class_counts[task.dataset.name], task.dataset.name)
-            jobs.append(Job(task, method, SPLIT_SEED, *seeds, evaluate=(split,)))
-        results = run_jobs(jobs, self.store, self.executor, self.reporter.on_result)
+            jobs.append(Job(task, method, SPLIT_SEED, *seeds, evaluate=(self.config.scored_split,)))
+        return jobs
+
+    def next_jobs(self, points: Sequence[np.ndarray], number: int) -> list[Job]:
+        """Return the jobs of candidates that were drawn early for a generation, if that is to come."""
+        if not points or number > self.config.generations:
+            return []
+        tasks, methods = tasks_of(self.config, number), [self.config.space.method(point) for point in points]
+        alive = [method for method in methods if self.accepts(method, tasks)]
+        return self.jobs(alive, tasks, [generation_seeds(self.config.seed, number)])
+
+    def train(
+        self,
+        methods: Sequence[MethodSpec],
+        tasks: Sequence[Task],
+        draws: Sequence[tuple[int, int]],
+        ahead: Sequence[Job] = (),
+    ) -> list[list[float] | None]:
+        """Return each method's mean score over the draws on each task; None where a network diverged."""
+        split, jobs = self.config.scored_split, self.jobs(methods, tasks, draws)
+        results = run_jobs(jobs, self.store, self.executor, self.reporter.on_result, ahead=ahead)
         self.results.extend(results)
         accuracies = np.reshape([r.history.last(split) for r in results], (len(methods), len(tasks), len(draws)))
         return [None if np.isnan(means).any() else means.tolist() for means in accuracies.mean(axis=2)]
 
     def race(
-        self, methods: Sequence[MethodSpec], tasks: Sequence[Task], draw: tuple[int, int]
+        self,
+        methods: Sequence[MethodSpec],
+        tasks: Sequence[Task],
+        draw: tuple[int, int],
+        ahead: Sequence[Job] = (),
     ) -> list[list[float] | None]:
         """Return each method's score on the tasks it was trained on, None if it diverged.
 
@@ -210,7 +232,7 @@ class _Trial:
         scores: list[list[float] | None] = [[] for _ in methods]
         running = list(range(len(methods)))
         for stage in [tasks] if race == 1 else [[task] for task in tasks]:
-            for i, new in zip(running, self.train([methods[i] for i in running], stage, [draw])):
+            for i, new in zip(running, self.train([methods[i] for i in running], stage, [draw], ahead)):
                 scores[i] = None if new is None else [*(scores[i] or []), *new]
             alive = {i: float(np.mean(s)) for i in running if (s := scores[i]) is not None}
             running = sorted(sorted(alive, key=lambda i: -alive[i])[: math.ceil(race * len(alive))])

@@ -18,6 +18,9 @@ class SearchSettings:
         tasks_per_generation: train on a seeded sample of so many tasks each generation, 0 for all
         race: train task after task, in the order given (so the cheap ones first), and let only this share of the
             candidates, the best so far, go on to the next, the others rank behind; 1 for no race
+        ahead: so many candidates of each generation are drawn a generation early, so that the workers of a cluster
+            train them where they would wait for a generation's last jobs; the outcome is as reproducible as with 0, and
+            another: what it gains and costs is in docs/cluster.md
         finalists_seeds: fresh noise draws and initial weights on which the distribution's mean and the best candidate
             are scored again; the better one is the learned loss
     """
@@ -29,4 +32,5 @@ class SearchSettings:
     fitness_on: Literal["clean", "noisy"] = field(default="clean", metadata={"added": True})
     tasks_per_generation: int = 0
     race: float = 1.0
+    ahead: int = field(default=0, metadata={"added": True})
     finalists_seeds: int = 2

@@ -50,6 +50,8 @@ class Strategy:
     adapt: whether CMA-ES adapts its learning rate, which pays only for long searches.
     store: keeps the answers, the first ones given to a history, for ever. Without one they are the same for the same
         seed and fitness values on one machine, bit for bit, but not elsewhere.
+    ahead: how many candidates of a generation are drawn before the one before it is told, so that their training may
+        begin early. Which ones these are is fixed, whoever is trained first, so all that is said above still holds.
 
     >>> with Store(":memory:") as store:
     ...     here, elsewhere = (Strategy(np.zeros(3), 0.5, 6, seed=0, store=store) for _ in range(2))
@@ -65,6 +67,7 @@ class Strategy:
         seed: int,
         adapt: bool = False,
         store: Store | None = None,
+        ahead: int = 0,
     ) -> None:
         if not 4 <= population <= 10_000:
             raise ConfigError(f"got population={population}, expected 4 to 10000; try 12")
@@ -83,8 +86,9 @@ class Strategy:
             seed=derive_seed("cma-es", seed) % 2**32,
             lr_adapt=adapt,
         )
-        self._shape, self._store = (population, len(start)), store
-        self._come_to(["cma-es", start, float(sigma), population, seed, adapt])
+        self._population, self._dimension, self._store = population, len(start), store
+        self._points: list[list[float]] = []
+        self._come_to(["cma-es", start, float(sigma), population, seed, adapt, *([ahead] if ahead else [])], ahead)
 
     @property
     def mean(self) -> np.ndarray:
@@ -98,7 +102,11 @@ class Strategy:
 
     def ask(self) -> list[np.ndarray]:
         """Return the candidates of the next generation, `population` vectors; the same until they are told."""
-        return [np.array(point) for point in self._answers.points]
+        return [np.array(point) for point in self._points[: self._population]]
+
+    def early(self) -> list[np.ndarray]:
+        """Return the first candidates of the generation after that, `ahead` vectors."""
+        return [np.array(point) for point in self._points[self._population :]]
 
     def tell(self, points: Sequence[np.ndarray], fitness: Sequence[float]) -> None:
         """Move the distribution towards the fitter points; every fitness must be finite."""
@@ -109,10 +117,13 @@ class Strategy:
         self._cma.tell([(np.array(p), -v) for p, v in zip(points, values)])
         self._come_to([self._history, [[float(v) for v in point] for point in points], values])
 
-    def _come_to(self, history: list[object]) -> None:
-        """Answer for a history: as the store has it, else as CMA-ES does, which draws its candidates in either case."""
+    def _come_to(self, history: list[object], more: int = 0) -> None:
+        """Answer for a history: as the store has it, else as CMA-ES does, which draws its candidates in either case.
+
+        It draws a population, and `more`, behind the candidates that were drawn early.
+        """
         self._history = hashlib.sha256(json.dumps(history).encode()).hexdigest()
-        points = [self._cma.ask().tolist() for _ in range(self._shape[0])]
+        points = [self._cma.ask().tolist() for _ in range(self._population + more)]
         answers = {"points": points, "mean": self._cma.mean.tolist(), "converged": bool(self._cma.should_stop())}
         try:
             text = json.dumps(answers, allow_nan=False)
@@ -125,11 +136,13 @@ class Strategy:
             name = f"cma-es {self._history}"
             try:
                 self._answers = msgspec.json.decode(self._store.keep(name, text), type=_Answers)
-                if np.shape(self._answers.points) != self._shape or len(self._answers.mean) != self._shape[1]:
-                    raise ValueError("expected {} points of {} numbers, and their mean".format(*self._shape))
+                shape = len(points), self._dimension
+                if np.shape(self._answers.points) != shape or len(self._answers.mean) != shape[1]:
+                    raise ValueError("expected {} points of {} numbers, and their mean".format(*shape))
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 raise StoreError(
                     f"the store {self._store.path} has candidates of a search that do not read, {name}: {error!r}; "
                     "restore it from a copy, or remove them, and they are drawn anew:\n"
                     f"  sqlite3 {self._store.path} \"DELETE FROM meta WHERE name = '{name}'\""
                 ) from error
+        self._points = self._points[self._population :] + self._answers.points

@@ -83,7 +83,11 @@ class Common(Grid):
 
     Attributes:
         store: share the results of another run: its store.sqlite
-        workers: processes, one core each (default: the cores there are)
+        workers: processes, one core each (default: the cores there are; on a cluster, whatever it has room for)
+        executor: who trains: local (this machine), ray (the Ray cluster of this machine or of $RAY_ADDRESS, else one is
+            started here), or ray://HOST:PORT (the cluster with this head)
+        gpus_per_worker: GPUs of each worker on a cluster, such as 0.25 for four workers on one (default: 0; 1 with
+            --device cuda)
         device: where networks train (auto: a GPU when there is one)
         exact: leave out what is faster and agrees to rounding only (the compiled loss, tiny numbers taken for 0):
             machines of one type with the same PyTorch build then train to the same bits; other processors do not
@@ -95,6 +99,8 @@ class Common(Grid):
     cohort = "off"  # an option of arl search only
     store: Annotated[str | None, RUNNING] = None
     workers: Annotated[int | None, RUNNING] = None
+    executor: Annotated[str, RUNNING] = "local"
+    gpus_per_worker: Annotated[float | None, RUNNING] = None
     device: Annotated[Literal["auto", "cpu", "cuda"], RUNNING] = "auto"
     exact: Annotated[bool, RUNNING] = False
     config: Annotated[str | None, RUNNING] = None
