@@ -64,7 +64,8 @@ def load_folder(path: Path | str, size: int = 0, progress: Progress | None = Non
     ends = np.cumsum([len(files) for files, _ in parts.values()])
     arrays: dict[str, Any] = {f"x_{part}": x for part, x in zip(parts, np.split(images, ends[:-1]))}
     arrays |= {f"y_{part}": np.array(labels) for part, (_, labels) in parts.items()}
-    return Dataset.from_arrays(**arrays, source=str(path), name=path.name, classes=classes)
+    called = {part: [str(file.relative_to(path)) for file in files] for part, (files, _) in parts.items()}
+    return Dataset.from_arrays(**arrays, source=str(path), name=path.name, classes=classes, samples=called)
 
 
 def _listing(folder: Path, classes: Sequence[str]) -> tuple[list[Path], list[int]]:
@@ -136,6 +137,7 @@ def _load_keyed(path: Path, root: Path, size: int, progress: Progress | None) ->
         source=str(path),
         name=path.name,
         clean_labels=False,
+        samples={"train": train, "valid": valid, "test": test},
     )
 
 

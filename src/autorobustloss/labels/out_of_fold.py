@@ -1,0 +1,68 @@
+"""From stored outputs to probabilities: each sample's, by networks that have not been trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+from autorobustloss.data import Dataset
+from autorobustloss.data.splits import split_indices
+from autorobustloss.errors import WorkerError
+from autorobustloss.runs import Job, Result
+from autorobustloss.runs.outputs import unpack
+
+Array = NDArray[np.float64]
+
+
+def out_of_fold(
+    jobs: Sequence[Job], results: Mapping[str, Result], dataset: Dataset, labels: Tensor
+) -> tuple[NDArray[np.int64], Array]:
+    """Return which samples of the training part were examined, ascending, and their probabilities (N, C) float64.
+
+    Of each seed all folds together are calibrated on the labels (`temperature`); then the seeds are averaged. A seed
+    with a network that diverged is left out; WorkerError where that is every seed.
+    """
+    samples: dict[int, Tensor] = {}
+    for seed, group in groupby(jobs, key=lambda job: job.split_seed):
+        found = [(job, results[job.key]) for job in group]
+        outputs = [unpack(result.outputs, dataset.num_classes).double() for _, result in found]
+        index = torch.cat([split_indices(dataset, job.task.dataset, seed)[2] for job, _ in found])
+        logits = torch.cat(outputs)
+        if logits.isfinite().all():
+            scaled = logits / temperature(logits, labels[index])
+            samples[seed] = scaled.softmax(1)[index.argsort()]
+            places = index.sort().values
+    if not samples:
+        job = jobs[0]
+        raise WorkerError(
+            f"{job.method.label} on {job.task.label}: a network diverged under every seed, so no label can be judged; "
+            "try a lower --lr, or another --loss"
+        )
+    return places.numpy(), torch.stack(list(samples.values())).mean(0).numpy()
+
+
+def temperature(logits: Tensor, labels: Tensor) -> float:
+    """Return the T > 0 for which softmax(logits / T) has the least cross-entropy against labels, noisy or not.
+
+    Robust losses leave networks too sure of themselves, each in its own way; confident learning takes their
+    probabilities at their word.
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2.
+
+    >>> z = torch.tensor([[4.0, 0.0]] * 4)
+    >>> T = temperature(z, torch.tensor([0, 0, 0, 1]))  # the first class, in three cases of four
+    >>> round((z / T).softmax(1)[0, 0].item(), 3)
+    0.75
+    """
+
+    def cost(log_t: float) -> float:
+        return F.cross_entropy(logits / np.exp(log_t), labels).item()
+
+    best = minimize_scalar(cost, bounds=(np.log(1e-2), np.log(1e3)), method="bounded", options={"xatol": 1e-4})
+    return float(np.exp(best.x))
