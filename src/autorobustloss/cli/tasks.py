@@ -30,7 +30,7 @@ DEFAULT_NOISE = {
     "labels": "given",  # it is labels as they come that one wants to know about
 }
 """What a benchmark data set gets without --noise; a user's own labels are then taken as they come."""
-CHANGES = ("epochs", "batch_size", "weight_decay", "l1", "schedule", "augment", "precision")
+CHANGES = ("epochs", "batch_size", "weight_decay", "l1", "schedule", "augment", "precision", "evaluate_every")
 """Options that are fields of a protocol of the same name."""
 
 

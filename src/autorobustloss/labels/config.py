@@ -23,7 +23,7 @@ VALID_SHARE = 10
 class LabelsConfig:
     """Cross-validation of labels.
 
-    task: the data set, with `train_size` samples to examine (0: all), its noise, network and protocol.
+    task: the data set, of which the training part is examined (see `pool.examined`), its noise, network, protocol.
     method: what the networks are trained with; folds: into how many parts the samples are cut.
     seeds: how often all of it is done, each time with other folds and initial weights; probabilities are averaged.
     seed: the first of these; it also draws the noise, where the task adds some.
@@ -70,11 +70,10 @@ def label_config(
 
     Raises what `make_splits` raises for a network's data.
     """
-    pool = examined(dataset, task.noise)
-    config = LabelsConfig(task, with_published_values(method, pool.num_classes, task.dataset.name), **how)
+    config = LabelsConfig(task, with_published_values(method, dataset.num_classes, task.dataset.name), **how)
+    pool = examined(dataset, task.noise, train_size, config.seed)
     if method.name in METHODS and not valid_size:
-        trained_on = (train_size or len(pool.y_train)) * (config.folds - 1) // config.folds
-        valid_size = max(trained_on // VALID_SHARE, 1)
-    spec = DataSpec(task.dataset.name, train_size, valid_size, 0, pool.fingerprint)
+        valid_size = max(len(pool.y_train) * (config.folds - 1) // config.folds // VALID_SHARE, 1)
+    spec = DataSpec(task.dataset.name, 0, valid_size, 0, pool.fingerprint)
     check_splits(pool, replace(spec, folds=config.folds), task.noise, allow_hopeless=True)
     return replace(config, task=replace(task, dataset=spec)), pool

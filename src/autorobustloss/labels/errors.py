@@ -22,7 +22,7 @@ COLUMNS = ("sample", "given", "suggested", "wrong", "quality", "confidence")
 class LabelErrors:
     """What networks that have not seen them say of N labels of C classes.
 
-    places: of the samples in the training part that was examined; samples: what they are called.
+    samples: what the samples are called, files or places (see `Dataset.sample_names`).
     given: the labels (N,), numbers of `classes`. probabilities: (N, C), out of fold.
     quality: the probability of the given label, in [0, 1]; wrong: which labels cleanlab takes for wrong.
     joint: Q[true, given] (C, C), the estimated share of samples of each pair.
@@ -31,7 +31,6 @@ class LabelErrors:
 
     config: LabelsConfig
     classes: tuple[str, ...]
-    places: NDArray[np.int64]
     samples: tuple[str, ...]
     given: NDArray[np.int64]
     probabilities: NDArray[np.float64]

@@ -45,9 +45,8 @@ def judge_labels(
     jobs, noise = config.jobs(), NoiseSpec.parse(config.task.noise)
     results: Mapping[str, Result] = {result.key: result for result in run_jobs(jobs, store, executor, on_result)}
     labels = noisy_labels(dataset, noise, config.seed)[0]
-    places, probabilities = out_of_fold(jobs, results, dataset, labels)
-    given = labels.numpy()[places]
-    agreement, chance = float(np.mean(probabilities.argmax(1) == given)), chance_level(labels[places])
+    given, probabilities = labels.numpy(), out_of_fold(jobs, results, dataset, labels)
+    agreement, chance = float(np.mean(probabilities.argmax(1) == given)), chance_level(labels)
     if agreement <= chance:
         raise ConfigError(
             f"{config.method.label} on {config.task.label}: its networks agree with {100 * agreement:.1f} % of the "
@@ -55,18 +54,16 @@ def judge_labels(
             "try more --epochs, another --lr, --model or --loss, or more samples"
         )
     wrong, quality = ask_cleanlab(given, probabilities)
-    names = dataset.sample_names("train")
     return LabelErrors(
         config=config,
         classes=dataset.classes or tuple(map(str, range(dataset.num_classes))),
-        places=places,
-        samples=tuple(names[place] for place in places),
+        samples=dataset.sample_names("train"),
         given=given,
         probabilities=probabilities,
         quality=quality,
         wrong=wrong,
         joint=estimated_joint(given, probabilities),
-        truth=dataset.y_train.numpy()[places] if truth_known(dataset, noise) else None,
+        truth=dataset.y_train.numpy() if truth_known(dataset, noise) else None,
     )
 
 

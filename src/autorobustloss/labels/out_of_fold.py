@@ -21,31 +21,28 @@ from autorobustloss.runs.outputs import unpack
 Array = NDArray[np.float64]
 
 
-def out_of_fold(
-    jobs: Sequence[Job], results: Mapping[str, Result], dataset: Dataset, labels: Tensor
-) -> tuple[NDArray[np.int64], Array]:
-    """Return which samples of the training part were examined, ascending, and their probabilities (N, C) float64.
+def out_of_fold(jobs: Sequence[Job], results: Mapping[str, Result], dataset: Dataset, labels: Tensor) -> Array:
+    """Return the probabilities of the samples of the training part, (N, C) float64, by networks not trained on them.
 
     Of each seed all folds together are calibrated on the labels (`temperature`); then the seeds are averaged. A seed
     with a network that diverged is left out; WorkerError where that is every seed.
     """
-    samples: dict[int, Tensor] = {}
+    seeds: list[Tensor] = []
     for seed, group in groupby(jobs, key=lambda job: job.split_seed):
         found = [(job, results[job.key]) for job in group]
-        outputs = [unpack(result.outputs, dataset.num_classes).double() for _, result in found]
         index = torch.cat([split_indices(dataset, job.task.dataset, seed)[2] for job, _ in found])
-        logits = torch.cat(outputs)
+        logits = torch.cat([unpack(result.outputs, dataset.num_classes) for _, result in found])[
+            index.argsort()
+        ].double()
         if logits.isfinite().all():
-            scaled = logits / temperature(logits, labels[index])
-            samples[seed] = scaled.softmax(1)[index.argsort()]
-            places = index.sort().values
-    if not samples:
+            seeds.append((logits / temperature(logits, labels)).softmax(1))
+    if not seeds:
         job = jobs[0]
         raise WorkerError(
             f"{job.method.label} on {job.task.label}: a network diverged under every seed, so no label can be judged; "
             "try a lower --lr, or another --loss"
         )
-    return places.numpy(), torch.stack(list(samples.values())).mean(0).numpy()
+    return torch.stack(seeds).mean(0).numpy()
 
 
 def temperature(logits: Tensor, labels: Tensor) -> float:

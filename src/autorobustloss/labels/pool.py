@@ -1,4 +1,4 @@
-"""Which samples are examined: all whose labels are as they came."""
+"""Which samples are examined: all whose labels are as they came, or a sample of them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,35 @@ from itertools import chain
 import torch
 
 from autorobustloss.data import Dataset
+from autorobustloss.data.sampling import stratified_draw
+from autorobustloss.errors import ConfigError
 from autorobustloss.noise import NoiseSpec
+from autorobustloss.seeding import numpy_generator
 
 PARTS = ("train", "valid", "test")
 
 
-def examined(dataset: Dataset, noise: str) -> Dataset:
-    """Return a data set whose training part holds every sample whose label is to be examined.
+def examined(dataset: Dataset, noise: str, size: int = 0, seed: int = 0) -> Dataset:
+    """Return a data set whose training part holds the samples whose labels are to be examined.
 
     With `given`, the labels as they come, these are all parts of the data set. Where noise is added, or where its
     training labels alone are said to be noisy, it is the training part.
+    size: of a stratified sample of these, drawn by `seed`; 0 for all.
 
     >>> from autorobustloss.data import load_dataset
     >>> digits = load_dataset("digits")
     >>> [len(examined(digits, noise).y_train) for noise in ("given", "sym:0.2")]
     [1797, 1438]
     """
-    if NoiseSpec.parse(noise).kind != "given" or "given" in dataset.label_sets or not dataset.clean_labels:
-        return dataset
+    as_they_come = NoiseSpec.parse(noise).kind == "given" and "given" not in dataset.label_sets and dataset.clean_labels
+    pool = _all_parts(dataset) if as_they_come else dataset
+    there = len(pool.y_train)
+    if not 0 <= size <= there:
+        raise ConfigError(f"{dataset.name}: got train_size={size}, expected at most its {there} samples, 0 for all")
+    return _sample(pool, size, seed) if 0 < size < there else pool
+
+
+def _all_parts(dataset: Dataset) -> Dataset:
     parts = [part for part in PARTS if getattr(dataset, f"y_{part}") is not None]
     return replace(
         dataset,
@@ -37,4 +48,17 @@ def examined(dataset: Dataset, noise: str) -> Dataset:
         y_valid_noisy=None,
         samples={"train": tuple(chain.from_iterable(map(dataset.sample_names, parts)))},
         fingerprint=hashlib.sha256(f"{dataset.fingerprint} all parts".encode()).hexdigest(),
+    )
+
+
+def _sample(dataset: Dataset, size: int, seed: int) -> Dataset:
+    (drawn,) = stratified_draw(dataset.y_train.numpy(), [size], numpy_generator("examined", seed))
+    index, names = torch.from_numpy(drawn).sort().values, dataset.sample_names("train")
+    return replace(
+        dataset,
+        x_train=dataset.x_train[index],
+        y_train=dataset.y_train[index],
+        label_sets={name: labels[index] for name, labels in dataset.label_sets.items()},
+        samples={**dataset.samples, "train": tuple(names[i] for i in index.tolist())},
+        fingerprint=hashlib.sha256(f"{dataset.fingerprint} {size} by {seed}".encode()).hexdigest(),
     )

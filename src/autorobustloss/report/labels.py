@@ -41,7 +41,7 @@ def labels_page(found: LabelErrors, dataset: Dataset, most: int = 100) -> str:
 def suspects(found: LabelErrors, dataset: Dataset, most: int) -> list[dict[str, Any]]:
     """Return the first rows of the ranking, each with its picture as base64 of a PNG, or its features as a text."""
     rows = found.rows()[:most]
-    samples = dataset.x_train[found.places[found.ranking[:most]].tolist()]
+    samples = dataset.x_train[found.ranking[:most].tolist()]
     if dataset.is_image:
         low, high = (float(bound) for bound in samples.aminmax()) if len(samples) else (0.0, 1.0)
         return [{**row, "picture": png(x, low, high), "features": ""} for row, x in zip(rows, samples)]

@@ -45,6 +45,8 @@ class Grid:
         l1: penalty X·Σ|w| on all weights, beside weight decay
         schedule: constant, cosine, steps or linear
         augment: none, crop, or crop-flip (presets do not flip digits)
+        evaluate_every: epochs between evaluations, of which the best can be chosen and of which curves are drawn; the
+            last is always one (default: 10 of the protocol digits, else 1)
         patience: stop a network whose training accuracy has not left chance level after so many epochs (default:
             never)
         precision: float32 or bfloat16
@@ -68,6 +70,7 @@ class Grid:
     l1: Annotated[float | None, TRAINING] = None
     schedule: Annotated[str | None, TRAINING] = None
     augment: Annotated[str | None, TRAINING] = None
+    evaluate_every: Annotated[int | None, TRAINING] = None
     patience: Annotated[int | None, TRAINING] = None
     precision: Annotated[str | None, TRAINING] = None
 

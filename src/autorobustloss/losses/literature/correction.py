@@ -64,7 +64,8 @@ class ForwardCorrection(RobustLoss):
     """Forward correction: ℓ = −log Σ_k p_k·T[k, y], with T[true, noisy] the noise transition matrix.
 
     Rows of T sum to 1; a text names a file of them, such as `arl labels` writes (see `noise.matrix`). Probabilities as
-    target are a weighted set of labels, ℓ = −Σ_c t_c·log(pT)_c, at the price of M·C² numbers. Everything stays in logarithms, so no probability is clipped.
+    target are a weighted set of labels, ℓ = −Σ_c t_c·log(pT)_c, at the price of M·C² numbers. Everything stays in
+    logarithms, so no probability is clipped.
     Source: Patrini et al., Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach, CVPR 2017,
     theorem 2.
     Raises ConfigError for a matrix that is not square, not row-stochastic, or has an empty column (a label that could
