@@ -44,8 +44,8 @@ SETTINGS = (
     Setting("banking77", "sym:0.3", 5000),
     Setting("mnist", "sym:0.1", 3000),
     Setting("mnist", "pair:0.3", 3000),
-    Setting("cifar10", "human:aggre", 3000, "cnn4(width=0.5)", 20),
-    Setting("cifar10", "human:worse", 3000, "cnn4(width=0.5)", 20),
+    Setting("cifar10", "human:aggre", 3000, "cnn4", 20),
+    Setting("cifar10", "human:worse", 3000, "cnn4", 20),
 )
 PENALTIES = (0.0003, 0.003, 0.03, 0.3)
 """Values of C of logistic regression."""

@@ -155,6 +155,14 @@ def test_what_is_examined():
     assert examined(noisy, "given") is noisy
 
 
+def test_arrays_are_examined_in_their_order():
+    x = np.random.default_rng(0).permutation(60).astype(float)[:, None] @ np.ones((1, 3))
+    pool = examined(Dataset.from_arrays(x, np.arange(60) % 2), "given")
+    np.testing.assert_array_equal(pool.x_train.numpy(), x)
+    np.testing.assert_array_equal(pool.y_train.numpy(), np.arange(60) % 2)
+    assert pool.sample_names("train") == tuple(f"x_train[{i}]" for i in range(60))
+
+
 def test_a_drawn_test_part_keeps_the_places_in_what_was_handed_over():
     x = np.arange(100.0)[:, None] @ np.ones((1, 2))
     drawn = Dataset.from_arrays(x, np.arange(100) % 2)
@@ -228,12 +236,14 @@ def test_without_cleanlab_nothing_is_trained_and_the_install_line_is_said(monkey
         ({"test_size": 5}, "train_size says how many"),
         ({"noise": ["given", "clean"]}, "got 2 tasks"),
         ({"loss": "nonsense"}, "unknown method"),
+        ({"model": "cnn4"}, "expected images"),
+        ({"loss": "forward(T=[[0.9, 0.1], [0.1, 0.9]])"}, "expected 2, the size of the matrix"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(wrong, message):
     pytest.importorskip("cleanlab")
-    with pytest.raises(ConfigError, match=message):
-        arl.find_label_errors(blobs(), model="linear", **wrong)
+    with pytest.raises(arl.ARLError, match=message):
+        arl.find_label_errors(blobs(), **{"model": "linear", **wrong})
 
 
 def test_wrong_labels_are_found():

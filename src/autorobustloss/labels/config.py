@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+import torch
+
 from autorobustloss.data import Dataset, DataSpec
 from autorobustloss.data.splits import check_splits
 from autorobustloss.errors import ConfigError
 from autorobustloss.labels.pool import examined
-from autorobustloss.methods import MethodSpec, with_published_values
+from autorobustloss.methods import MethodSpec, create_criterion, with_published_values
+from autorobustloss.models import build_model
 from autorobustloss.registry import METHODS
 from autorobustloss.runs import Job, Task
 from autorobustloss.runs.strict import plain
@@ -68,12 +71,15 @@ def label_config(
     train_size: samples to examine, 0 for all. valid_size: noisy validation samples out of the training folds of each
     network; a procedure, which may want some, gets a tenth where none are asked for. how: folds, seeds, seed, name.
 
-    Raises what `make_splits` raises for a network's data.
+    Raises now what a network, its loss or its data would raise later.
     """
     config = LabelsConfig(task, with_published_values(method, dataset.num_classes, task.dataset.name), **how)
     pool = examined(dataset, task.noise, train_size, config.seed)
     if method.name in METHODS and not valid_size:
         valid_size = max(len(pool.y_train) * (config.folds - 1) // config.folds // VALID_SHARE, 1)
+    build_model(task.model, pool.input_shape, pool.num_classes, seed=0)  # complains now, or not at all
+    if method.name not in METHODS:
+        create_criterion(config.method, pool.num_classes)(torch.zeros(1, pool.num_classes), torch.tensor([0]))
     spec = DataSpec(task.dataset.name, 0, valid_size, 0, pool.fingerprint)
     check_splits(pool, replace(spec, folds=config.folds), task.noise, allow_hopeless=True)
     return replace(config, task=replace(task, dataset=spec)), pool

@@ -31,8 +31,9 @@ def find_label_errors(
 ) -> LabelErrors:
     """Return which labels of a data set look wrong: cross-validated networks judge them, cleanlab counts and ranks.
 
-    data: what `make_tasks` takes, one data set: a name or path, arrays (x, y), a `Dataset`. All its parts are examined;
-        under `noise` that adds noise, or takes other labels, its training part, and how much is found is scored.
+    data: what `make_tasks` takes, one data set: a name or path, arrays (x, y), a `Dataset`. All its parts are examined
+        (of arrays (x, y), `wrong`, `quality` and `suggested` are in their order); under `noise` that adds noise, or
+        takes other labels, its training part, and how much is found is scored.
     loss: what the networks are trained with, a loss or any method. model: the network.
     folds, seeds, seed: see `LabelsConfig`. training: what else `make_tasks` takes, such as train_size=2000 (samples to
         examine), protocol, epochs, lr, data_dir.

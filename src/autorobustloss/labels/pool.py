@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -22,7 +24,8 @@ def examined(dataset: Dataset, noise: str, size: int = 0, seed: int = 0) -> Data
 
     With `given`, the labels as they come, these are all parts of the data set. Where noise is added, or where its
     training labels alone are said to be noisy, it is the training part.
-    size: of a stratified sample of these, drawn by `seed`; 0 for all.
+    size: of a stratified sample of these, drawn by `seed`; 0 for all. Arrays of which a test part was drawn are put
+    together again, in their order.
 
     >>> from autorobustloss.data import load_dataset
     >>> digits = load_dataset("digits")
@@ -39,16 +42,30 @@ def examined(dataset: Dataset, noise: str, size: int = 0, seed: int = 0) -> Data
 
 def _all_parts(dataset: Dataset) -> Dataset:
     parts = [part for part in PARTS if getattr(dataset, f"y_{part}") is not None]
+    names = tuple(chain.from_iterable(map(dataset.sample_names, parts)))
+    order = in_order(names)
     return replace(
         dataset,
-        x_train=torch.cat([getattr(dataset, f"x_{part}") for part in parts]),
-        y_train=torch.cat([getattr(dataset, f"y_{part}") for part in parts]),
+        x_train=torch.cat([getattr(dataset, f"x_{part}") for part in parts])[order],
+        y_train=torch.cat([getattr(dataset, f"y_{part}") for part in parts])[order],
         x_valid=None,
         y_valid=None,
         y_valid_noisy=None,
-        samples={"train": tuple(chain.from_iterable(map(dataset.sample_names, parts)))},
+        samples={"train": tuple(names[i] for i in order)},
         fingerprint=hashlib.sha256(f"{dataset.fingerprint} all parts".encode()).hexdigest(),
     )
+
+
+def in_order(names: Sequence[str]) -> list[int]:
+    """Return the places of names in the order of the numbers in them, where these are all in which they differ.
+
+    >>> in_order(["row 10", "row 9", "row 11"]), in_order(["x_train[1]", "x_train[0]", "x_test[0]"])
+    ([1, 0, 2], [0, 1, 2])
+    """
+    found = [re.fullmatch(r"(\D*)(\d+)(\D*)", name) for name in names]
+    numbers = [int(match[2]) for match in found if match]
+    alike = len(numbers) == len(names) and len({(match[1], match[3]) for match in found if match}) == 1
+    return sorted(range(len(names)), key=numbers.__getitem__) if alike else list(range(len(names)))
 
 
 def _sample(dataset: Dataset, size: int, seed: int) -> Dataset:
