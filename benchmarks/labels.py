@@ -56,7 +56,7 @@ JUDGES = {
     "`arl`": "arl",
 }
 """What networks are trained with, by the name in the table; stopped: by noisy validation labels."""
-COLUMNS = ["data, noise, wrong", "judge", "precision", "recall", "AUC", "noise, estimated"]
+COLUMNS = ["data, noise, wrong", "judge", "precision", "recall", "AUC", "taken for wrong"]
 BEGIN, END = "<!-- benchmarks.labels: begin -->", "<!-- benchmarks.labels: end -->"
 
 
@@ -138,7 +138,7 @@ def table(data_dir: str, store: Store, seeds: int, workers: int, settings: tuple
         rows += rows_of(setting, outcomes)
     networks = ", ".join(f"{s.model}, {s.epochs} epochs" for s in {s.dataset: s for s in settings}.values())
     notes = [
-        f"mean over {seeds} draws of noise, samples and folds; five folds; precision, recall and noise in per cent",
+        f"mean over {seeds} draws of noise, samples and folds; five folds; shares in per cent",
         f"networks: {networks}, SGD 0.01; logistic regression on standardised features or pixels, the best of "
         f"{len(PENALTIES)} penalties; cleanlab {__version__}",
     ]

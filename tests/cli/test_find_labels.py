@@ -123,7 +123,7 @@ def test_bench_answers_on_labels_as_they_come(wrong, capsys):
     code, out, err = run(*bench, "--evaluate-every=5", *TINY, capsys=capsys)
     assert code == 0, err
     (answer,) = [line for line in out.splitlines() if line.startswith("Which loss for own.npz")]
-    for said in ("(the best of 2; sgd", "of 15.", "The runner-up", "of the labels are wrong", "criterion = "):
+    for said in ("(the best of 2; sgd", "of 15.", "The runner-up", "of the labels look wrong", "criterion = "):
         assert said in answer
     assert "epoch 5" in out or "epoch 10" in out or "epoch 15" in out
     stored = json.loads(Path("b/answer.json").read_text())

@@ -260,6 +260,9 @@ def test_wrong_labels_are_found():
     suggested = {row["sample"]: row["suggested"] for row in found.rows()}
     assert all(suggested[f"x_train[{i}]"] == "xyz"[data.y_train[i]] for i in swapped.tolist())
     assert found.noise_rate == pytest.approx(10 / 120, abs=0.02)
+    assert "little can be said" not in str(found)
+    small = fake(np.array([0] * 30 + [1]), np.eye(2) / 2, np.zeros(31, dtype=bool))
+    assert "with fewer than 10 labels little can be said: b" in str(small)
     assert found.scores == {}
     assert "10 of 120 labels look wrong" in str(found)
 

@@ -62,7 +62,7 @@ def _told_apart(answer: Answer, seeds: int) -> str:
 def _noise(noise: float | str) -> str:
     if isinstance(noise, str):
         return f"How many labels are wrong was not estimated: {noise}" if noise else ""
-    return f"About {100 * noise:.1f} % of the labels are wrong, by cleanlab's estimate; arl labels says which"
+    return f"About {100 * noise:.1f} % of the labels look wrong, to such networks and cleanlab; arl labels says which"
 
 
 def line_of_code(best: Candidate) -> str:

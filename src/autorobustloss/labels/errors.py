@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from autorobustloss.escape import csv_cell
 from autorobustloss.labels.config import LabelsConfig
 
+FEW = 2
+"""Samples of a class in a fold, below which its probabilities, and its row of the noise matrix, mean little."""
 COLUMNS = ("sample", "given", "suggested", "wrong", "quality", "confidence")
 
 
@@ -51,8 +53,8 @@ class LabelErrors:
 
     @property
     def noise_rate(self) -> float:
-        """The estimated share of wrong labels."""
-        return 1 - float(np.trace(self.joint))
+        """The share of labels that are taken for wrong, an estimate of that of wrong ones."""
+        return float(self.wrong.mean())
 
     @property
     def noise_matrix(self) -> NDArray[np.float64]:
@@ -105,13 +107,15 @@ class LabelErrors:
 
     def summary(self) -> str:
         """Return what was found in a few sentences."""
-        N, count = len(self.given), int(self.wrong.sum())
+        N, count, folds = len(self.given), int(self.wrong.sum()), self.config.folds
         method = self.config.name or self.config.method.label
         said = (
-            f"{count} of {N} labels look wrong ({100 * count / N:.1f} %); by the estimated noise matrix "
-            f"{100 * self.noise_rate:.1f} % are. Judged by {self.config.seeds} x {self.config.folds} networks "
-            f"({self.config.task.model}, {method}), each on samples that it was not trained on, and by cleanlab."
+            f"{count} of {N} labels look wrong ({100 * self.noise_rate:.1f} %). Judged by {self.config.seeds} x {folds} "
+            f"networks ({self.config.task.model}, {method}), each on samples that it was not trained on, and by cleanlab."
         )
+        sizes = np.bincount(self.given, minlength=len(self.classes))
+        if small := [name for name, size in zip(self.classes, sizes) if size < FEW * folds]:
+            said += f" Of classes with fewer than {FEW * folds} labels little can be said: {', '.join(small)}."
         if self.scores:
             said += " Against the right labels: " + ", ".join(f"{k} {v:.3f}" for k, v in self.scores.items()) + "."
         return said
