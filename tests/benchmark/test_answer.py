@@ -58,7 +58,7 @@ def test_method_epoch_and_learning_rate_are_those_of_the_best_noisy_validation()
     text = paragraph(replace(answer, noise=0.123))
     for said in ("gce, network mlp2, learning rate 0.003 (the best of 2", "stopped after epoch 2 of 4", "71.0 ± 0.6 %",
                  "The runner-up, ce (learning rate 0.01, epoch 2), costs 10.0 ± 0.0 points and takes 1.0 times",
-                 "surely ahead of all 1 others", "About 12.3 % of the labels look", 'arl.create_loss("gce")'):  # fmt: skip
+                 "surely ahead of all 1 others", "About 12.3 % of the", 'arl.create_loss("gce")'):  # fmt: skip
         assert said in text
 
 
