@@ -139,7 +139,7 @@ def table(data_dir: str, store: Store, workers: int, settings: tuple[Setting, ..
         rows += rows_of(setting, outcomes)
     networks = ", ".join(f"{s.model}, {s.epochs} epochs" for s in {s.dataset: s for s in settings}.values())
     notes = [
-        "means over two draws of noise, samples and folds, of the human labels of CIFAR-10N over one; shares in per cent",
+        "means over two draws of noise, samples and folds (human labels: one); shares in per cent",
         f"networks: {networks}, SGD 0.01; logistic regression on standardised features or pixels, the best of "
         f"{len(PENALTIES)} penalties; cleanlab {__version__}",
     ]

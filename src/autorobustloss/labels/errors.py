@@ -111,8 +111,8 @@ class LabelErrors:
         method = self.config.name or self.config.method.label
         judges = f"{self.config.seeds} x {folds} networks ({self.config.task.model}, {method})"
         said = (
-            f"{count} of {N} labels look wrong ({100 * self.noise_rate:.1f} %). Judged by {judges}, each on samples that "
-            "it was not trained on, and by cleanlab."
+            f"{count} of {N} labels look wrong ({100 * self.noise_rate:.1f} %). Judged by {judges}, each on samples "
+            "that it was not trained on, and by cleanlab."
         )
         sizes = np.bincount(self.given, minlength=len(self.classes))
         if small := [name for name, size in zip(self.classes, sizes) if size < FEW * folds]:
