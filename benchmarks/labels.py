@@ -22,6 +22,7 @@ from autorobustloss.data.splits import noisy_labels, split_indices
 from autorobustloss.labels import LabelErrors, judge_labels, label_config
 from autorobustloss.labels.config import LabelsConfig
 from autorobustloss.labels.judge import ask_cleanlab, estimated_joint
+from autorobustloss.labels.pool import sample_names
 from autorobustloss.methods.named import named_method
 from autorobustloss.noise import NoiseSpec
 from autorobustloss.runs import Runtime, Store, executor_for
@@ -96,7 +97,7 @@ def by_regression(config: LabelsConfig, pool: Dataset) -> LabelErrors:
     return LabelErrors(
         config=config,
         classes=pool.classes or tuple(map(str, range(pool.num_classes))),
-        samples=pool.sample_names("train"),
+        samples=tuple(sample_names(pool).tolist()),
         given=given,
         probabilities=probabilities,
         quality=quality,

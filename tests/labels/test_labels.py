@@ -19,6 +19,7 @@ from autorobustloss.errors import ConfigError, MissingDependencyError, StoreErro
 from autorobustloss.labels import LabelErrors, examined, label_config
 from autorobustloss.labels.config import LabelsConfig
 from autorobustloss.labels.out_of_fold import out_of_fold, temperature
+from autorobustloss.labels.pool import sample_names
 from autorobustloss.methods import MethodSpec
 from autorobustloss.methods.named import named_method
 from autorobustloss.noise import NoiseSpec
@@ -117,9 +118,9 @@ def test_probabilities_come_back_in_the_order_of_the_samples():
     assert (probabilities.argmax(1) == pool.y_train.numpy()).all()
     np.testing.assert_allclose(probabilities.sum(1), 1)
     assert len(pool.y_train) == 50
-    names = blobs().sample_names("train") + blobs().sample_names("test")
     whole = examined(blobs(), "given")
-    for name, x in zip(pool.sample_names("train"), pool.x_train):
+    names = sample_names(whole).tolist()
+    for name, x in zip(sample_names(pool), pool.x_train):
         assert torch.equal(x, whole.x_train[names.index(name)])
 
 
@@ -143,34 +144,30 @@ def test_a_seed_that_diverged_is_left_out_and_all_of_them_are_an_error():
 
 
 def test_what_is_examined():
-    own = blobs(samples={"train": map(str, range(90)), "test": [f"t{i}" for i in range(30)]})
+    own = blobs(rows={"train": np.arange(90), "test": np.array([f"t{i}.png" for i in range(30)])})
     assert examined(own, "sym:0.2") is own
     pool = examined(own, "given")
     assert len(pool.y_train) == 120
-    assert pool.sample_names("train")[88:92] == ("88", "89", "t0", "t1")
+    assert sample_names(pool)[88:92].tolist() == ["train row 88", "train row 89", "t0.png", "t1.png"]
     assert torch.equal(pool.x_train[90:], own.x_test)
     assert pool.fingerprint != own.fingerprint
-    assert blobs().sample_names("test")[:2] == ("x_test[0]", "x_test[1]")
+    assert sample_names(examined(blobs(), "given"))[[0, 90]].tolist() == ["x_train[0]", "x_test[0]"]
+    twice = blobs(rows={"train": np.arange(90), "test": np.arange(30)})  # two tables, each with a row 0
+    assert sample_names(examined(twice, "given"))[[0, 90]].tolist() == ["train row 0", "test row 0"]
     noisy = Dataset.from_arrays(own.x_train, own.y_train, own.x_test, own.y_test, y_train_noisy=own.y_train)
     assert examined(noisy, "given") is noisy
 
 
-def test_arrays_are_examined_in_their_order():
+@pytest.mark.parametrize("size", [0, 20])
+def test_arrays_are_examined_in_their_order(size):
     x = np.random.default_rng(0).permutation(60).astype(float)[:, None] @ np.ones((1, 3))
-    pool = examined(Dataset.from_arrays(x, np.arange(60) % 2), "given")
-    np.testing.assert_array_equal(pool.x_train.numpy(), x)
-    np.testing.assert_array_equal(pool.y_train.numpy(), np.arange(60) % 2)
-    assert pool.sample_names("train") == tuple(f"x_train[{i}]" for i in range(60))
-
-
-def test_a_drawn_test_part_keeps_the_places_in_what_was_handed_over():
-    x = np.arange(100.0)[:, None] @ np.ones((1, 2))
-    drawn = Dataset.from_arrays(x, np.arange(100) % 2)
-    for part in ("train", "test"):
-        rows = getattr(drawn, f"x_{part}")[:, 0]
-        assert drawn.sample_names(part) == tuple(f"x_train[{int(row)}]" for row in rows)
-    with pytest.raises(arl.ARLError, match="got 3 names for the 100 samples"):
-        Dataset.from_arrays(x, np.arange(100) % 2, samples={"train": "abc"})
+    pool = examined(Dataset.from_arrays(x, np.arange(60) % 2), "given", size)
+    rows = pool.rows["train"]
+    assert len(rows) == (size or 60)
+    assert (np.diff(rows) > 0).all()
+    np.testing.assert_array_equal(pool.x_train.numpy(), x[rows])
+    np.testing.assert_array_equal(pool.y_train.numpy(), rows % 2)
+    assert sample_names(pool).tolist() == [f"row {i}" for i in rows]
 
 
 def fake(given, joint, wrong, classes=("a", "b")):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,9 +32,9 @@ class Dataset:
     clean_labels: False where y_train are noisy labels and the true ones are not known (Clothing1M).
     label_sets: other labels of the training samples by name: "given" (noisy ones the data set comes with), or the
         human labels "worse", "aggre", …; label_note: why there are no human labels, for whoever asks for them.
-    samples: what the samples of a part ("train", "valid", "test") are called where they come from, such as files or
-        rows; without it they are known by their places in the arrays (`sample_names`).
     fingerprint: SHA-256 of the arrays above, label_sets other than "given" excepted (they may be added later).
+    rows: where the samples of "train", "test" and "valid" come from: numbers of rows (from 0) or files; empty where
+        nobody said.
     """
 
     name: str
@@ -52,13 +51,7 @@ class Dataset:
     clean_labels: bool = True
     label_sets: Mapping[str, Tensor] = field(default_factory=dict)
     label_note: str = ""
-    samples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def sample_names(self, part: str) -> tuple[str, ...]:
-        """Return what the samples of a part are called: where they come from, else their places, such as x_train[3]."""
-        labels = getattr(self, f"y_{part}")
-        count = 0 if labels is None else len(labels)
-        return self.samples.get(part) or tuple(f"x_{part}[{i}]" for i in range(count))
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -86,8 +79,8 @@ class Dataset:
         y_valid_noisy: Any = None,
         y_train_noisy: Any = None,
         clean_labels: bool = True,
-        samples: Mapping[str, Iterable[str]] = MappingProxyType({}),
         source: str = "",
+        rows: Mapping[str, np.ndarray] = {},
     ) -> Dataset:
         """Build a data set from arrays, tensors or nested lists.
 
@@ -102,9 +95,9 @@ class Dataset:
         x_valid, y_valid: a clean validation part; y_valid_noisy: its noisy labels, -1 for none.
         y_train_noisy: the noisy labels of the training samples, where y_train are the true ones.
         clean_labels: False where y_train are noisy and nobody knows the true ones.
-        samples: what the samples of a part ("train", "test", "valid") are called where they come from.
         source: the file of the data, which errors name. Labels of a file are integers from 0 to C - 1 without
             gaps: one is more often a slip than a class without samples, and what is renumbered fits no class map.
+        rows: see `Dataset`.
         Raises DataError, which starts with `source` and says what to do, for arrays that do not fit.
 
         >>> x, y = np.random.default_rng(0).normal(size=(100, 4)), ["cat", "dog"] * 50
@@ -121,14 +114,10 @@ class Dataset:
         x, y = ({key: arrays[key] for key in arrays if key[0] == letter} for letter in "xy")
         _require_fit(x, y, source)
         y, names = _numbered(y, source, from_file)
-        called = _called(samples, x, source)
         if "x_test" not in x:
             test, train = _test_and_train(y["y_train"], test_seed, source)
-            whole = called.get("train")
-            called |= {
-                part: tuple(f"x_train[{i}]" if whole is None else whole[i] for i in drawn)
-                for part, drawn in (("train", train), ("test", test))
-            }
+            of = rows.get("train", np.arange(len(y["y_train"])))
+            rows = {"train": of[train], "test": of[test]}
             x |= {"x_train": x["x_train"][train], "x_test": x["x_train"][test]}
             y |= {key: y[key][train] for key in y if "train" in key} | {"y_test": y["y_train"][test]}
         num_classes, classes = int(y["y_train"].max()) + 1, tuple(classes) or names
@@ -144,7 +133,7 @@ class Dataset:
             classes=classes,
             clean_labels=clean_labels,
             label_sets={} if noisy is None else {"given": noisy},
-            samples=called,
+            rows=rows,
             **tensors,
         )
 
@@ -194,18 +183,6 @@ def _require_fit(x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray], sourc
         if labels.shape != (n,):
             remedy = f"give {key}.ravel()" if labels.size == n else f"{key}.argmax(1) if they are one-hot"
             raise DataError(f"{source}: {key} has shape {labels.shape}, expected one label each, ({n},); {remedy}")
-
-
-def _called(
-    samples: Mapping[str, Iterable[str]], x: Mapping[str, np.ndarray], source: str
-) -> dict[str, tuple[str, ...]]:
-    """Return the names of samples by part; DataError unless there is one for each."""
-    called = {part: tuple(map(str, names)) for part, names in samples.items()}
-    for part, names in called.items():
-        if len(names) != len(x.get(f"x_{part}", ())):
-            count = len(x.get(f"x_{part}", ()))
-            raise DataError(f"{source}: got {len(names)} names for the {count} samples of {part!r}, expected one each")
-    return called
 
 
 def _numbered(

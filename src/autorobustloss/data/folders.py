@@ -64,8 +64,12 @@ def load_folder(path: Path | str, size: int = 0, progress: Progress | None = Non
     ends = np.cumsum([len(files) for files, _ in parts.values()])
     arrays: dict[str, Any] = {f"x_{part}": x for part, x in zip(parts, np.split(images, ends[:-1]))}
     arrays |= {f"y_{part}": np.array(labels) for part, (_, labels) in parts.items()}
-    called = {part: [str(file.relative_to(path)) for file in files] for part, (files, _) in parts.items()}
-    return Dataset.from_arrays(**arrays, source=str(path), name=path.name, classes=classes, samples=called)
+    rows = {part: _names(files, path) for part, (files, _) in parts.items()}
+    return Dataset.from_arrays(**arrays, source=str(path), name=path.name, classes=classes, rows=rows)
+
+
+def _names(files: Sequence[Path], root: Path) -> np.ndarray:
+    return np.array([file.relative_to(root).as_posix() for file in files])
 
 
 def _listing(folder: Path, classes: Sequence[str]) -> tuple[list[Path], list[int]]:
@@ -131,13 +135,13 @@ def _load_keyed(path: Path, root: Path, size: int, progress: Progress | None) ->
     x_train, x_valid, x_test = np.split(images, np.cumsum([len(train), len(valid)]))
     return Dataset.from_arrays(
         *(x_train, y_train, x_test, y_test),
+        rows={part: np.array(keys) for part, keys in zip(("train", "valid", "test"), lists)},
         x_valid=x_valid,
         y_valid=y_valid,
         y_valid_noisy=[noisy.get(_key(key), UNKNOWN) for key in valid],
         source=str(path),
         name=path.name,
         clean_labels=False,
-        samples={"train": train, "valid": valid, "test": test},
     )
 
 

@@ -24,7 +24,7 @@ COLUMNS = ("sample", "given", "suggested", "wrong", "quality", "confidence")
 class LabelErrors:
     """What networks that have not seen them say of N labels of C classes.
 
-    samples: what the samples are called, files or places (see `Dataset.sample_names`).
+    samples: what the samples are called, files, rows or places (see `pool.sample_names`).
     given: the labels (N,), numbers of `classes`. probabilities: (N, C), out of fold.
     quality: the probability of the given label, in [0, 1]; wrong: which labels cleanlab takes for wrong.
     joint: Q[true, given] (C, C), the estimated share of samples of each pair.

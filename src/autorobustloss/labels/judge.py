@@ -14,6 +14,7 @@ from autorobustloss.errors import ConfigError, MissingDependencyError
 from autorobustloss.labels.config import LabelsConfig
 from autorobustloss.labels.errors import LabelErrors
 from autorobustloss.labels.out_of_fold import Array, out_of_fold
+from autorobustloss.labels.pool import sample_names
 from autorobustloss.noise import NoiseSpec
 from autorobustloss.runs import Executor, Job, Result, Store, run_jobs
 from autorobustloss.training.loop import chance_level
@@ -57,7 +58,7 @@ def judge_labels(
     return LabelErrors(
         config=config,
         classes=dataset.classes or tuple(map(str, range(dataset.num_classes))),
-        samples=dataset.sample_names("train"),
+        samples=tuple(sample_names(dataset).tolist()),
         given=given,
         probabilities=probabilities,
         quality=quality,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from autorobustloss.data import Dataset
 from autorobustloss.data.sampling import stratified_draw
@@ -42,40 +43,60 @@ def examined(dataset: Dataset, noise: str, size: int = 0, seed: int = 0) -> Data
 
 def _all_parts(dataset: Dataset) -> Dataset:
     parts = [part for part in PARTS if getattr(dataset, f"y_{part}") is not None]
-    names = tuple(chain.from_iterable(map(dataset.sample_names, parts)))
-    order = in_order(names)
+    x, y = (torch.cat([getattr(dataset, f"{letter}_{part}") for part in parts]) for letter in "xy")
+    rows, order = _together(dataset, parts)
     return replace(
         dataset,
-        x_train=torch.cat([getattr(dataset, f"x_{part}") for part in parts])[order],
-        y_train=torch.cat([getattr(dataset, f"y_{part}") for part in parts])[order],
+        x_train=x if order is None else x[order],
+        y_train=y if order is None else y[order],
         x_valid=None,
         y_valid=None,
         y_valid_noisy=None,
-        samples={"train": tuple(names[i] for i in order)},
+        rows={"train": rows},
         fingerprint=hashlib.sha256(f"{dataset.fingerprint} all parts".encode()).hexdigest(),
     )
 
 
-def in_order(names: Sequence[str]) -> list[int]:
-    """Return the places of names in the order of the numbers in them, where these are all in which they differ.
+def _together(dataset: Dataset, parts: list[str]) -> tuple[NDArray[Any], Tensor | None]:
+    """Return where the samples of all parts come from; in the order of rows where parts were drawn from one table."""
+    found = [dataset.rows[part] for part in parts if _numbered(dataset, part)]
+    if len(found) == len(parts) and len(np.unique(joined := np.concatenate(found))) == len(joined):
+        order = np.argsort(joined)
+        return joined[order], torch.from_numpy(order)
+    named = [
+        np.array([f"{part} {name}" for name in names]) if _numbered(dataset, part) else names
+        for part in parts
+        for names in [sample_names(dataset, part)]
+    ]
+    return np.concatenate(named), None
 
-    >>> in_order(["row 10", "row 9", "row 11"]), in_order(["x_train[1]", "x_train[0]", "x_test[0]"])
-    ([1, 0, 2], [0, 1, 2])
+
+def _numbered(dataset: Dataset, part: str) -> bool:
+    return part in dataset.rows and dataset.rows[part].dtype.kind in "iu"
+
+
+def sample_names(dataset: Dataset, part: str = "train") -> NDArray[Any]:
+    """Return what the samples of a part are called (N,): a file, "row 3" of a table, else a place such as x_train[3].
+
+    >>> data = Dataset.from_arrays(np.zeros((10, 2)), [0, 1] * 5)  # of which two become the test part
+    >>> sample_names(data, "test").tolist()
+    ['row 0', 'row 5']
     """
-    found = [re.fullmatch(r"(\D*)(\d+)(\D*)", name) for name in names]
-    numbers = [int(match[2]) for match in found if match]
-    alike = len(numbers) == len(names) and len({(match[1], match[3]) for match in found if match}) == 1
-    return sorted(range(len(names)), key=numbers.__getitem__) if alike else list(range(len(names)))
+    if _numbered(dataset, part):
+        return np.array([f"row {number}" for number in dataset.rows[part]])
+    places = np.array([f"x_{part}[{i}]" for i in range(len(getattr(dataset, f"y_{part}")))])
+    return dataset.rows.get(part, places)
 
 
 def _sample(dataset: Dataset, size: int, seed: int) -> Dataset:
     (drawn,) = stratified_draw(dataset.y_train.numpy(), [size], numpy_generator("examined", seed))
-    index, names = torch.from_numpy(drawn).sort().values, dataset.sample_names("train")
+    index = torch.from_numpy(drawn).sort().values
+    rows = dataset.rows["train"] if _numbered(dataset, "train") else sample_names(dataset)
     return replace(
         dataset,
         x_train=dataset.x_train[index],
         y_train=dataset.y_train[index],
         label_sets={name: labels[index] for name, labels in dataset.label_sets.items()},
-        samples={**dataset.samples, "train": tuple(names[i] for i in index.tolist())},
+        rows={**dataset.rows, "train": rows[index.numpy()]},
         fingerprint=hashlib.sha256(f"{dataset.fingerprint} {size} by {seed}".encode()).hexdigest(),
     )
