@@ -1,17 +1,17 @@
 r"""Find labels that look wrong.
 
-The samples are cut into folds; each fold is judged by a network that was trained
-on the others with a loss that survives wrong labels, so no network has seen the
-label it judges. cleanlab (pip install 'autorobustloss[labels]') then counts and
-ranks.
+The samples are cut into folds; each fold is judged by a network that was
+trained on the others with a loss that survives wrong labels, so no network has
+seen the label it judges. cleanlab (pip install 'autorobustloss[labels]') then
+counts and ranks.
 
 All parts of your data are examined, labels as they come; nothing is changed.
-Into the run folder go labels.csv (a line for each sample: file or place, given
+Into the run folder go labels.csv (a line for each sample: file or row, given
 and suggested label, whether it looks wrong, the probability of the given label
-as its quality and that of the suggested one), noise-matrix.json (how often which
-class gets which label, which --noise matrix:FILE and forward correction take)
-and labels.html, a page of the most suspicious samples. Interrupted, the same
-command goes on.
+as its quality, and that of the suggested one), noise-matrix.json (how often
+each class gets each label, which --noise matrix:FILE and forward correction
+take) and labels.html, a page of the most suspicious samples. Interrupted, the
+same command goes on.
 
 With --noise sym:0.2 or human:worse the wrong labels are known, and precision,
 recall and AUC of finding them are printed: a rehearsal on data like yours.
