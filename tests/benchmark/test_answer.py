@@ -116,7 +116,7 @@ def test_sure_is_a_paired_t_test(values, seed):
         ("arl-ar-s80", 'criterion = arl.create_loss("arl-ar-s80")'),
         ("arl", 'criterion = arl.create_loss("arl")'),
         ("anl_ce(l1=5e-05)", "and 5e-05 times the sum of all |weights| added to it in place of weight decay"),
-        ("fw", "arl train --dataset own --model mlp2 --loss 'fw' (more than a loss)"),
+        ("fw", "arl train --dataset own --model mlp2 --loss fw (more than a loss)"),
         ("gce(match_scale=True)", "arl train --dataset own --model mlp2 --loss 'gce(match_scale=True)'"),
         ("forward(T=[[0.9, 0.1], [0.2, 0.8]])", 'arl.create_loss("forward(T=((0.9, 0.1), (0.2, 0.8)))")'),
     ],

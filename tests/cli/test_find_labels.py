@@ -52,6 +52,8 @@ def test_labels_of_a_file_are_ranked_and_the_matrix_is_a_noise(wrong, capsys):
     assert run(*command, capsys=capsys)[1] == out  # resumed: nothing is trained again
     with Store("r/store.sqlite") as store:
         assert len(store) == before == 5
+    page = Path("r/labels.html").read_text()
+    assert page.count('<th scope="row">row') + page.count('<th scope="row">x_t') == 100
     code, out, _ = run(*command, "--json", capsys=capsys)
     found = json.loads(out)
     assert found["wrong"] == flagged

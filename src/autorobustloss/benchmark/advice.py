@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from shlex import quote
 
 from autorobustloss.benchmark.answer import Answer, Candidate, lead
 from autorobustloss.losses.literature.values import PENALTY
@@ -76,8 +77,8 @@ def line_of_code(best: Candidate) -> str:
     """
     method = best.trained
     if method.name in METHODS or "match_scale" in method.options:
-        data, model = best.task.dataset.name, best.task.model
-        return f"arl train --dataset {data} --model {model} --loss '{method.label}' (more than a loss)"
+        options = {"dataset": best.task.dataset.name, "model": best.task.model, "loss": method.label}
+        return f"arl train {' '.join(f'--{key} {quote(text)}' for key, text in options.items())} (more than a loss)"
     if method.name == "ce":
         return "criterion = torch.nn.CrossEntropyLoss()"
     penalty = method.options.get(PENALTY)
