@@ -30,8 +30,8 @@ class Grid:
             search mlp2,mlp3,cnn4, of tables mlp2,mlp3)
         noise: label noise, joined by commas: given (the labels as they come, noisy or not), clean (the labels count as
             right), sym:RATE, pair:RATE, map:RATE (class map of the data set), matrix:FILE, idn:RATE, human:SET
-            (default: given for arl labels and for data of your own, a path or what lies in --data-dir under a name of
-            yours; for bundled and torchvision data sets sym:0.8 of arl search, sym:0.4 of arl train,
+            (default: given for data of your own, a path or what lies in --data-dir under a name of yours, and of arl
+            labels; for bundled and torchvision data sets sym:0.8 of arl search, sym:0.4 of arl train,
             clean,sym:0.4,sym:0.8,pair:0.4 of arl bench)
         allow_hopeless: allow noise under which the right label is not the most frequent one of its class
         only: of all combinations DATASET/MODEL/NOISE those that match one of these patterns, such as

@@ -12,7 +12,7 @@ from torch import Tensor
 from autorobustloss.errors import ConfigError, LossInputError
 from autorobustloss.losses.base import RobustLoss, kept, masked
 from autorobustloss.losses.literature.base import LabelwiseLoss, number, weighted
-from autorobustloss.noise.matrix import Matrix
+from autorobustloss.noise.matrix import SUFFIXES, Matrix
 from autorobustloss.registry import LOSSES
 
 
@@ -126,7 +126,7 @@ def checked_transition(matrix: Tensor | Sequence[Sequence[float]] | np.ndarray |
     >>> checked_transition([[0.5, 0.5], [0.0, 1.0]]).shape
     torch.Size([2, 2])
     """
-    if isinstance(matrix, str):
+    if isinstance(matrix, str) and matrix.endswith(SUFFIXES):
         matrix = Matrix(matrix).matrix
     try:
         # Looked at in NumPy, for a tensor made in PyTorch's planning modes has no values.
