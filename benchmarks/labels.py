@@ -116,18 +116,16 @@ def regression(config: LabelsConfig, pool: Dataset, given: np.ndarray) -> torch.
 
 def rows_of(setting: Setting, outcomes: Mapping[str, list[LabelErrors]]) -> list[list[str]]:
     """Return a row for each judge: means over seeds, in per cent but for the AUC, and where it is the best."""
-    keys = ("precision", "recall", "auc")
-    means = {
-        judge: {key: float(np.mean([found.scores[key] for found in several])) for key in keys}
-        for judge, several in outcomes.items()
-    }
+    texts = {}
+    for judge, several in outcomes.items():
+        means = {
+            key: float(np.mean([found.scores[key] for found in several])) for key in ("precision", "recall", "auc")
+        }
+        texts[judge] = {key: f"{mean:.3f}" if key == "auc" else f"{100 * mean:.1f}" for key, mean in means.items()}
     rows = []
     for number, (judge, several) in enumerate(outcomes.items()):
-        shown = []
-        for key in keys:
-            text = f"{means[judge][key]:.3f}" if key == "auc" else f"{100 * means[judge][key]:.1f}"
-            best = means[judge][key] == max(other[key] for other in means.values())
-            shown.append(f"**{text}**" if best else text)
+        best = {key: max((other[key] for other in texts.values()), key=float) for key in texts[judge]}
+        shown = [f"**{text}**" if text == best[key] else text for key, text in texts[judge].items()]
         truth = 100 * np.mean([np.mean(found.given != found.truth) for found in several])
         what = f"{setting.dataset}, {setting.size:,}, {setting.noise}, {truth:.1f} %" if number == 0 else ""
         rows.append([what, judge, *shown, f"{100 * np.mean([found.noise_rate for found in several]):.1f}"])
@@ -145,7 +143,7 @@ def table(data_dir: str, store: Store, workers: int, settings: tuple[Setting, ..
             outcomes[judge] = [judged(setting, dataset, judge, seed, store, workers) for seed in range(setting.draws)]
             print(f"{setting.dataset} {setting.noise}: {judge}", flush=True)
         rows += rows_of(setting, outcomes)
-    networks = ", ".join(f"{s.model}, {s.epochs} epochs" for s in {s.dataset: s for s in settings}.values())
+    networks = ", ".join(dict.fromkeys(f"{s.model} with {s.epochs} epochs" for s in settings))
     notes = [
         "means over two draws of noise, samples and folds (human labels: one); shares in per cent",
         f"networks: {networks}, SGD 0.01; logistic regression on standardised features or pixels, the best of "
