@@ -154,6 +154,7 @@ def test_economy_counts_the_steps_to_the_plain_searchs_level():
     assert f"{100 * economy.value_at(plain, budget / 3):.1f}" in rows["plain"]
 
 
+@pytest.mark.slow
 def test_the_judges_of_labels_are_compared_on_equal_terms():
     pytest.importorskip("cleanlab")
     from benchmarks import labels
