@@ -172,3 +172,20 @@ def test_economy_counts_the_steps_to_the_plain_searchs_level():
     assert rows["canonical space"].endswith("| 0.20 | 0.20 |")  # the level is the mean of 47, 50 and 53
     assert rows["race"].endswith("| - | not reached |")
     assert f"{100 * economy.value_at(plain, budget / 3):.1f}" in rows["plain"]
+
+
+@pytest.mark.slow
+def test_the_judges_of_labels_are_compared_on_equal_terms():
+    pytest.importorskip("cleanlab")
+    from benchmarks import labels
+
+    from autorobustloss.runs import Store
+
+    setting = labels.Setting("digits", "sym:0.2", 300, "linear", 60, draws=1)
+    with Store(":memory:") as store:
+        found = labels.table("", store, 1, (setting,))
+        assert len(store) == 5 * len(labels.JUDGES)
+        assert found == labels.table("", store, 1, (setting,))  # all of it is kept
+    assert [row[1] for row in found.rows] == [labels.REGRESSION, *labels.JUDGES]
+    assert all(float(row[4].strip("*")) > 0.8 for row in found.rows)
+    assert found.rows[0][0].startswith("digits, 300, sym:0.2, ")

@@ -88,7 +88,7 @@ def test_what_is_tested_as_the_oldest_is_what_is_allowed():
     pins = PIN.findall((ROOT / "constraints-oldest.txt").read_text())
     run_time = {"torch", "numpy", "scipy", "scikit-learn", "cmaes", "matplotlib", "rich", "tomli", "pillow", "optuna"}
     run_time |= {"cyclopts", "jinja2", "lazy_loader", "msgspec", "typing_extensions"}
-    run_time |= {"narwhals", "pyarrow", "pandas", "polars", "datasets"}
+    run_time |= {"cleanlab", "narwhals", "pyarrow", "pandas", "polars", "datasets"}
     assert {name for name, _ in pins} == run_time
     for name, version in pins:
         padded = f"{bounds[name]}.0.0".split(".")[:3]

@@ -13,12 +13,12 @@ PACKAGE = Path(autorobustloss.__file__).parent
 LEVELS = {
     "errors": 0, "escape": 0, "reading": 0, "registry": 0, "seeding": 0, "signatures": 0,
     "losses": 1, "noise": 1, "data": 1, "models": 1,
-    "training": 2, "methods": 3, "runs": 4, "search": 5, "benchmark": 5, "paper": 6,
+    "training": 2, "methods": 3, "runs": 4, "search": 5, "benchmark": 5, "labels": 5, "paper": 6,
     "report": 7, "integrations": 7, "cli": 8,
 }  # fmt: skip
 NEVER_EACH_OTHER = {("search", "benchmark"), ("benchmark", "search")}
 OPTIONAL = {"torchvision", "PIL", "ray", "optuna", "skorch", "lightning", "transformers"}
-OPTIONAL |= {"narwhals", "pyarrow", "pandas", "polars", "datasets"}
+OPTIONAL |= {"narwhals", "pyarrow", "pandas", "polars", "datasets", "cleanlab"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -6,6 +6,8 @@ from .data import load_dataset as load_dataset
 from .data import make_splits as make_splits
 from .errors import ARLError as ARLError
 from .integrations.estimator import RobustClassifier as RobustClassifier
+from .labels import LabelErrors as LabelErrors
+from .labels import find_label_errors as find_label_errors
 from .losses import GatedLoss as GatedLoss
 from .losses import RobustLoss as RobustLoss
 from .losses import TaylorLoss as TaylorLoss

@@ -109,7 +109,7 @@ def test_the_page_stands_alone_and_shows_the_numbers(run):
     path, outcome = run
     html = (path / "report.html").read_text(encoding="utf-8")
     checker = checked(html)
-    assert len(checker.addresses) == 3
+    assert len(checker.addresses) == 4
     assert all(address.startswith("data:image/svg+xml;base64,") for address in checker.addresses)
     assert not re.search(r"<script|@import|url\(", html)
     text = " ".join(checker.text)

@@ -1,3 +1,6 @@
+from .advice import paragraph as paragraph
+from .answer import Answer as Answer
+from .answer import answers as answers
 from .bench import BenchOutcome as BenchOutcome
 from .bench import load_datasets as load_datasets
 from .bench import pin as pin

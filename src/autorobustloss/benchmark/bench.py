@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autorobustloss.benchmark.advice import paragraph
+from autorobustloss.benchmark.answer import Answer, answers
 from autorobustloss.benchmark.cells import tabulate
 from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.grid import VIEWS, BenchConfig
@@ -31,8 +33,14 @@ class BenchOutcome:
     results: dict[str, Result]
     names: Mapping[MethodSpec, str]
 
+    @property
+    def answers(self) -> list[Answer]:
+        """Which loss to take, for each data set whose labels are taken as they come (see `answer.answers`)."""
+        view = "tuned" if "tuned" in self.config.views else self.config.views[0]
+        return answers(self.config.entries(view), self.results, self.names)
+
     def __str__(self) -> str:
-        return "\n\n".join(map(render, distinct_tables(self.tables.values())))
+        return "\n\n".join([*map(render, distinct_tables(self.tables.values())), *map(paragraph, self.answers)])
 
 
 def run_bench(

@@ -101,6 +101,7 @@ def _cell(entries: Sequence[Entry], results: Mapping[str, Result], selection: st
         choice = max(runs, key=lambda variant: np.mean([accuracy(r, by, "valid_noisy") for r in runs[variant]]))
     values = [accuracy(result, selection) for result in runs[choice]]
     mean, n = float(np.mean(values)), len(values)
+    several = selection == "best-noisy-validation" and any(len(r.history.epochs) > 1 for r in runs[choice])
     incomplete = n < len({entry.seed for entry in entries})
     return Cell(
         mean=mean,
@@ -111,6 +112,7 @@ def _cell(entries: Sequence[Entry], results: Mapping[str, Result], selection: st
         reason=reason if incomplete else "",
         incomplete=incomplete,
         chance=mean <= chance,
+        epoch=median(r.history.best_epoch("valid_noisy") for r in runs[choice]) if several else None,
     )
 
 

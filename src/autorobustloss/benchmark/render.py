@@ -17,7 +17,7 @@ from autorobustloss.escape import csv_cell, latex, markdown, visible
 
 CSV_COLUMNS = (
     *("selection", "method", "task", "mean", "standard_error", "n", "diverged", "choice", "reason"),
-    *("average_rank", "p_value", "cost", "at_chance"),
+    *("average_rank", "p_value", "cost", "at_chance", "epoch"),
 )
 UNIT = "%, mean ± standard error over seeds"
 
@@ -98,7 +98,7 @@ def to_csv(table: Table) -> str:
         for row, method in enumerate(table.methods):
             for task, c in zip(table.tasks, block.cells[row]):
                 ranked = [block.average_ranks[row], block.p_values[row]] if block.telling else [None, None]
-                numbers = [*ranked, table.cost[row], int(c.chance)]
+                numbers = [*ranked, table.cost[row], int(c.chance), c.epoch]
                 values = [block.selection, method, task, c.mean, c.error, c.n, c.diverged, c.choice, c.reason, *numbers]
                 writer.writerow([csv_cell(value) if isinstance(value, str) else value for value in values])
     return out.getvalue()
@@ -120,12 +120,14 @@ RENDERERS: Mapping[str, Callable[[Table], str]] = {
 
 def distinct_blocks(table: Table) -> list[tuple[str, Block]]:
     """Return the blocks with what heads each; those of equal content, as after a single epoch, are one."""
-    headings: dict[Block, list[str]] = {}
+    found: dict[Block, tuple[list[str], Block]] = {}
     for block in table.blocks:
-        named = SELECTIONS[block.selection]
-        same = headings.setdefault(replace(block, selection=""), [])
+        named, content = SELECTIONS[block.selection], replace(block, selection="")
+        same, shown = found.setdefault(content, ([], content))
         same.append(named.partition(":")[0] if same else named)
-    return [("; the same at the ".join(named), block) for block, named in headings.items()]
+        told = any(cell.epoch is not None for row in content.cells for cell in row)
+        found[content] = same, content if told else shown
+    return [("; the same at the ".join(named), block) for named, block in found.values()]
 
 
 def distinct_tables(tables: Iterable[Table]) -> list[Table]:
@@ -173,7 +175,8 @@ def cell_text(cell: Cell) -> str:
     if cell.mean is None:
         return "–"
     text = f"{100 * cell.mean:.2f}" + ("" if cell.error is None else f" ± {100 * cell.error:.2f}")
-    choice = f" ({cell.choice})" if cell.choice else ""
+    epoch = "" if cell.epoch is None else f"epoch {cell.epoch:g}"
+    choice = f" ({', '.join(filter(None, [cell.choice, epoch]))})" if cell.choice or epoch else ""
     marks = ("†" if cell.diverged else "") + ("‡" if cell.chance else "") + ("*" if cell.incomplete else "")
     return text + marks + choice
 

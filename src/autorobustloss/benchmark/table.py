@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
@@ -24,7 +24,8 @@ class Cell:
 
     error is None for a single seed. mean is None for an absent cell, and `reason` says why. choice tells which
     variant was taken where several were tried; diverged how many of the runs ended so; incomplete that seeds are
-    still to come; chance that guessing may be as accurate (see `benchmark.chance`).
+    still to come; chance that guessing may be as accurate (see `benchmark.chance`). epoch is the one that noisy
+    validation data chose, the median over seeds, None where nothing was chosen or there is but one.
     """
 
     mean: Number | None
@@ -35,6 +36,7 @@ class Cell:
     reason: str = ""
     incomplete: bool = False
     chance: bool = False
+    epoch: Number | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

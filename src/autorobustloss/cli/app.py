@@ -9,6 +9,8 @@ examples:
       train one network with one loss
   arl bench --methods ce,gce,sce
       compare methods: table, ranks, significance
+  arl labels --dataset own.npz
+      which of my labels look wrong?
   arl losses list
       every loss that can be named
   arl --install-completion
@@ -49,6 +51,7 @@ COMMANDS = {
     "search": "Search for a loss.",
     "train": "Train one network with each loss.",
     "bench": "Compare methods.",
+    "labels": "Find labels that look wrong.",
     "losses": "List, show, plot, export losses.",
     "report": "Write the HTML page of a run folder.",
 }

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from autorobustloss.benchmark import BenchConfig, Table, run_bench
+from autorobustloss.benchmark import BenchConfig, Table, paragraph, run_bench
 from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.grid import SWEEP
 from autorobustloss.benchmark.render import distinct_tables, render
+from autorobustloss.cli.answer import with_noise
 from autorobustloss.cli.lists import split_learning_rates
 from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.bench import BenchOptions
 from autorobustloss.cli.running import at_work, then_drawn
 from autorobustloss.cli.tasks import read_tasks, tell_labels
 from autorobustloss.cli.terminal import stop_if_interrupted, warn, without_traceback
+from autorobustloss.escape import message
 from autorobustloss.paper.experiments import zoo_losses
 from autorobustloss.runs.tasks import check_labels
 
@@ -47,12 +49,16 @@ def run(options: BenchOptions) -> int:
         outcome = run_bench(
             config, folder.store, executor, progress.on_result, {}, names, failures, notes=labels, chance=chance
         )
-        progress.stop()
-        from autorobustloss.report.bench import draw_bench, write_tables
+        from autorobustloss.report.bench import draw_bench, write_answers, write_tables
 
         write_tables(folder, outcome)
+        told = with_noise(outcome.answers, options, known, folder.store, progress)
+        write_answers(folder, told)
+        progress.stop()
         with then_drawn(lambda: draw_bench(folder, outcome), "with pictures", options.json):
             print_tables(outcome.tables, options.format, options.json)
+            if options.format == "text" and not options.json:
+                print("".join(f"\n{message(paragraph(answer))}\n" for answer in told), end="", flush=True)
     return tell_failures(failures)
 
 

@@ -20,11 +20,17 @@ from autorobustloss.runs.tasks import TaskSet, data_spec, label_sets, preset_for
 from autorobustloss.training import TrainingProtocol, create_protocol
 from autorobustloss.training.protocol import suited
 
-DEFAULT_MODELS = {"train": ("mlp2", "mlp2"), "bench": ("mlp2", "mlp2"), "search": ("mlp2,mlp3", "mlp2,mlp3,cnn4")}
+DEFAULT_MODELS = {
+    **dict.fromkeys(("train", "bench", "labels"), ("mlp2", "mlp2")),
+    "search": ("mlp2,mlp3", "mlp2,mlp3,cnn4"),
+}
 """Networks for tables, and for images."""
-DEFAULT_NOISE = {"train": "sym:0.4", "bench": "clean,sym:0.4,sym:0.8,pair:0.4", "search": "sym:0.8"}
+DEFAULT_NOISE = {
+    **{"train": "sym:0.4", "bench": "clean,sym:0.4,sym:0.8,pair:0.4", "search": "sym:0.8"},
+    "labels": "given",  # it is labels as they come that one wants to know about
+}
 """What a benchmark data set gets without --noise; a user's own labels are then taken as they come."""
-CHANGES = ("epochs", "batch_size", "weight_decay", "l1", "schedule", "augment", "precision")
+CHANGES = ("epochs", "batch_size", "weight_decay", "l1", "schedule", "augment", "precision", "evaluate_every")
 """Options that are fields of a protocol of the same name."""
 
 

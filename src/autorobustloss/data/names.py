@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autorobustloss.errors import ConfigError, unknown_name
 
@@ -21,6 +21,9 @@ class DataSpec:
     train_size, valid_size, test_size: images of each split, drawn stratified and seeded; 0 means all
         (for valid_size: a tenth of the training images, taken out of them).
     fingerprint: SHA-256 of the arrays, filled in when the data are loaded, so that a changed file is another job.
+    folds, fold: of the training part, cut into so many folds, this one (from 0) is what is tested on and the others are
+        trained on, less valid_size of them (0: none), so that every sample is once judged by a network that has not
+        seen it. 0 folds: no such thing.
     """
 
     name: str
@@ -28,12 +31,17 @@ class DataSpec:
     valid_size: int = 0
     test_size: int = 0
     fingerprint: str = ""
+    folds: int = field(default=0, metadata={"added": True})
+    fold: int = field(default=0, metadata={"added": True})
 
     def __post_init__(self) -> None:
-        for field in ("train_size", "valid_size", "test_size"):
-            value = getattr(self, field)
+        for size in ("train_size", "valid_size", "test_size", "folds", "fold"):
+            value = getattr(self, size)
             if not isinstance(value, int) or value < 0:
-                raise ConfigError(f"data set {self.name!r}: got {field}={value!r}, expected a whole number, 0 for all")
+                raise ConfigError(f"data set {self.name!r}: got {size}={value!r}, expected a whole number, 0 for all")
+        if self.folds == 1 or self.fold >= max(self.folds, 1) or (self.folds and self.test_size):
+            got = f"fold={self.fold} of folds={self.folds}, test_size={self.test_size}"
+            raise ConfigError(f"data set {self.name!r}: got {got}, expected a fold of two or more, without a test_size")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,7 +64,8 @@ def make_splits(
     test from the test part, each stratified by clean label and drawn by `split_seed`. The noise is drawn for the
     whole training part by `noise_seed`, from clean labels, before any splitting: an image's noisy label depends on
     the noise and its seed, not on the split or its size. Inputs are normalised per channel (images) or per feature
-    (tables).
+    (tables). Where `spec` names a fold, test is that fold of the training part, with its true labels, and train and
+    valid come from the others (see `DataSpec`).
     alike: splits of the same data, sizes and `split_seed`, from which these differ in their noise only: the inputs are
         taken over from there.
     Raises ConfigError for sizes larger than what is there and for noise that is hopeless (see `require_hope`) or does
@@ -81,10 +82,13 @@ def make_splits(
     clean = dataset.y_train if known else torch.full_like(dataset.y_train, UNKNOWN)
     # Validation images: the data set's own, or some of the training images, which have the same two label vectors.
     x_pool, clean_pool = dataset.x_train, clean
-    if dataset.x_valid is not None and dataset.y_valid is not None:
+    x_test, y_test = dataset.x_test, dataset.y_test
+    if spec.folds:
+        noisy_pool, x_test, y_test = noisy, dataset.x_train, clean
+    elif dataset.x_valid is not None and dataset.y_valid is not None:
         x_pool, clean_pool = dataset.x_valid, dataset.y_valid
     if alike is None:
-        drawn = {"x_train": (dataset.x_train, train), "x_valid": (x_pool, valid), "x_test": (dataset.x_test, test)}
+        drawn = {"x_train": (dataset.x_train, train), "x_valid": (x_pool, valid), "x_test": (x_test, test)}
         inputs = _inputs(dataset.name, drawn)
     else:
         inputs = {part: getattr(alike, part) for part in ("x_train", "x_valid", "x_test")}
@@ -94,7 +98,7 @@ def make_splits(
         y_train_clean=clean[train],
         y_valid_clean=clean_pool[valid],
         y_valid_noisy=noisy_pool[valid],
-        y_test=dataset.y_test[test],
+        y_test=y_test[test],
         num_classes=dataset.num_classes,
         noise_rate=realised_rate(clean[train], noisy[train]) if known else None,
     )
@@ -177,6 +181,8 @@ def split_indices(dataset: Dataset, spec: DataSpec, split_seed: int) -> tuple[Te
         return [torch.from_numpy(index) for index in drawn]
 
     there = len(dataset.y_train)
+    if spec.folds:
+        return _of_a_fold(dataset, spec, draw)
     if dataset.y_valid is None:
         valid_size = spec.valid_size or max(round(there / 10), 1)
         train_size = spec.train_size or max(there - valid_size, 1)
@@ -186,6 +192,21 @@ def split_indices(dataset: Dataset, spec: DataSpec, split_seed: int) -> tuple[Te
         (valid,) = draw("valid", dataset.y_valid, valid_size=spec.valid_size or len(dataset.y_valid))
     (test,) = draw("test", dataset.y_test, test_size=spec.test_size or len(dataset.y_test))
     return train, valid, test.sort().values
+
+
+def _of_a_fold(dataset: Dataset, spec: DataSpec, draw: Callable[..., list[Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return train and valid out of the other folds, and the fold itself, all places in the training part."""
+    size = spec.train_size or len(dataset.y_train)
+    if size < spec.folds * dataset.num_classes:
+        few = f"{size} samples of {dataset.num_classes} classes"
+        raise ConfigError(f"{spec.name}: got {few}, too few for {spec.folds} folds; take fewer folds, or more samples")
+    each, more = divmod(size, spec.folds)
+    folds = draw("train", dataset.y_train, **{f"fold_{k}": each + (k < more) for k in range(spec.folds)})
+    test = folds.pop(spec.fold)
+    others = torch.cat(folds)
+    sizes = {"valid_size": spec.valid_size, "train_size": max(len(others) - spec.valid_size, 1)}
+    valid, train = draw("train", dataset.y_train[others], **sizes)
+    return others[train], others[valid], test.sort().values
 
 
 def noisy_labels(dataset: Dataset, noise: NoiseSpec, seed: int) -> tuple[Tensor, Tensor]:

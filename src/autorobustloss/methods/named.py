@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autorobustloss.errors import unknown_name
 from autorobustloss.losses.cards import card_names, load_card
-from autorobustloss.methods.criterion import card_method, create_criterion
+from autorobustloss.methods.criterion import bare_loss, card_method, create_criterion
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import LOSSES, METHODS
 
@@ -35,4 +35,6 @@ def named_method(method: str | Path | MethodSpec) -> tuple[str, MethodSpec]:
     if spec.name in card_names():
         learned = card_method(load_card(spec.name))
         return spec.label, MethodSpec.of(learned.name, **learned.options, **spec.options)
+    if isinstance(spec.options.get("T"), str):  # a file of forward correction: the numbers are the method
+        return spec.label, MethodSpec.of(spec.name, **{**spec.options, **bare_loss(spec).hyperparameters()})
     return spec.label, spec

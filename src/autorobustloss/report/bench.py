@@ -10,6 +10,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from autorobustloss.benchmark.advice import paragraph
+from autorobustloss.benchmark.answer import Answer
 from autorobustloss.benchmark.bench import BenchOutcome
 from autorobustloss.benchmark.cells import accuracy, method_names, task_names
 from autorobustloss.benchmark.grid import Entry
@@ -41,6 +43,14 @@ Scored = tuple[Entry, Result, str, str]
 def write_tables(folder: RunFolder, outcome: BenchOutcome) -> None:
     """Write the tables of a benchmark, without which everything else is nothing, and what they were made with."""
     _write(folder, {f"table-{view}": table for view, table in outcome.tables.items()}, outcome.results)
+
+
+def write_answers(folder: RunFolder, answers: Sequence[Answer]) -> None:
+    """Write which loss is best for data whose labels are taken as they come, in words and in numbers."""
+    if answers:
+        text = "\n\n".join(map(paragraph, answers))
+        content = {"text": text, "answers": [answer.to_dict() for answer in answers]}
+        folder.write("answer.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_experiment_table(
@@ -99,6 +109,8 @@ def figures_of(found: Sequence[Scored], table: Table | None) -> dict[str, Figure
     figures: dict[str, Figure] = {}
     if curves := curve_panels(found):
         figures["curves"] = learning_curves(curves)
+    if noisy := curve_panels(found, "valid_noisy"):
+        figures["validation"] = learning_curves(noisy, "accuracy on noisy validation labels (%)")
     if sweep := sweep_panels(found):
         figures["sweep"] = noise_sweep(sweep)
     if table is not None and (ranks := rank_figure(table)):
@@ -131,11 +143,11 @@ def scored(entries: Sequence[Entry], results: Mapping[str, Result], names: Mappi
     ]
 
 
-def curve_panels(found: Sequence[Scored]) -> Panels:
-    """Return task -> method -> epoch -> test accuracies, one per seed that got so far."""
+def curve_panels(found: Sequence[Scored], split: str = "test") -> Panels:
+    """Return task -> method -> epoch -> accuracies on a split, one per seed that got so far."""
     panels = _nested()
     for _, result, name, title in found:
-        for epoch, value in zip(result.history.epochs, result.history.test):
+        for epoch, value in zip(result.history.epochs, getattr(result.history, split)):
             panels[title][name][epoch].append(value)
     return panels
 

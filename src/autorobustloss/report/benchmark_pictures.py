@@ -19,9 +19,9 @@ Panels = Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]]
 """Panel -> method -> place on the x axis, in order -> accuracies in [0, 1], one per seed."""
 
 
-def learning_curves(curves: Panels) -> Figure:
+def learning_curves(curves: Panels, ylabel: str = ACCURACY) -> Figure:
     """Draw accuracy per epoch, one panel per task, mean ± standard error over seeds (the paper's Figure 3)."""
-    figure = _accuracies(curves, "epoch")
+    figure = _accuracies(curves, "epoch", ylabel=ylabel)
     for axes in figure.get_axes():
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
@@ -121,7 +121,7 @@ def tsne(features: ArrayLike) -> np.ndarray:
     return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(table))
 
 
-def _accuracies(curves: Panels, xlabel: str, scale: int = 1) -> Figure:
+def _accuracies(curves: Panels, xlabel: str, scale: int = 1, ylabel: str = ACCURACY) -> Figure:
     """Draw the methods of each panel as lines with bands; scale: of the numbers on the x axis."""
     names = list(dict.fromkeys(method for methods in curves.values() for method in methods))
     styles = {name: line_style(index) for index, name in enumerate(names)}
@@ -136,7 +136,7 @@ def _accuracies(curves: Panels, xlabel: str, scale: int = 1) -> Figure:
             if (several := np.isfinite(error)).any():
                 band = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
                 axes.fill_between(places, mean - error, mean + error, where=several, **band)
-        tidy(axes, xlabel, "" if index % columns else ACCURACY, title)
+        tidy(axes, xlabel, "" if index % columns else ylabel, title)
     handles = [Line2D([], [], **style, markersize=4) for style in styles.values()]
     add_legend(figure, handles, names, ncols=min(6, len(names)), fontsize=8)
     return figure

@@ -32,7 +32,7 @@ CARD = "loss.json"
 PROVENANCE = "provenance.json"
 LARGEST_FILE = 64 << 20
 AGAIN = "restore it, or run the same command again"
-PICTURES = ("picture", "curves", "orders", "sweep", "ranks", "features")
+PICTURES = ("picture", "curves", "validation", "orders", "sweep", "ranks", "features")
 """What pictures show, by a part of their file's name, in order; that of a search comes before the tables."""
 SHOWN_OF_A_CARD = ("name", "order", "scale", "log_weight", "log_power", "theta", "canonical", *Gate._fields)
 
@@ -96,6 +96,7 @@ def _sections(folder: Path) -> list[Section]:
     tables.sort(key=lambda file: (_place(file, VIEWS), file.name))
     return [
         *(_card(file) for file in cards),
+        *(_answer(folder / name) for name in found if found[name] == "answer"),
         *(_picture(file) for file in pictures if _place(file, PICTURES) == 0),
         *((table.title, "table", (table,)) for table in distinct_tables(map(_table, tables))),
         *(_picture(file) for file in pictures if _place(file, PICTURES) > 0),
@@ -110,6 +111,10 @@ def _card(file: Path) -> Section:
     card = _read(file)
     shown = {name: card[name] for name in SHOWN_OF_A_CARD if name in card}
     return "The learned loss", "card", (shown, card, f"the whole card ({CARD})")
+
+
+def _answer(file: Path) -> Section:
+    return "Which loss?", "paragraph", (str(_read(file).get("text", "")),)
 
 
 def _picture(file: Path) -> Section:

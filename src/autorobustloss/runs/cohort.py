@@ -23,7 +23,7 @@ TAYLOR_OPTIONS = {"theta", "log_weight", "log_power", "scale"}
 
 
 def by_cohort(jobs: Sequence[Job], parts: int = 1) -> list[Unit]:
-    """Return units of jobs that differ in their Taylor loss only; all other jobs stay alone.
+    """Return units of jobs that differ in their Taylor loss only; all others, and those that predict, stay alone.
 
     parts: how many equal units such a group becomes, so that as many workers share it.
 
@@ -36,7 +36,7 @@ def by_cohort(jobs: Sequence[Job], parts: int = 1) -> list[Unit]:
     """
     groups: dict[Job | int, list[Job]] = {}
     for number, job in enumerate(jobs):
-        alike = job.method.name == "taylor" and job.method.options.keys() <= TAYLOR_OPTIONS
+        alike = job.method.name == "taylor" and job.method.options.keys() <= TAYLOR_OPTIONS and not job.predict
         groups.setdefault(replace(job, method=MethodSpec("taylor")) if alike else number, []).append(job)
     units: list[Unit] = []
     for group in groups.values():

@@ -53,7 +53,8 @@ class Task:
 class Job:
     """One training run: a task, a method, and the seeds of split, noise and training.
 
-    `evaluate` lists the splits that are scored after an epoch; a search leaves "test" out.
+    `evaluate` lists the splits that are scored after an epoch; a search leaves "test" out. With `predict` the result
+    keeps what the trained network says of each test sample.
 
     >>> job = Job(Task(DataSpec("digits"), "sym:0.4", "mlp2"), MethodSpec.of("gce", q=0.5), seed=3)
     >>> job.label
@@ -68,6 +69,7 @@ class Job:
     noise_seed: int = 0
     seed: int = 0
     evaluate: tuple[str, ...] = EVALUATIONS
+    predict: bool = field(default=False, metadata={"added": True})
 
     def __post_init__(self) -> None:
         if not set(self.evaluate) <= set(EVALUATIONS):

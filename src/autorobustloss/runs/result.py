@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from autorobustloss.runs.strict import read
+from autorobustloss.runs.strict import plain, read
 from autorobustloss.training.history import History
 
 
@@ -24,8 +24,9 @@ class Result:
     processor: its name and the instruction set that PyTorch takes on it. blas: what multiplies matrices for NumPy and
         for PyTorch. exact: as in `Runtime`, False for a cohort. workers: how many processes ran jobs beside each other.
         Results of before these were noted have "", None and 0.
+    outputs: of a job that predicts, the logits of the test samples as text (see `runs.outputs`), else "".
 
-    Two results of one job agree in `key`, `history` and `noise_rate`; the rest tells their story.
+    Two results of one job agree in `key`, `history`, `noise_rate` and `outputs`; the rest tells their story.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Result:
     blas: str = ""
     exact: bool | None = None
     workers: int = 0
+    outputs: str = field(default="", metadata={"added": True})
 
     def to_json(self) -> str:
         """Return the result as one line of JSON; floats keep every bit."""
@@ -47,7 +49,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain JSON types."""
-        return asdict(self)
+        return dict(plain(self))
 
     @classmethod
     def from_json(cls, text: str) -> Result:

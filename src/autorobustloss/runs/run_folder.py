@@ -21,7 +21,13 @@ from autorobustloss.runs.store import Store
 CONFIG = "config.json"
 STORE = "store.sqlite"
 MANIFEST = "manifest.json"
-KINDS = {"loss.json": "card", "provenance.json": "provenance", "table*.json": "table", "*.svg": "picture"}
+KINDS = {
+    "loss.json": "card",
+    "provenance.json": "provenance",
+    "table*.json": "table",
+    "answer.json": "answer",
+    "*.svg": "picture",
+}
 """What a file holds, by its name; the others are copies in another form, or made of these."""
 MOST_SHOWN = 20
 """Lines of a difference between two configurations that an error lists."""
@@ -105,7 +111,7 @@ class RunFolder(AbstractContextManager["RunFolder"]):
 
 
 def contents(path: str | Path) -> dict[str, str]:
-    """Return what a run folder holds: "card", "table", "picture" or "provenance" by file name, in the order written.
+    """Return what a run folder holds, by file name in the order written: one of the kinds of `KINDS`.
 
     The manifest says it; in a folder of before there was one, the names of the files do. Files that were removed are
     left out. Raises RunFolderError for a manifest that does not read.

@@ -19,6 +19,7 @@ from autorobustloss.noise import NoiseSpec, empirical_matrix, transition_matrix
 from autorobustloss.runs.cohort import Unit
 from autorobustloss.runs.job import Job
 from autorobustloss.runs.machine import blas, library_versions, peak_memory, processor
+from autorobustloss.runs.outputs import mean_logits, pack
 from autorobustloss.runs.reproducible import denormals_flushed, reproducible
 from autorobustloss.runs.result import Result
 from autorobustloss.runs.runtime import Runtime
@@ -85,6 +86,7 @@ class Trainer:
             else:
                 networks, history = run_method(job.method, setting)
                 histories = [history]
+            outputs = pack(mean_logits(networks, splits.x_test, task.protocol.precision)) if job.predict else ""
             seconds = (time.perf_counter() - start) / len(jobs)
         where = torch.cuda.get_device_name() if device == "cuda" else "cpu"
         results = [
@@ -101,6 +103,7 @@ class Trainer:
                 blas=blas(),
                 exact=exact,
                 workers=self.runtime.workers,
+                outputs=outputs,
             )
             for each, history in zip(jobs, histories)
         ]

@@ -55,5 +55,10 @@ class History:
         >>> history.last("test"), history.best("test"), history.best("test", by="valid_noisy")
         (0.8, 0.9, 0.8)
         """
-        values, chosen_by = self.curve(split), self.curve(by or split)
-        return values[max(range(len(values)), key=chosen_by.__getitem__)] if values else math.nan
+        values, epoch = self.curve(split), self.best_epoch(by or split)
+        return values[self.epochs.index(epoch)] if values else math.nan
+
+    def best_epoch(self, split: str) -> int:
+        """Return the (first) evaluated epoch at which a split's accuracy is highest, 0 if none was evaluated."""
+        values = self.curve(split)
+        return self.epochs[max(range(len(values)), key=values.__getitem__)] if values else 0

@@ -18,6 +18,11 @@ of classes of each data set, which are printed below the table; ANL and JAL
 train with their L1 penalty in place of weight decay. On data of your own the
 labels are taken as they come; noise is added only where --noise asks for it.
 
+On labels as they come the output ends with an answer in a paragraph: the loss,
+network, learning rate and epoch that are best on noisy validation labels, how
+sure that is, what the runner-up costs, how many labels look wrong, and the line
+of code to paste.
+
 Killed or interrupted, the same command goes on; one more seed or method trains
 only what is new (give --store the store.sqlite of the earlier run). A training
 that fails leaves its cell empty, with the reason below the table; the others

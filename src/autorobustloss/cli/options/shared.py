@@ -33,9 +33,9 @@ class Grid:
             search mlp2,mlp3,cnn4, of tables mlp2,mlp3)
         noise: label noise, joined by commas: given (the labels as they come, noisy or not), clean (the labels count as
             right), sym:RATE, pair:RATE, map:RATE (class map of the data set), matrix:FILE, idn:RATE, human:SET
-            (default: given for data of your own, a path or what lies in --data-dir under a name of yours; for bundled
-            and torchvision data sets sym:0.8 of arl search, sym:0.4 of arl train, clean,sym:0.4,sym:0.8,pair:0.4 of
-            arl bench)
+            (default: given for data of your own, a path or what lies in --data-dir under a name of yours, and of arl
+            labels; for bundled and torchvision data sets sym:0.8 of arl search, sym:0.4 of arl train,
+            clean,sym:0.4,sym:0.8,pair:0.4 of arl bench)
         allow_hopeless: allow noise under which the right label is not the most frequent one of its class
         only: of all combinations DATASET/MODEL/NOISE those that match one of these patterns, such as
             '*/mlp3/*,usps/cnn4/sym:0.8' (default: all)
@@ -48,6 +48,8 @@ class Grid:
         l1: penalty X·Σ|w| on all weights, beside weight decay
         schedule: constant, cosine, steps or linear
         augment: none, crop, or crop-flip (presets do not flip digits)
+        evaluate_every: epochs between evaluations, of which the best can be chosen and of which curves are drawn; the
+            last is always one (default: 10 of the protocol digits, else 1)
         patience: stop a network whose training accuracy has not left chance level after so many epochs (default:
             never)
         precision: float32 or bfloat16
@@ -73,6 +75,7 @@ class Grid:
     l1: Annotated[float | None, TRAINING] = None
     schedule: Annotated[str | None, TRAINING] = None
     augment: Annotated[str | None, TRAINING] = None
+    evaluate_every: Annotated[int | None, TRAINING] = None
     patience: Annotated[int | None, TRAINING] = None
     precision: Annotated[str | None, TRAINING] = None
 

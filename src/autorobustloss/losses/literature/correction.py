@@ -12,6 +12,7 @@ from torch import Tensor
 from autorobustloss.errors import ConfigError, LossInputError
 from autorobustloss.losses.base import RobustLoss, kept, masked
 from autorobustloss.losses.literature.base import LabelwiseLoss, number, weighted
+from autorobustloss.noise.matrix import SUFFIXES, Matrix
 from autorobustloss.registry import LOSSES
 
 
@@ -62,8 +63,9 @@ class HardBootstrap(LabelwiseLoss):
 class ForwardCorrection(RobustLoss):
     """Forward correction: ℓ = −log Σ_k p_k·T[k, y], with T[true, noisy] the noise transition matrix.
 
-    Rows of T sum to 1. Probabilities as target are a weighted set of labels, ℓ = −Σ_c t_c·log(pT)_c, at the price of
-    M·C² numbers. Everything stays in logarithms, so no probability is clipped.
+    Rows of T sum to 1; a text names a file of them, such as `arl labels` writes (see `noise.matrix`). Probabilities as
+    target are a weighted set of labels, ℓ = −Σ_c t_c·log(pT)_c, at the price of M·C² numbers. Everything stays in
+    logarithms, so no probability is clipped.
     Source: Patrini et al., Making Deep Neural Networks Robust to Label Noise: a Loss Correction Approach, CVPR 2017,
     theorem 2.
     Raises ConfigError for a matrix that is not square, not row-stochastic, or has an empty column (a label that could
@@ -79,7 +81,7 @@ class ForwardCorrection(RobustLoss):
 
     def __init__(
         self,
-        T: Tensor | Sequence[Sequence[float]] | np.ndarray,
+        T: Tensor | Sequence[Sequence[float]] | np.ndarray | str,
         *,
         weight: Tensor | None = None,
         ignore_index: int = -100,
@@ -118,12 +120,14 @@ class ForwardCorrection(RobustLoss):
         return self.T.to(logits).log()
 
 
-def checked_transition(matrix: Tensor | Sequence[Sequence[float]] | np.ndarray) -> Tensor:
-    """Return a transition matrix as a tensor, or raise ConfigError if it is not one.
+def checked_transition(matrix: Tensor | Sequence[Sequence[float]] | np.ndarray | str) -> Tensor:
+    """Return a transition matrix, or that of a file, as a tensor, or raise ConfigError if it is not one.
 
     >>> checked_transition([[0.5, 0.5], [0.0, 1.0]]).shape
     torch.Size([2, 2])
     """
+    if isinstance(matrix, str) and matrix.endswith(SUFFIXES):
+        matrix = Matrix(matrix).matrix
     try:
         # Looked at in NumPy, for a tensor made in PyTorch's planning modes has no values.
         t = matrix.detach().cpu().double().numpy() if isinstance(matrix, Tensor) else np.array(matrix, dtype=np.float64)
