@@ -17,7 +17,7 @@ LEVELS = {
     "report": 7, "integrations": 7, "cli": 8,
 }  # fmt: skip
 NEVER_EACH_OTHER = {("search", "benchmark"), ("benchmark", "search")}
-OPTIONAL = {"torchvision", "PIL", "ray", "optuna", "skorch", "lightning", "transformers"}
+OPTIONAL = {"torchvision", "PIL", "ray", "optuna", "skorch", "lightning", "transformers", "accelerate", "keras", "jax"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

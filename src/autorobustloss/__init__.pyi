@@ -1,3 +1,4 @@
+from . import integrations as integrations
 from .benchmark.bench import bench as bench
 from .data import Dataset as Dataset
 from .data import DataSpec as DataSpec
@@ -6,6 +7,7 @@ from .data import load_dataset as load_dataset
 from .data import make_splits as make_splits
 from .errors import ARLError as ARLError
 from .losses import GatedLoss as GatedLoss
+from .losses import MultiLabel as MultiLabel
 from .losses import RobustLoss as RobustLoss
 from .losses import TaylorLoss as TaylorLoss
 from .losses import analysis as analysis

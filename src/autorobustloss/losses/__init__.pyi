@@ -6,4 +6,5 @@ from .create import list_losses as list_losses
 from .gated.module import GatedLoss as GatedLoss
 from .literature.elr import EarlyLearningLoss as EarlyLearningLoss
 from .literature.values import published_values as published_values
+from .multilabel import MultiLabel as MultiLabel
 from .taylor.module import TaylorLoss as TaylorLoss

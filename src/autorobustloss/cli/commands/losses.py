@@ -14,7 +14,7 @@ from autorobustloss.registry import LOSSES
 
 app = App(name="losses")
 
-OF_EVERY_LOSS = ("weight", "ignore_index", "reduction")
+OF_EVERY_LOSS = ("weight", "ignore_index", "reduction", "label_smoothing")
 
 AsJson = Annotated[bool, Parameter(name="--json", help="print JSON")]
 

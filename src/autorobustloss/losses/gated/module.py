@@ -153,7 +153,7 @@ class GatedLoss(LearnableLoss):
             surprise = (target * _surprise(constant, others)).sum()
             state = self._remember(state.after((target * _belief(log_b)).sum(0), seen, surprise))
         weight = weights(log_b, state.beliefs, state.counts, state.surprise, self.gate)
-        weight = self._paced(weight, (target * weight).sum(1), torch.ones_like(target[:, 0], dtype=torch.bool))
+        weight = self._paced(weight, (target * weight).sum(1), target.sum(1) > 0)
         return weighed(-kept(log_p, probabilities) * probabilities, weight).sum(1)
 
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
