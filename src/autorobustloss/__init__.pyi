@@ -12,6 +12,7 @@ from .losses import RobustLoss as RobustLoss
 from .losses import TaylorLoss as TaylorLoss
 from .losses import analysis as analysis
 from .losses import create_loss as create_loss
+from .losses import export_loss as export_loss
 from .losses import list_losses as list_losses
 from .losses import published_values as published_values
 from .losses.cards import Card as Card

@@ -84,9 +84,9 @@ class TaylorLoss(LearnableLoss):
         """Return the loss as a formula in LaTeX."""
         return export.as_latex(self.canonical(), self.scale)
 
-    def code(self) -> str:
-        """Return the loss as a Python module that needs only PyTorch."""
-        return export.as_code(self.canonical(), self.theta, self.scale)
+    def code(self, format: str = "torch") -> str:
+        """Return the loss as a Python module that needs only PyTorch, or the library of another format."""
+        return export.as_code(self.canonical(), self.theta, self.scale, format)
 
     def forward(
         self,
