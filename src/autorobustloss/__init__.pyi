@@ -6,6 +6,7 @@ from .data import list_datasets as list_datasets
 from .data import load_dataset as load_dataset
 from .data import make_splits as make_splits
 from .errors import ARLError as ARLError
+from .errors import SlowStartWarning as SlowStartWarning
 from .losses import GatedLoss as GatedLoss
 from .losses import MultiLabel as MultiLabel
 from .losses import RobustLoss as RobustLoss

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError, LossInputError, UnsupportedArgumentError
-from autorobustloss.losses.modes import readable
+from autorobustloss.losses.modes import readable, real, recorded, seen_through
 from autorobustloss.losses.numbers import within
+from autorobustloss.losses.start import warn_of_slow_start
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -56,6 +57,8 @@ class RobustLoss(nn.Module):
     """Whether weights that are taken as constants are part of the value: its derivative is not the gradient then."""
     batchwise: bool = False
     """Whether the loss of a sample hangs on the other samples of its batch."""
+    warns: bool = True
+    """Whether a training that may hardly begin is warned of, see `SlowStartWarning`."""
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class RobustLoss(nn.Module):
         self.ignore_index = int(ignore_index)
         self.reduction = reduction
         self._smoothing = within("label_smoothing", label_smoothing, at_least=0, at_most=1)
+        self._seen_classes = 0
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) in [0, C) -> (M,); that of one-hot targets."""
@@ -133,6 +137,7 @@ class RobustLoss(nn.Module):
         tensor(0.5000)
         """
         check_shapes(input, target)
+        self._look_at_start(input)
         normalizer = either(normalizer, num_items_in_batch)
         if sample_weight is not None:
             sample_weight = checked_sample_weight(sample_weight, input)
@@ -159,6 +164,19 @@ class RobustLoss(nn.Module):
         if self.weight is not None:
             share = share * self.weight[torch.where(counted, target, 0)]
         return share.sum()
+
+    def _look_at_start(self, input: Tensor) -> None:
+        """Warn, once for a number of classes, of a training that may hardly begin."""
+        if torch.compiler.is_compiling():
+            return
+        classes = input.shape[1] if input.ndim > 1 else input.shape[0]
+        if classes == self._seen_classes:
+            return
+        trains = self.training and torch.is_grad_enabled() and input.requires_grad
+        if trains and real(input) and not seen_through() and not recorded():
+            self._seen_classes = classes
+            if self.warns:
+                warn_of_slow_start(self, classes)
 
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the reduced loss and its gradient in `input`, for training loops that need no graph.

@@ -41,6 +41,7 @@ class EarlyLearningLoss(RobustLoss):
     [0.206, -0.19, -0.502]
     """
 
+    warns = False  # it starts as cross-entropy does
     targets: Tensor
 
     def __init__(

@@ -100,6 +100,8 @@ class TaylorLoss(LearnableLoss):
         """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
         alone = sample_weight is None and normalizer is None and num_items_in_batch is None
         if alone and self._plain() and isinstance(input, Tensor) and not torch.compiler.is_compiling():
+            if input.ndim == 2 and input.shape[1] != self._seen_classes:
+                self._look_at_start(input)
             mean = self.reduction == "mean"
             c, gradient = self.coefficients, ops.asks(input)
             swept = kernel.sweep(input, target, c, mean=mean, gradient=gradient, ignored=self.ignore_index)
