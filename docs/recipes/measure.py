@@ -3,9 +3,9 @@
     python docs/recipes/measure.py --data-dir DIR --write docs/recipes.md
 
 DIR holds mnist.npz and banking77.npz. Each situation trains cross-entropy and its rivals with the plain loop below, at
-several learning rates; the best one is chosen on noisy validation labels. What was trained is kept in trained.json here,
-under the numbers of its loss: the command goes on where it stopped, and trains again only what has changed, such as `arl`
-after a change of its numbers.
+several learning rates; the best one is chosen on noisy validation labels. Each training is kept in trained.json by the
+numbers of its loss: the command goes on where it stopped, and trains again only what has changed, such as `arl` after a
+change of its numbers.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ SITUATIONS = (
     MNIST,
     replace(MNIST, name="10 classes, clean", noise="clean"),
     replace(MNIST, optimiser="AdamW"),
-    Situation("77 classes", "banking77", train=5000, epochs=20),
-    Situation("77 classes", "banking77", "AdamW", train=5000, epochs=20),
-    Situation("300 classes", "blobs", train=6000, epochs=20),
-    Situation("300 classes", "blobs", "AdamW", train=6000, epochs=20),
+    Situation("77 classes", "banking77", train=2000, epochs=20),
+    Situation("77 classes", "banking77", "AdamW", train=2000, epochs=20),
+    Situation("300 classes", "blobs", train=3000, epochs=20),
+    Situation("300 classes", "blobs", "AdamW", train=3000, epochs=20),
     replace(MNIST, name="few epochs: 3", epochs=3),
     replace(MNIST, name="few epochs: 3", optimiser="AdamW", epochs=3),
     replace(MNIST, name="small data: 200", train=200),
-    replace(MNIST, name="imbalance 100:1", imbalance=100, noise="sym:0.2", train=3000, epochs=20),
-    replace(MNIST, name="imbalance 100:1", imbalance=100, noise="sym:0.2", train=3000, epochs=20, optimiser="AdamW"),
+    replace(MNIST, name="imbalance 100:1", imbalance=100, noise="sym:0.2", train=1500, epochs=20),
+    replace(MNIST, name="imbalance 100:1", imbalance=100, noise="sym:0.2", train=1500, epochs=20, optimiser="AdamW"),
     replace(MNIST, name="fine-tuning", pretrained=True, train=500, epochs=20),
     replace(MNIST, name="fine-tuning", pretrained=True, train=500, epochs=20, optimiser="AdamW"),
 )

@@ -44,6 +44,7 @@ GATES = [
     {"q": 0.0, "r": 0.0, "progress": None},
     {"q": 0.4, "r": 1.5, "terms": (0.3, -0.2, 0.1, 0.4, -0.5), "prior": 0.5},
     {"q": 2.0, "r": 0.5, "progress": 3.0, "pace": 0.7, "prior": 1.0},
+    *([{"q": 0.3, "odds": 1.5, "own": 1.0, "smoothing": 0.1}] if "odds" in GatedLoss().hyperparameters() else []),
 ]
 WEIGHT = np.linspace(0.5, 2, 5)
 LABELS = np.array([0, 3, 1, 4, -100, 2, 2])
@@ -344,3 +345,9 @@ def test_numbers_of_a_taylor_loss_are_worked_out_once(written):
         first = module.loss(one(logits()), one(LABELS))
         module.d1 = None  # what the scale is made of is not called again
         assert module.loss(one(logits()), one(LABELS)) == first
+
+
+def test_gated_is_written_out_with_all_its_numbers():
+    """A number that a gated loss gains must find its way into what is written out; then it may be added here."""
+    known = {"q", "r", "terms", "progress", "prior", "pace", "odds", "own", "smoothing"}
+    assert GatedLoss().hyperparameters().keys() <= known
