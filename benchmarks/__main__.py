@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import card, cluster, floor, inner, loss, overhead, pipeline, scale, throughput
+from benchmarks import card, cluster, floor, inner, loss, overhead, pipeline, scale, throughput, written
 from benchmarks.settings import Settings
 from benchmarks.table import Table
 
@@ -23,6 +23,7 @@ SECTIONS: Mapping[str, Callable[[Settings], list[Table]]] = {
     "textbook": throughput.measure,
     "inner": inner.measure,
     "loss": loss.measure,
+    "written": written.measure,
     "overhead": overhead.measure,
     "scale": scale.measure,
     "card": card.measure,

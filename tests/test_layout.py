@@ -18,7 +18,7 @@ LEVELS = {
 }  # fmt: skip
 NEVER_EACH_OTHER = {("search", "benchmark"), ("benchmark", "search")}
 OPTIONAL = {"torchvision", "PIL", "ray", "optuna", "skorch", "lightning", "transformers"}
-OPTIONAL |= {"narwhals", "pyarrow", "pandas", "polars", "datasets", "cleanlab"}
+OPTIONAL |= {"narwhals", "pyarrow", "pandas", "polars", "datasets", "cleanlab", "accelerate", "keras", "jax"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

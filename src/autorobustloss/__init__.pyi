@@ -1,3 +1,4 @@
+from . import integrations as integrations
 from .benchmark.bench import bench as bench
 from .data import Dataset as Dataset
 from .data import DataSpec as DataSpec
@@ -8,11 +9,14 @@ from .errors import ARLError as ARLError
 from .integrations.estimator import RobustClassifier as RobustClassifier
 from .labels import LabelErrors as LabelErrors
 from .labels import find_label_errors as find_label_errors
+from .errors import SlowStartWarning as SlowStartWarning
 from .losses import GatedLoss as GatedLoss
+from .losses import MultiLabel as MultiLabel
 from .losses import RobustLoss as RobustLoss
 from .losses import TaylorLoss as TaylorLoss
 from .losses import analysis as analysis
 from .losses import create_loss as create_loss
+from .losses import export_loss as export_loss
 from .losses import list_losses as list_losses
 from .losses import published_values as published_values
 from .losses.cards import Card as Card

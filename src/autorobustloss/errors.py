@@ -34,6 +34,10 @@ class DataWarning(UserWarning):
     """A data set that can be meant, but probably is not; the message says what differs and what to do."""
 
 
+class SlowStartWarning(UserWarning):
+    """A loss starts with far less than cross-entropy's gradient; the message says how much less and what to try."""
+
+
 class CardError(ARLError, ValueError):
     """A loss card is broken, tampered with, or of a version this library does not read."""
 

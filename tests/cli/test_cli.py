@@ -176,7 +176,8 @@ def test_wrong_usage_is_named_before_anything_is_trained_or_written(arguments, m
         (["serach"], "unknown command 'serach'; did you mean 'search'?"),
         (["losses", "lsit"], "unknown command 'lsit'; did you mean 'list'?"),
         (["losses", "show"], "got no LOSS, expected arl losses show LOSS"),
-        (["losses", "export", "arl"], "got no --out"),
+        (["losses", "export", "arl", "--format", "card"], "got no --out"),
+        (["losses", "export", "gce", "--format", "julia"], "got format 'julia', expected one of torch"),
         (["losses"], "got no command after 'arl losses'"),
         ([], "got no command after 'arl'"),
     ],
@@ -298,6 +299,27 @@ def test_losses_list_show_plot_export(tmp_path, capsys):
     assert run("losses", "plot", f"ce,gce,{mae}", "--out", picture, capsys=capsys)[0] == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert run("losses", "plot", "ce", "--out", tmp_path / "losses.xyz", capsys=capsys)[0] == 2
+
+
+def test_losses_export_to_a_file_or_the_terminal(tmp_path, capsys):
+    for words, holds in (
+        (["--format", "jax"], "import jax.numpy"),
+        ([], "import torch"),
+        (["--format=latex"], r"\frac"),
+    ):
+        assert holds in run("losses", "export", "gce(q=0.5)", *words, capsys=capsys)[1]
+    for file, holds in (("x.py", "import torch"), ("x.tex", r"\frac")):
+        assert run("losses", "export", "gce", "--out", tmp_path / file, capsys=capsys)[:2] == (
+            0,
+            f"{tmp_path / file}\n",
+        )
+        assert holds in (tmp_path / file).read_text()
+    assert run("losses", "export", "gce", "--format", "numpy", "--out", tmp_path / "x", capsys=capsys)[0] == 0
+    assert "import numpy" in (tmp_path / "x").read_text()
+    code, _, err = run("losses", "export", "gce", "--out", tmp_path / "x.json", capsys=capsys)
+    assert code == 2
+    assert "expected a learned loss" in err
+    assert r"\frac" in run("losses", "show", "gce", "--latex", capsys=capsys)[1]
 
 
 def test_losses_show_draws_the_pull(capsys):

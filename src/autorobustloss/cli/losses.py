@@ -16,6 +16,7 @@ from autorobustloss.escape import markdown, message
 from autorobustloss.losses import GatedLoss, LearnableLoss, analysis, create_loss
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.cards import Learned
+from autorobustloss.losses.export import export_loss
 
 MOST_CLASSES = 1000
 """For so many classes the properties of a loss are still computed in seconds."""
@@ -37,8 +38,10 @@ def run_show(text: str, classes: int, latex: bool, as_json: bool) -> None:
         print(_properties_table(properties, classes))
     else:
         ((name, loss),) = found.items()
-        if isinstance(loss, LearnableLoss):
-            print(loss.latex() if latex else loss.formula())
+        if latex:
+            print(export_loss(loss, "latex"))
+        elif isinstance(loss, LearnableLoss):
+            print(loss.formula())
         else:
             print(inspect.getdoc(type(loss)))
         if isinstance(loss, GatedLoss):
@@ -100,18 +103,24 @@ def run_plot(text: str, out: str) -> None:
     print(out)
 
 
-def run_export(text: str, out: str) -> None:
-    """Write a learned loss to a file."""
-    loss, path = create_loss(text), Path(out)
-    if not isinstance(loss, Learned):
-        raise ConfigError(f"got {text!r}, expected a learned loss or a card; {text!r} is code already")
-    if path.suffix == ".json":
+def run_export(text: str, format: str | None, out: str | None) -> None:
+    """Write a loss out in a format, to a file or to the standard output."""
+    loss, path = create_loss(text), Path(out) if out else None
+    if format == "card" or (format is None and path is not None and path.suffix == ".json"):
+        if not isinstance(loss, Learned):
+            raise ConfigError(f"got {text!r}, expected a learned loss or a card: other losses are code, not numbers")
+        if path is None:
+            raise ConfigError("got no --out for a card, expected a name that ends in .json")
         loss.card.save(path)
-    elif path.suffix == ".py":
+    elif format is None and path is not None and path.suffix not in (".py", ".tex"):
+        raise ConfigError(f"got --out {path}, expected a name that ends in .json, .py or .tex, or a --format")
+    else:
+        written = export_loss(loss, format or ("latex" if path is not None and path.suffix == ".tex" else "torch"))
+        if path is None:
+            print(written.rstrip("\n"))
+            return
         try:
-            path.write_text(loss.code(), encoding="utf-8")
+            path.write_text(written.rstrip("\n") + "\n", encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}; try another --out") from None
-    else:
-        raise ConfigError(f"got --out {path}, expected a name that ends in .json or .py")
     print(path)

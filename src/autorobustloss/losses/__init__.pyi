@@ -3,7 +3,9 @@ from .base import LearnableLoss as LearnableLoss
 from .base import RobustLoss as RobustLoss
 from .create import create_loss as create_loss
 from .create import list_losses as list_losses
+from .export import export_loss as export_loss
 from .gated.module import GatedLoss as GatedLoss
 from .literature.elr import EarlyLearningLoss as EarlyLearningLoss
 from .literature.values import published_values as published_values
+from .multilabel import MultiLabel as MultiLabel
 from .taylor.module import TaylorLoss as TaylorLoss

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError, LossInputError, UnsupportedArgumentError
-from autorobustloss.losses.modes import readable
+from autorobustloss.losses.modes import readable, real, recorded, seen_through
+from autorobustloss.losses.numbers import within
+from autorobustloss.losses.start import warn_of_slow_start
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -36,6 +38,8 @@ class RobustLoss(nn.Module):
     the sum of those weights; with probabilities p the factor is Σ_c weight_c·p_c and "mean" divides by the number
     of samples (`CrossEntropyLoss` weighs each class's term instead, which not every loss has). A batch in which
     every label is ignored gives 0.
+    `label_smoothing` ε is that of `CrossEntropyLoss`: the target t becomes (1 − ε)·t + ε/C. Losses that smooth labels
+    themselves, and those that weigh each label by how much it is believed (`detached`), do not take it.
 
     A class whose logit is −∞ is masked. The loss is its limit there, with 0·log 0 = 0; where sums over the classes'
     log p have none (normalised losses, label smoothing), the class is left out of them. A masked label costs what
@@ -53,8 +57,17 @@ class RobustLoss(nn.Module):
     """Whether weights that are taken as constants are part of the value: its derivative is not the gradient then."""
     batchwise: bool = False
     """Whether the loss of a sample hangs on the other samples of its batch."""
+    warns: bool = True
+    """Whether a training that may hardly begin is warned of, see `SlowStartWarning`."""
 
-    def __init__(self, *, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean") -> None:
+    def __init__(
+        self,
+        *,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise ConfigError(f"got reduction={reduction!r}, expected one of {', '.join(REDUCTIONS)}")
@@ -70,6 +83,8 @@ class RobustLoss(nn.Module):
         self.register_buffer("weight", weight)
         self.ignore_index = int(ignore_index)
         self.reduction = reduction
+        self._smoothing = within("label_smoothing", label_smoothing, at_least=0, at_most=1)
+        self._seen_classes = 0
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row: logits (M, C), labels (M,) in [0, C) -> (M,); that of one-hot targets."""
@@ -92,23 +107,76 @@ class RobustLoss(nn.Module):
             "pass class indices of shape (N,), or choose a loss that takes soft targets"
         )
 
-    def forward(self, input: Tensor, target: Tensor, *, num_items_in_batch: int | Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        *,
+        sample_weight: Tensor | None = None,
+        normalizer: float | Tensor | None = None,
+        num_items_in_batch: int | Tensor | None = None,
+    ) -> Tensor:
         """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities).
 
-        num_items_in_batch: what a mean divides the sum by, instead of the samples of this call (or their weights): a
-            number, or a tensor of one. So a batch that comes in parts has one mean, the sum of what the parts return.
-            Hugging Face's Trainer calls a `compute_loss_func` with it.
+            mean = Σ_i s_i·c_i·ℓ_i / Σ_i s_i·c_i,  s the sample weights, c the class weights, over labels that count
+
+        sample_weight: numbers >= 0, one for each label. They multiply the losses, under each reduction, and with
+            probabilities "mean" divides by their sum. A sample of weight 0 does not exist: nothing of it is remembered
+            or reaches a gradient. What a loss remembers of other samples, or weighs in a batch, counts each once.
+        normalizer: what a mean divides by in place of that sum: a number >= 0, or a tensor of one. So a batch that
+            comes in parts has one mean, the sum of what the parts return, given the sum of their `denominator`.
+            Refused under "sum" and "none".
+        num_items_in_batch: the same; Hugging Face's Trainer calls a `compute_loss_func` with it.
 
         >>> from autorobustloss.losses import create_loss
-        >>> create_loss("mae")(torch.zeros(3, 2), torch.tensor([0, 1, 0]), num_items_in_batch=6)
+        >>> loss, labels = create_loss("mae"), torch.tensor([0, 1, 0])
+        >>> loss(torch.zeros(3, 2), labels, normalizer=6)
         tensor(0.2500)
+        >>> z = torch.tensor([[0.0, 0.0], [0.0, 0.0], [9.0, 0.0]])
+        >>> loss(z, labels, sample_weight=torch.tensor([1.0, 2.0, 0.0]))
+        tensor(0.5000)
         """
         check_shapes(input, target)
+        self._look_at_start(input)
+        normalizer = either(normalizer, num_items_in_batch)
+        if sample_weight is not None:
+            sample_weight = checked_sample_weight(sample_weight, input)
         device = input.device.type
         if device != "meta" and torch.is_autocast_enabled(device):
             with torch.autocast(device_type=device, enabled=False):
-                return self._reduced(input, target, num_items_in_batch)
-        return self._reduced(input, target, num_items_in_batch)
+                return self._reduced(input, target, sample_weight, normalizer)
+        return self._reduced(input, target, sample_weight, normalizer)
+
+    def denominator(self, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Return what "mean" divides by: the labels that count, or the sum of their weights.
+
+        Summed over the parts of a batch it is their `normalizer`. target: class indices (N,) or (N, d1, …), or
+        probabilities (N, C).
+
+        >>> from autorobustloss.losses import create_loss
+        >>> create_loss("mae", weight=torch.tensor([1.0, 3.0])).denominator(torch.tensor([0, 1, -100]))
+        tensor(4.)
+        """
+        if torch.is_floating_point(target):
+            return target.new_tensor(len(target)) if sample_weight is None else sample_weight.sum()
+        counted = target != self.ignore_index
+        share = counted.float() if sample_weight is None else sample_weight * counted
+        if self.weight is not None:
+            share = share * self.weight[torch.where(counted, target, 0)]
+        return share.sum()
+
+    def _look_at_start(self, input: Tensor) -> None:
+        """Warn, once for a number of classes, of a training that may hardly begin."""
+        if torch.compiler.is_compiling():
+            return
+        classes = input.shape[1] if input.ndim > 1 else input.shape[0]
+        if classes == self._seen_classes:
+            return
+        trains = self.training and torch.is_grad_enabled() and input.requires_grad
+        if trains and real(input) and not seen_through() and not recorded():
+            self._seen_classes = classes
+            if self.warns:
+                warn_of_slow_start(self, classes)
 
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the reduced loss and its gradient in `input`, for training loops that need no graph.
@@ -122,12 +190,15 @@ class RobustLoss(nn.Module):
             loss = self(leaf, target)
         return loss.detach(), torch.autograd.grad(loss, leaf)[0]
 
-    def _reduced(self, input: Tensor, target: Tensor, num_items: int | Tensor | None) -> Tensor:
+    def _reduced(
+        self, input: Tensor, target: Tensor, sample_weight: Tensor | None, normalizer: float | Tensor | None
+    ) -> Tensor:
         soft = torch.is_floating_point(target)
         logits = flatten(input)
         if self.weight is not None and self.weight.shape[0] != logits.shape[1]:
             raise LossInputError(f"got {self.weight.shape[0]} class weights for {logits.shape[1]} classes")
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        share = None if sample_weight is None else sample_weight.reshape(-1).to(logits)
         if soft:
             if self.ignore_index >= 0:
                 raise UnsupportedArgumentError(
@@ -136,40 +207,60 @@ class RobustLoss(nn.Module):
                 )
             probabilities = flatten(target)
             check_probabilities(probabilities)
-            values, total_weight = self._soft_values(logits, probabilities.to(logits.dtype)), None
+            values, total_weight = self._of_probabilities(logits, probabilities.to(logits.dtype), share)
         else:
             labels = target.reshape(-1).long()
-            if all_count(labels, logits.shape[1], self.ignore_index) and self.weight is None:
-                if self.reduction == "mean" and num_items is None:
+            plain = self.weight is None and share is None and not self._smoothing
+            if all_count(labels, logits.shape[1], self.ignore_index) and plain:
+                if self.reduction == "mean" and normalizer is None:
                     return self.hard_mean(logits, labels)
                 values, total_weight = self.hard(logits, labels), None
             else:
-                values, total_weight = self._masked_values(logits, labels)
-        if num_items is not None:
-            return self._share(values.sum(), num_items)
+                values, total_weight = self._of_labels(logits, labels, share)
+        return self.reduced(values.reshape(rows_of(input)), total_weight, normalizer)
+
+    def reduced(self, values: Tensor, total_weight: Tensor | None, normalizer: float | Tensor | None) -> Tensor:
+        """Return the weighted losses of samples by the loss's reduction; total_weight: of them, None for their number.
+
+        normalizer: what a mean divides by in place of it, see `forward`.
+        """
+        if normalizer is not None:
+            return self._normalized(values.sum(), normalizer)
         if self.reduction == "none":
-            dense = target.shape if not soft else (input.shape[:1] + input.shape[2:] if input.ndim > 1 else ())
-            return values.reshape(dense)
+            return values
         if self.reduction == "sum":
             return values.sum()
         if total_weight is None:
-            return mean_of(values)
+            return mean_of(values.reshape(-1))
         return values.sum() / total_weight.masked_fill(total_weight == 0, 1.0)
 
-    def _share(self, total: Tensor, num_items: int | Tensor) -> Tensor:
-        """Return a sum over samples divided by a number of samples that the caller gives; 0 of none."""
+    def _normalized(self, total: Tensor, by: float | Tensor) -> Tensor:
+        """Return a sum over samples divided by what the caller gives; 0 of none."""
         if self.reduction != "mean":
             raise UnsupportedArgumentError(
-                f"got num_items_in_batch with reduction={self.reduction!r}, expected reduction='mean': it is what a "
-                "mean divides by"
+                f"got a normalizer with reduction={self.reduction!r}, expected reduction='mean': it is what a mean "
+                "divides by"
             )
-        if isinstance(num_items, Tensor) and num_items.numel() == 1:
-            return total / num_items.to(total.device).reshape(()).clamp_min(1)
-        number = isinstance(num_items, (int, float, np.integer)) and not isinstance(num_items, bool)
-        if number and 0 <= num_items < math.inf:
-            return total / max(num_items, 1)
-        got = tuple(num_items.shape) if isinstance(num_items, Tensor) else num_items
-        raise UnsupportedArgumentError(f"got num_items_in_batch={got!r}, expected one number >= 0")
+        one = isinstance(by, Tensor) and by.numel() == 1 and not by.is_complex()
+        known: Any = by.item() if isinstance(by, Tensor) and one and readable(by) else by
+        if isinstance(known, Tensor) and one:
+            return total / known.to(total.device).reshape(()).masked_fill(known.reshape(()) == 0, 1)
+        if isinstance(known, (int, float, np.number)) and not isinstance(known, bool) and 0 <= known < math.inf:
+            return total / (float(known) or 1.0)
+        got = tuple(by.shape) if isinstance(by, Tensor) and not one else known
+        raise UnsupportedArgumentError(f"got normalizer={got!r}, expected one number >= 0")
+
+    def _of_probabilities(
+        self, logits: Tensor, probabilities: Tensor, share: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the loss of each row for a distribution over labels times its share, and the sum of the shares."""
+        if self._smoothing:
+            probabilities = smoothed(probabilities, self._smoothing)
+        if share is None:
+            return self._soft_values(logits, probabilities), None
+        out = (share == 0).unsqueeze(1)
+        values = self._soft_values(logits.masked_fill(out, 0.0), probabilities.masked_fill(out, 0.0))
+        return values * share, share.sum()
 
     def _soft_values(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         values = self.soft(logits, probabilities)
@@ -177,16 +268,18 @@ class RobustLoss(nn.Module):
             return values
         return values * (probabilities @ self.weight.to(logits))
 
-    def _masked_values(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _of_labels(self, logits: Tensor, labels: Tensor, share: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return weighted per-sample losses, zero where ignored, and the sum of the weights."""
         counted = labels != self.ignore_index
+        if share is not None:
+            counted = counted & (share != 0)
         labels = torch.where(counted, labels, torch.zeros_like(labels))
+        factor = counted.to(logits.dtype) if share is None else share * counted
+        weights = factor if self.weight is None else factor * self.weight.to(logits)[labels]
+        if self._smoothing:
+            return self._of_probabilities(logits, one_hot(labels, logits), factor)[0], weights.sum()
         values = self.hard_where(counted, logits, labels)
-        factor = counted.to(values.dtype)
-        if self.weight is not None:
-            weights = self.weight.to(values)[labels]
-            values, factor = values * weights, factor * weights
-        return values, factor.sum()
+        return (values if weights is factor and share is None else values * weights), weights.sum()
 
     def _apply(self, fn: Any, recurse: bool = True) -> RobustLoss:
         before = {name: getattr(self, name) for name in self._non_persistent_buffers_set}
@@ -204,6 +297,8 @@ class RobustLoss(nn.Module):
             shown["ignore_index"] = self.ignore_index
         if self.reduction != "mean":
             shown["reduction"] = self.reduction
+        if self._smoothing:
+            shown["label_smoothing"] = self._smoothing
         return ", ".join(f"{key}={value!r}" for key, value in shown.items())
 
     def at_start(self, num_classes: int) -> RobustLoss:
@@ -250,6 +345,51 @@ def one_hot(labels: Tensor, like: Tensor) -> Tensor:
     `torch.nn.functional.one_hot` looks at the labels, which `vmap` forbids and a GPU waits for.
     """
     return torch.zeros_like(like).scatter(1, labels.unsqueeze(1), 1.0)
+
+
+def smoothed(probabilities: Tensor, epsilon: float) -> Tensor:
+    """Return (1 − ε)·t + ε/C of rows (M, C).
+
+    >>> smoothed(torch.tensor([[1.0, 0.0]]), 0.1)
+    tensor([[0.9500, 0.0500]])
+    """
+    return probabilities * (1 - epsilon) + epsilon / probabilities.shape[1]
+
+
+def either(normalizer: float | Tensor | None, num_items_in_batch: int | Tensor | None) -> float | Tensor | None:
+    """Return the normalizer by whichever of its two names it was given."""
+    if normalizer is not None and num_items_in_batch is not None:
+        raise UnsupportedArgumentError(
+            "got normalizer and num_items_in_batch, expected one of them: both are what a mean divides by"
+        )
+    return num_items_in_batch if normalizer is None else normalizer
+
+
+def rows_of(input: Tensor) -> tuple[int, ...]:
+    """Return the shape of one number for each label: (N,), () or (N, d1, …) for logits (N, C), (C,) or (N, C, d1, …).
+
+    >>> rows_of(torch.zeros(2, 10, 4, 4))
+    (2, 4, 4)
+    """
+    return () if input.ndim == 1 else (input.shape[0], *input.shape[2:])
+
+
+def checked_sample_weight(sample_weight: Any, input: Tensor) -> Tensor:
+    """Return the weights of samples as a tensor; raise LossInputError for what they cannot be."""
+    try:
+        weights = torch.as_tensor(sample_weight)
+    except (TypeError, ValueError, RuntimeError):
+        raise LossInputError(f"got sample_weight={sample_weight!r:.80}, expected a tensor of numbers") from None
+    expected = rows_of(input)
+    if tuple(weights.shape) != expected or weights.is_complex():
+        raise LossInputError(
+            f"got sample_weight of shape {tuple(weights.shape)} and {weights.dtype} for logits of shape "
+            f"{tuple(input.shape)}, expected a number for each label, shape {expected}"
+        )
+    if weights.numel() and readable(weights) and not 0 <= weights.amin().item() <= weights.amax().item() < math.inf:
+        low, high = weights.amin().item(), weights.amax().item()
+        raise LossInputError(f"got sample_weight from {low:g} to {high:g}, expected finite numbers >= 0")
+    return weights
 
 
 def flatten(values: Tensor) -> Tensor:
@@ -306,7 +446,7 @@ def check_shapes(input: Tensor, target: Tensor) -> None:
         return
     if target.dtype == torch.bool or target.is_complex():
         raise LossInputError(f"got target of {target.dtype}, expected class indices (int64) or probabilities (float)")
-    expected = () if input.ndim == 1 else (input.shape[0], *input.shape[2:])
+    expected = rows_of(input)
     if tuple(target.shape) != expected:
         raise LossInputError(
             f"got class indices of shape {tuple(target.shape)} for logits of shape {tuple(input.shape)}, "
@@ -326,8 +466,8 @@ def check_probabilities(probabilities: Tensor) -> None:
     raise LossInputError(
         f"got probabilities from {low.item():g} to {values.amax().item():g} whose rows sum to {sums.amin().item():g} "
         f"to {sums.amax().item():g}, expected numbers >= 0 that sum to 1 over the classes, such as mixed one-hot rows. "
-        "For two classes give both, (1 − p, p), for two logits; several labels a sample (multi-label) are another "
-        "task, for torch.nn.BCEWithLogitsLoss"
+        "For two classes give both, (1 − p, p), for two logits; several labels a sample (multi-label) are for "
+        "autorobustloss.MultiLabel(loss)"
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import RobustLoss, create_loss
 from autorobustloss.losses.cards import LossCard
 from autorobustloss.losses.literature.values import PENALTY
+from autorobustloss.losses.start import start_pull
 from autorobustloss.methods.spec import MethodSpec
 
 
@@ -39,11 +39,7 @@ def like_cross_entropy(loss: RobustLoss, num_classes: int) -> Scaled:
     >>> like_cross_entropy(create_loss("mae"), num_classes=10).factor
     10.0
     """
-    labels = torch.arange(num_classes)
-    uniform = torch.zeros(num_classes, num_classes, dtype=torch.float64, requires_grad=True)
-    (reference,) = torch.autograd.grad(F.cross_entropy(uniform, labels), uniform)
-    (gradient,) = torch.autograd.grad(loss.at_start(num_classes)(uniform, labels), uniform)
-    pull = ((gradient * reference).sum() / reference.square().sum()).item()
+    pull = start_pull(loss, num_classes)
     if not 1e-12 < pull < float("inf"):
         raise ConfigError(
             f"{loss} cannot be matched to cross-entropy for {num_classes} classes: at uniform predictions its gradient "
@@ -96,4 +92,5 @@ def create_criterion(spec: MethodSpec, num_classes: int, device: torch.device | 
     if (got := spec.options.get("reduction", "mean")) != "mean":
         raise ConfigError(f"method {spec.label!r}: got reduction={got!r}, training takes the mean")
     loss = bare_loss(spec)
+    loss.warns = False  # a table says how it fared
     return (like_cross_entropy(loss, num_classes) if match_scale else loss).to(device)

@@ -51,6 +51,7 @@ def values_used(method: MethodSpec) -> dict[str, Any]:
 def default_values(name: str) -> dict[str, Any]:
     """Return the hyper-parameters of a method that have defaults, and these; every method takes the penalty."""
     registry: Any = METHODS if name in METHODS else LOSSES
-    shared = ("weight", "ignore_index", "reduction")
+    own = getattr(registry.get(name), "_fields", {})  # bi_tempered has a label_smoothing that is part of it
+    shared = {"weight", "ignore_index", "reduction", "label_smoothing"} - own.keys()
     found = {k: v for k, v in registry.parameters(name).items() if v is not inspect.Parameter.empty and k not in shared}
     return found if name in METHODS else {**found, PENALTY: 0.0}

@@ -14,7 +14,7 @@ from autorobustloss.registry import LOSSES
 
 app = App(name="losses")
 
-OF_EVERY_LOSS = ("weight", "ignore_index", "reduction")
+OF_EVERY_LOSS = ("weight", "ignore_index", "reduction", "label_smoothing")
 
 AsJson = Annotated[bool, Parameter(name="--json", help="print JSON")]
 
@@ -63,13 +63,17 @@ def plot(losses: str, /, *, out: str = "losses.png") -> None:
 
 
 @app.command
-def export(loss: str, /, *, out: str) -> None:
-    """Write a learned loss as a card, or as PyTorch code without dependencies.
+def export(loss: str, /, *, format: str | None = None, out: str | None = None) -> None:
+    """Write a loss out: as code without dependencies, as a formula, or a learned one as a card.
+
+    The code is one file that needs nothing but its library: `loss(logits, labels)` with weight, ignore_index and
+    reduction (in Keras a class `Loss`). A loss with a memory is an object, or in NumPy and JAX a function of a state.
 
     Args:
-        loss: a learned loss or the path of a card
-        out: FILE.json for the card, FILE.py for code
+        loss: a name, name(key=value, …), or the path of a loss card
+        format: torch, numpy, jax, keras (any backend) or latex (default: torch, or card for a FILE.json)
+        out: a file to write; without it the text is printed
     """
     from autorobustloss.cli.losses import run_export
 
-    run_export(loss, out)
+    run_export(loss, format, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import re
@@ -18,7 +19,8 @@ from autorobustloss.losses.cards.strict import digest, hexed, plain_json, read_f
 
 DESCRIBING = ("name", "provenance", "measured", "licence")
 """What a card says beside the numbers of its loss."""
-ARGUMENTS = ("weight", "ignore_index", "reduction")
+ARGUMENTS = ("weight", "ignore_index", "reduction", "label_smoothing")
+"""What any loss may be given beside its numbers, where its class takes it."""
 
 KINDS: dict[str, type[LossCard]] = {}
 """The cards of each family by their schema."""
@@ -173,11 +175,12 @@ class LossCard:
         return digest(self.defining())
 
     def loss(self, **arguments: Any) -> LearnableLoss:
-        """Return the loss; arguments are weight, ignore_index and reduction, as in `CrossEntropyLoss`."""
+        """Return the loss; arguments are weight, ignore_index, reduction, … as in `CrossEntropyLoss`."""
+        taken = [name for name in ARGUMENTS if name in inspect.signature(self.LOSS).parameters]
         for name in arguments:
-            if name not in ARGUMENTS:
+            if name not in taken:
                 raise ConfigError(
-                    f"loss {self.name!r} does not take {name!r}; it takes {', '.join(ARGUMENTS)}. Its numbers are "
+                    f"loss {self.name!r} does not take {name!r}; it takes {', '.join(taken)}. Its numbers are "
                     f"learned; to change one, build a {self.LOSS.__name__} from the numbers of the card"
                 )
         return type(self).LEARNED(self, **arguments)

@@ -120,9 +120,12 @@ def register_cards(registry: Registry[Any]) -> None:
 
 
 def _factory(path: Path) -> Callable[..., LearnableLoss]:
-    def learned(*, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> LearnableLoss:
-        """Return the loss of the card."""
-        return load_card(path).loss(weight=weight, ignore_index=ignore_index, reduction=reduction)
+    def learned(
+        *, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+    ) -> LearnableLoss:
+        """Return the loss of the card; not every family takes label_smoothing."""
+        smoothing = {"label_smoothing": label_smoothing} if label_smoothing else {}
+        return load_card(path).loss(weight=weight, ignore_index=ignore_index, reduction=reduction, **smoothing)
 
     return learned
 

@@ -52,7 +52,8 @@ def read_field(name: str, value: Any, kind: Any) -> Any:
     """Return a field of a card as a value of its type; raise CardError for one that is none."""
     try:
         return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, OverflowError, SystemError) as error:  # the last of an integer beyond all floats
+    except (msgspec.ValidationError, OverflowError, UnicodeError, SystemError) as error:
+        # The last but one of half a character, the last of an integer beyond all floats.
         raise CardError(f"{name}: got {short(value)}: {error}") from None
 
 

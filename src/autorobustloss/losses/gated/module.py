@@ -165,7 +165,7 @@ class GatedLoss(LearnableLoss):
             beliefs, counts, surprise = self._counted(constant, others, log_b, target)
             state = self._remember(state.after(beliefs.sum(0), counts.sum(0), seen, surprise))
         weight = weights(log_b, state.beliefs, state.counts, state.surprise, self.gate)
-        weight = self._paced(weight, (target * weight).sum(1), torch.ones_like(target[:, 0], dtype=torch.bool))
+        weight = self._paced(weight, (target * weight).sum(1), target.sum(1) > 0)
         ce = -kept(log_p, probabilities)
         if self.gate.smoothing:
             ce = smoothed(ce.T, log_p, self.gate.smoothing).T

@@ -49,6 +49,7 @@ class Antidote(PublishedLoss):
     tensor(0.4409)
     """
 
+    smooths = False
     detached = True
     batchwise = True
 

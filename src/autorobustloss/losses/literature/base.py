@@ -74,13 +74,18 @@ class PublishedLoss(RobustLoss, _Declared):
     """A loss whose hyper-parameters are fields: arguments of its constructor, checked, and kept under their names.
 
     A subclass writes `q: float = number(default=0.7, above=0)`. Its signature, as `help`, a registry and type checkers
-    see it, has the fields in their order, then those given by name only, then weight, ignore_index and reduction.
+    see it, has the fields in their order, then those given by name only, then weight, ignore_index, reduction and, if
+    it `smooths`, label_smoothing.
     """
+
+    smooths: ClassVar[bool] = True
+    """Whether smoothed labels have a meaning for the loss: not if it smooths them itself, or follows its own belief."""
 
     if TYPE_CHECKING:
         weight: Tensor | None = argument(default=None, kw_only=True)
         ignore_index: int = argument(default=-100, kw_only=True)
         reduction: str = argument(default="mean", kw_only=True)
+        label_smoothing: float = argument(default=0.0, kw_only=True)
 
     _fields: ClassVar[dict[str, Field]] = {}
     __signature__: ClassVar[inspect.Signature]
@@ -91,7 +96,7 @@ class PublishedLoss(RobustLoss, _Declared):
         cls._fields = dict(sorted(found.items(), key=lambda item: item[1].kw_only))
         kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
         own = [inspect.Parameter(name, kinds[f.kw_only], default=f.default) for name, f in cls._fields.items()]
-        shared = list(inspect.signature(RobustLoss.__init__).parameters.values())[1:]
+        shared = list(inspect.signature(RobustLoss.__init__).parameters.values())[1 : None if cls.smooths else -1]
         cls.__signature__ = inspect.Signature([*own, *shared])
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

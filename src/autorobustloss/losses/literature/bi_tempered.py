@@ -124,6 +124,8 @@ class BiTempered(PublishedLoss):
     tensor(1.5377)
     """
 
+    smooths = False
+
     t1: float = number(default=0.8, at_least=0, at_most=1)
     t2: float = number(default=1.2, above=0)
     num_iters: int = count(default=5, at_most=1000)

@@ -86,8 +86,9 @@ class ForwardCorrection(RobustLoss):
         weight: Tensor | None = None,
         ignore_index: int = -100,
         reduction: str = "mean",
+        label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
+        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
         # A buffer, to go where the loss goes, but none of the keys of a checkpoint, which would change the formula.
         self.register_buffer("T", checked_transition(T), persistent=False)
 

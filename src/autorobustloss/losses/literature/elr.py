@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -39,6 +41,7 @@ class EarlyLearningLoss(RobustLoss):
     [0.206, -0.19, -0.502]
     """
 
+    warns = False  # it starts as cross-entropy does
     targets: Tensor
 
     def __init__(
@@ -77,9 +80,12 @@ class EarlyLearningLoss(RobustLoss):
         target: Tensor,
         *,
         index: Tensor | None = None,
-        num_items_in_batch: int | Tensor | None = None,
+        **arguments: Any,
     ) -> Tensor:
-        """Return the reduced loss of logits (N, C) or (C,); index: which samples they are, (N,) or ()."""
+        """Return the reduced loss of logits (N, C) or (C,); index: which samples they are, (N,) or ().
+
+        arguments: sample_weight and normalizer, as for every loss.
+        """
         if index is None:
             raise LossInputError(
                 "early-learning regularisation needs to know which samples it is given; pass their places in the "
@@ -87,7 +93,7 @@ class EarlyLearningLoss(RobustLoss):
             )
         self._index = self._checked(index, input)
         try:
-            return super().forward(input, target, num_items_in_batch=num_items_in_batch)
+            return super().forward(input, target, **arguments)
         finally:
             self._index = None
 
@@ -104,7 +110,7 @@ class EarlyLearningLoss(RobustLoss):
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the expected loss of each row: (M, C), (M, C) -> (M,)."""
         cross_entropy = -(kept(torch.log_softmax(logits, dim=1), probabilities) * probabilities).sum(dim=1)
-        return cross_entropy + self._pull(logits, None)
+        return cross_entropy + self._pull(logits, probabilities.sum(dim=1) > 0)
 
     def _pull(self, logits: Tensor, counted: Tensor | None) -> Tensor:
         """Return λ·log(1 − ⟨t, p⟩) of each row, after t has followed p if the loss learns."""

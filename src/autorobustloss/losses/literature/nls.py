@@ -24,6 +24,8 @@ class NegativeLabelSmoothing(LabelwiseLoss):
     tensor(-0.8731)
     """
 
+    smooths = False
+
     rate: float = number(default=-1.0, below=0)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:

@@ -64,6 +64,8 @@ class LabelSmoothing(LabelwiseLoss):
     tensor(0.2269)
     """
 
+    smooths = False
+
     epsilon: float = number(default=0.1, at_least=0, at_most=1)
 
     def of_label(self, chosen: Tensor, log_p: Tensor) -> Tensor:

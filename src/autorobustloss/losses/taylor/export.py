@@ -1,4 +1,4 @@
-"""A Taylor loss written out: as text, as LaTeX, and as PyTorch code that needs nothing but PyTorch.
+"""A Taylor loss written out: as text, as LaTeX, and as code that needs nothing but one library.
 
 Text and LaTeX show the canonical form: constants, and what cancels under softmax, are left out.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from autorobustloss.losses.taylor.form import CanonicalForm, expand_exactly
 from autorobustloss.losses.taylor.scale import Scale, split_rule
 from autorobustloss.losses.writing import code, joined, number, to_latex
+from autorobustloss.losses.writing.formats import module
 
 SCALES = {
     "init": "C² / (d₀(1/C) − d₁(1/C))",
@@ -49,18 +50,16 @@ def as_latex(form: CanonicalForm, scale: Scale = None) -> str:
     return text
 
 
-def as_code(form: CanonicalForm, theta: tuple[float, ...], scale: Scale) -> str:
-    """Return a Python module with the loss as one function, for those who want no dependency but PyTorch.
+def as_code(form: CanonicalForm, theta: tuple[float, ...], scale: Scale, format: str = "torch") -> str:
+    """Return a Python module with the loss as one function `loss`, for those who want no dependency but one library.
 
-    `learned_loss(input, target)` returns for class indices what the loss does; it takes `weight`, `ignore_index` and
-    `reduction` too.
+    It returns for class indices what the loss does; it takes `weight`, `ignore_index` and `reduction` too.
     """
     constant, per_label = expand_exactly(theta)[:2]
     others, label = form.integrals()
     multiple, rule = split_rule(str(scale))
-    return code(
-        Path(__file__).with_name("learned_loss.py.j2"),
-        formula=as_text(form, scale),
+    body = code(
+        Path(__file__).with_name("rows.py.j2"),
         form=form,
         others=others if any(others) else [],
         label=label,
@@ -71,6 +70,8 @@ def as_code(form: CanonicalForm, theta: tuple[float, ...], scale: Scale) -> str:
         rule=rule,
         nested=_nested,
     )
+    title = "A classification loss for noisy labels, learned with autorobustloss."
+    return module(format, body, title=title, formula=as_text(form, scale))
 
 
 def _sum(form: CanonicalForm) -> str:

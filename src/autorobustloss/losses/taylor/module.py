@@ -38,7 +38,7 @@ class TaylorLoss(LearnableLoss):
     scale: None for the formula as it stands; "init" to start training with the gradient of cross-entropy, "max" for
         a largest gradient of 1, "geometric" for the mean of the two, or a multiple of these such as "0.3max" (see
         `scale.scale_factor`); or a factor > 0.
-    weight, ignore_index, reduction: as in `torch.nn.CrossEntropyLoss`.
+    weight, ignore_index, reduction, label_smoothing: as in `torch.nn.CrossEntropyLoss`.
 
     The parameters are constants of the loss: no `state_dict` holds or changes them, `half()` and the like leave them
     alone, and no gradient reaches them (`ops.taylor_loss` takes θ as a tensor).
@@ -61,8 +61,9 @@ class TaylorLoss(LearnableLoss):
         weight: Tensor | None = None,
         ignore_index: int = -100,
         reduction: str = "mean",
+        label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
+        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
         self.scale = check_scale(scale)
         self.theta, (self.log_weight,) = as_floats(theta, "theta"), as_floats([log_weight], "log_weight")
         # Complains about a θ that overflows, and about the power.
@@ -83,14 +84,24 @@ class TaylorLoss(LearnableLoss):
         """Return the loss as a formula in LaTeX."""
         return export.as_latex(self.canonical(), self.scale)
 
-    def code(self) -> str:
-        """Return the loss as a Python module that needs only PyTorch."""
-        return export.as_code(self.canonical(), self.theta, self.scale)
+    def code(self, format: str = "torch") -> str:
+        """Return the loss as a Python module that needs only PyTorch, or the library of another format."""
+        return export.as_code(self.canonical(), self.theta, self.scale, format)
 
-    def forward(self, input: Tensor, target: Tensor, *, num_items_in_batch: int | Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        *,
+        sample_weight: Tensor | None = None,
+        normalizer: float | Tensor | None = None,
+        num_items_in_batch: int | Tensor | None = None,
+    ) -> Tensor:
         """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
-        plain = self.weight is None and num_items_in_batch is None and isinstance(input, Tensor)
-        if plain and not torch.compiler.is_compiling():
+        alone = sample_weight is None and normalizer is None and num_items_in_batch is None
+        if alone and self._plain() and isinstance(input, Tensor) and not torch.compiler.is_compiling():
+            if input.ndim == 2 and input.shape[1] != self._seen_classes:
+                self._look_at_start(input)
             mean = self.reduction == "mean"
             c, gradient = self.coefficients, ops.asks(input)
             swept = kernel.sweep(input, target, c, mean=mean, gradient=gradient, ignored=self.ignore_index)
@@ -99,11 +110,17 @@ class TaylorLoss(LearnableLoss):
                 if gradient:
                     value = ops.with_gradient(input, *swept, ops.again(target, c(input.shape[1]), mean))
                 return value.sum() if self.reduction == "sum" else value
-        return super().forward(input, target, num_items_in_batch=num_items_in_batch)
+        return super().forward(
+            input, target, sample_weight=sample_weight, normalizer=normalizer, num_items_in_batch=num_items_in_batch
+        )
+
+    def _plain(self) -> bool:
+        """Return whether a sample counts once, with one label."""
+        return self.weight is None and not self._smoothing
 
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and its gradient in `input`, for training loops that need no graph."""
-        if self.reduction == "mean" and self.weight is None:
+        if self.reduction == "mean" and self._plain():
             logits = input if input.dtype is torch.float32 else input.float()
             c, ignored = self.coefficients, self.ignore_index
             swept = kernel.sweep(logits, target, c, mean=True, gradient=True, ignored=ignored)

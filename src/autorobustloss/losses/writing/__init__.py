@@ -1,4 +1,4 @@
-"""How losses are written out: sums and numbers as text, text as LaTeX, and templates of PyTorch code."""
+"""How losses are written out: sums and numbers as text, text as LaTeX, and templates of code."""
 
 from __future__ import annotations
 
@@ -48,11 +48,19 @@ def to_latex(text: str) -> str:
 
 
 def code(template: Path, **values: Any) -> str:
-    """Return PyTorch code from a template of it."""
+    """Return code from a template of it."""
+    return fill(template.read_text(encoding="utf-8"), **values)
+
+
+def fill(template: str, **values: Any) -> str:
+    """Return the text of a template with values for its names.
+
+    >>> fill("{{ q }} * x", q=0.5)
+    '0.5 * x'
+    """
     from jinja2 import StrictUndefined, Template  # here, for few losses are written out
 
-    text = template.read_text(encoding="utf-8")
     written = Template(
-        text, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        template, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     return written.render(values)
