@@ -6,10 +6,10 @@ from .data import list_datasets as list_datasets
 from .data import load_dataset as load_dataset
 from .data import make_splits as make_splits
 from .errors import ARLError as ARLError
+from .errors import SlowStartWarning as SlowStartWarning
 from .integrations.estimator import RobustClassifier as RobustClassifier
 from .labels import LabelErrors as LabelErrors
 from .labels import find_label_errors as find_label_errors
-from .errors import SlowStartWarning as SlowStartWarning
 from .losses import GatedLoss as GatedLoss
 from .losses import MultiLabel as MultiLabel
 from .losses import RobustLoss as RobustLoss
