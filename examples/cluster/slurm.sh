@@ -16,7 +16,7 @@ config=$1 out=$2
 gpus=()
 
 # source "$HOME/venv/bin/activate"  # with autorobustloss[ray], on a disk that all nodes see
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+read -r first < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 address="$first:$((20000 + SLURM_JOB_ID % 20000))" # two jobs on one node do not meet
 export RAY_USAGE_STATS_ENABLED=0
 
