@@ -1,0 +1,32 @@
+"""Take a loss elsewhere: a file that needs one library only.   python examples/export.py
+
+`arl losses export arl --format jax` writes the same on the command line; torch, numpy, keras and latex are the others.
+"""
+
+import importlib.util
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+import autorobustloss as arl
+
+kind = "jax" if importlib.util.find_spec("jax") else "numpy"
+images, labels = load_digits(return_X_y=True)
+logits = LogisticRegression(max_iter=50, C=1e-4).fit(images, labels).decision_function(images).astype(np.float32)
+
+path = Path(tempfile.mkdtemp()) / "learned.py"
+path.write_text(arl.export_loss(arl.create_loss("arl"), kind))
+spec = importlib.util.spec_from_file_location("learned", path)
+learned = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(learned)
+
+there = float(learned.loss(logits, labels))
+here = float(arl.create_loss("arl")(torch.from_numpy(logits), torch.from_numpy(labels)))
+print(
+    f"arl on digits: {there:.6f} in {kind}, {here:.6f} in PyTorch; {len(path.read_text().splitlines())} lines of code"
+)
+assert abs(there - here) < 1e-5
