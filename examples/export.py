@@ -16,7 +16,8 @@ import autorobustloss as arl
 
 kind = "jax" if importlib.util.find_spec("jax") else "numpy"
 images, labels = load_digits(return_X_y=True)
-logits = LogisticRegression(max_iter=50, C=1e-4).fit(images, labels).decision_function(images).astype(np.float32)
+model = LogisticRegression(max_iter=1000, C=1e-3).fit(images / 16, labels)
+logits = model.decision_function(images / 16).astype(np.float32)
 
 path = Path(tempfile.mkdtemp()) / "learned.py"
 path.write_text(arl.export_loss(arl.create_loss("arl"), kind))
