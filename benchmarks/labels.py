@@ -47,7 +47,9 @@ SETTINGS = (
     Setting("banking77", "sym:0.1", 5000),
     Setting("banking77", "sym:0.3", 5000),
     Setting("mnist", "sym:0.1", 3000),
+    Setting("mnist", "pair:0.3", 3000),
     Setting("cifar10", "human:aggre", 2500, "cnn4", 15, draws=1),
+    Setting("cifar10", "human:worse", 2500, "cnn4", 15, draws=1),
 )
 PENALTIES = (0.0003, 0.003, 0.03, 0.3)
 """Values of C of logistic regression."""

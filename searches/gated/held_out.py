@@ -51,7 +51,7 @@ TASKS: dict[str, tuple[Task, ...]] = {
         *both(USPS, "clean", "sym:0.4", "sym:0.7", "pair:0.35"),
         *both(USPS, "clean", "sym:0.3", epochs=5, size=3000),
         *both(DIGITS, "clean", "sym:0.4", "sym:0.6", "pair:0.4"),
-        *both(OBJECTS, "clean", "sym:0.4", "human:aggregate", "human:random1", "human:worst"),
+        *both(OBJECTS, "clean", "sym:0.4", "human:aggre", "human:random1", "human:worse"),
     ),
     "tables": (
         *both(SOYBEAN, "clean", "sym:0.2", "pair:0.25"),
