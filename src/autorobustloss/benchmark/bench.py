@@ -82,6 +82,7 @@ def bench(
     workers: int | None = 1,
     device: str = "cpu",
     exact: bool = False,
+    executor: str = "local",
     **config: Any,
 ) -> BenchOutcome:
     """Compare methods over tasks or data; the outcome prints as its tables, `outcome.tables` has them by view.
@@ -91,7 +92,7 @@ def bench(
         classes of each data set.
     tasks: what `make_tasks` gives or takes: the name or path of a data set, a `Dataset`, arrays, tasks, or a list.
     out: a run folder like that of `arl bench`, from which the same call goes on and which `arl report` shows; without
-        one everything is in memory. workers, device, exact: see `running`.
+        one everything is in memory. workers, device, exact, executor: see `running`.
     failures: where given, jobs that fail are noted here and in the tables, and the others go on.
     config: fields of `BenchConfig`, such as seeds=5 or views=("published", "matched").
 
@@ -112,8 +113,8 @@ def bench(
     settings = BenchConfig(tuple(named.values()), known.tasks, classes=known.classes, **config)
     command = {"command": "bench", **settings.to_dict()}
     chance = chance_levels(known.tasks, known.datasets)
-    with running(known.datasets, command, out, workers, device, exact) as (store, executor, folder):
-        outcome = run_bench(settings, store, executor, names=names, failures=failures, chance=chance)
+    with running(known.datasets, command, out, workers, device, exact, executor) as (store, chosen, folder):
+        outcome = run_bench(settings, store, chosen, names=names, failures=failures, chance=chance)
         if folder is not None:
             for view, table in outcome.tables.items():
                 folder.write(f"table-{view}.json", render(table, "json"))

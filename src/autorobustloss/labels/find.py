@@ -27,6 +27,7 @@ def find_label_errors(
     workers: int | None = 1,
     device: str = "cpu",
     exact: bool = False,
+    executor: str = "local",
     **training: Any,
 ) -> LabelErrors:
     """Return which labels of a data set look wrong: cross-validated networks judge them, cleanlab counts and ranks.
@@ -37,7 +38,7 @@ def find_label_errors(
     loss: what the networks are trained with, a loss or any method. model: the network.
     folds, seeds, seed: see `LabelsConfig`. training: what else `make_tasks` takes, such as train_size=2000 (samples to
         examine), protocol, epochs, lr, data_dir.
-    out: a run folder, from which the same call goes on. workers, device, exact: see `running`.
+    out: a run folder, from which the same call goes on. workers, device, exact, executor: see `running`.
 
     Raises MissingDependencyError without cleanlab (`pip install 'autorobustloss[labels]'`), DataError, ConfigError.
 
@@ -58,8 +59,8 @@ def find_label_errors(
     how: dict[str, Any] = {"folds": folds, "seeds": seeds, "seed": seed, "name": called}
     config, pool = label_config(known.tasks[0], dataset, method, size, valid, **how)
     settings = {"command": "labels", **config.to_dict()}
-    with running({name: pool}, settings, out, workers, device, exact) as (store, executor, folder):
-        found = judge_labels(config, pool, store, executor)
+    with running({name: pool}, settings, out, workers, device, exact, executor) as (store, chosen, folder):
+        found = judge_labels(config, pool, store, chosen)
         if folder is not None:
             folder.write("labels.csv", found.to_csv())
             folder.write("noise-matrix.json", found.matrix_json())

@@ -111,17 +111,20 @@ def running(
     workers: int | None = 1,
     device: str = "cpu",
     exact: bool = False,
+    executor: str = "local",
 ) -> Iterator[tuple[Store, Executor, RunFolder | None]]:
     """Give a store, an executor, and the run folder `out` for these settings; without one the store is in memory.
 
     workers: processes; None for one per core, for which a script needs `if __name__ == "__main__":`. device, exact: see
-    `Runtime`.
+    `Runtime`. executor: "local", or "ray" and "ray://HOST:PORT", where workers is how many at most, None for all.
     """
-    runtime = Runtime(device, workers, exact)  # type: ignore[arg-type]  # None becomes a number there
+    local = executor == "local"
+    runtime = Runtime(device, workers if local else 1, exact)  # type: ignore[arg-type]  # None becomes a number there
     with ExitStack() as stack:
-        executor = stack.enter_context(executor_for(datasets, runtime))
+        chosen = executor_for(datasets, runtime, executor, None if local else workers)
+        running = stack.enter_context(chosen)
         folder = None if out is None else stack.enter_context(RunFolder(out, settings))
-        yield folder.store if folder else stack.enter_context(Store(":memory:")), executor, folder
+        yield folder.store if folder else stack.enter_context(Store(":memory:")), running, folder
 
 
 def label_sets(tasks: Iterable[Task]) -> Iterable[tuple[str, str]]:

@@ -22,13 +22,14 @@ def search(
     workers: int | None = 1,
     device: str = "cpu",
     exact: bool = False,
+    executor: str = "local",
     **config: Any,
 ) -> SearchOutcome:
     """Search for a loss on tasks or data, and return what was found; `outcome.loss` is ready to train with.
 
     tasks: what `make_tasks` gives or takes: the name or path of a data set, a `Dataset`, arrays, tasks, or a list.
     out: a run folder like that of `arl search`, from which the same call goes on and which `arl report` shows; without
-        one everything is in memory. workers, device, exact: see `running`.
+        one everything is in memory. workers, device, exact, executor: see `running`.
     config: fields of `SearchConfig`, such as generations=20 or fitness_on="noisy".
 
     Raises ConfigError where nobody knows the labels that should score a candidate, and the errors of `run_search`.
@@ -45,8 +46,8 @@ def search(
     remedy = "try another fitness_on, or noise='clean' if all labels are right"
     check_labels(known.tasks, known.datasets, settings.scored_split, "to score candidates on", remedy)
     command = {"command": "search", **settings.to_dict(), "compare": [], "compare_seeds": 0}
-    with running(known.datasets, command, out, workers, device, exact) as (store, executor, folder):
-        outcome = run_search(settings, known.classes, store, executor, reporter)
+    with running(known.datasets, command, out, workers, device, exact, executor) as (store, chosen, folder):
+        outcome = run_search(settings, known.classes, store, chosen, reporter)
         if folder is not None:
             folder.write("loss.json", make_card(settings, outcome, card_name(folder.path)).to_json())
     return outcome

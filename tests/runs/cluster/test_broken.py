@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import autorobustloss as arl
 from autorobustloss.cli.main import main
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ClusterError, WorkerError
@@ -103,6 +104,13 @@ def test_the_search_on_two_nodes_gives_the_very_card_of_the_serial_one(two_nodes
         cards[name] = (out / "loss.json").read_bytes()
         assert len(stored(out)) > 30
     assert cards["ray"] == cards["serial"]
+
+
+def test_a_search_in_one_call_runs_there_too(two_nodes):
+    tasks = arl.make_tasks("digits", noise="sym:0.4", models="linear", train_size=200, epochs=2)
+    short = {"generations": 2, "population": 4, "finalists_seeds": 1}
+    there = arl.search(tasks, executor=f"ray://{two_nodes}", workers=None, **short)
+    assert there.winner == arl.search(tasks, **short).winner
 
 
 def test_data_are_mapped_not_copied(two_nodes, datasets):
