@@ -14,7 +14,7 @@ from torch import Tensor
 
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses.base import kept, masked
-from autorobustloss.losses.closed import with_gradient
+from autorobustloss.losses.closed import Plain, with_gradient
 from autorobustloss.losses.modes import seen_through, transformed
 from autorobustloss.losses.numbers import as_floats, within
 
@@ -60,8 +60,7 @@ class State(NamedTuple):
     @classmethod
     def empty(cls, classes: int, like: Tensor) -> State:
         """Return the state before the first sample."""
-        none = like.new_zeros(classes)
-        return cls(none, none, none, like.new_zeros(2))
+        return cls(*(like.new_zeros(count) for count in (classes, classes, classes, 2)))
 
     def after(self, beliefs: Tensor, counts: Tensor, seen: Tensor, surprise: Tensor) -> State:
         """Return the state after a batch: sums of beliefs, of their counts, numbers of samples, (C,); of surprise, ().
@@ -199,6 +198,11 @@ def _each_share(log_p: Tensor, epsilon: float) -> Tensor:
     """Return ε over the number of classes that are not masked, 0 for those that are: (M, C)."""
     allowed = (~masked(log_p)).to(log_p.dtype)
     return epsilon * allowed / allowed.sum(1, keepdim=True).clamp_min(1)
+
+
+def again(labels: Tensor, weight: Tensor, smoothing: float) -> Plain:
+    """Return the mean of the weighted rows as a function of the logits, by plain operations."""
+    return lambda logits: _plain(logits, labels, weight, smoothing).mean()
 
 
 def _plain(logits: Tensor, labels: Tensor, weight: Tensor, smoothing: float) -> Tensor:
