@@ -83,7 +83,7 @@ def test_every_library_writes_the_gradient_and_nothing_else(library, classes):
     capability = torch.backends.cpu.get_cpu_capability()
     if not capability.startswith({"libkernel-avx512.so": "AVX512", "libkernel-avx2.so": "AVX"}.get(library, "")):
         pytest.skip(f"this processor cannot run {library}")
-    function = kernel._library(library)
+    function = kernel._library(library).taylor_loss
     c = create_loss("arl").coefficients(classes)
     logits, labels = batch(5, classes, spread=2.0)
     memory = torch.full((5 * classes + 64,), 7.0)

@@ -1,8 +1,9 @@
-"""`taylor.ops.closed_form` in C: value and gradient of a batch in one sweep over the logits, on a CPU in float32.
+"""The closed forms in C: value and gradient of a batch in a sweep or two over the logits, on a CPU in float32.
 
-The installation compiles kernel.c where there is a C compiler (`hatch_build.py`). Where there is none, and for whatever
-the kernel does not take, PyTorch's operations do the same: some twenty calls, each of which takes longer on a small
-batch than the arithmetic in it. Both agree to rounding, not to the last bit; `left_out` is for who needs the last bit.
+`sweep` is that of the Taylor loss, `gated.sweep` that of the gated one. The installation compiles kernel.c where there
+is a C compiler (`hatch_build.py`). Where there is none, and for whatever the kernel does not take, PyTorch's operations
+do the same: twenty calls and more, each of which takes longer on a small batch than the arithmetic in it. Both agree to
+rounding, not to the last bit; `left_out` is for who needs the last bit.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ OTHERS, LABEL = 3, 4
 """How many coefficients of G and of H the kernel has room for: those of order 4, the paper's."""
 
 MANY = 1 << 16
-"""From so many numbers on PyTorch's threads, if it has several, are faster than the kernel's one."""
+"""From so many numbers on PyTorch's threads, if it has enough of them, are faster than the kernel's one."""
 
 WIDE = 32
 """From so many classes on a processor's widest vectors pay."""
@@ -74,21 +75,30 @@ def sweep(
     None where the kernel does not do it: another device or precision, rows that do not lie one behind the other, a
     label that is no class or is `ignored`, polynomials of an order above 4, code that is traced, and no kernel.
     """
-    if not (_takes(input, target) and available()):
+    library = library_for(input, target)
+    if library is None:
         return None
     rows, classes = input.shape
     loss = _packed(coefficients(classes))
     if loss is None:
         return None
-    function = _functions()[classes >= WIDE]
     value = torch.empty(() if mean else rows, dtype=torch.float32, device="cpu")
     slope = torch.empty_like(input) if gradient else None
     places = value.data_ptr(), 0 if slope is None else slope.data_ptr()
-    failed = function(input.data_ptr(), target.data_ptr(), rows, classes, ignored, loss, mean, *places)
+    failed = library.taylor_loss(input.data_ptr(), target.data_ptr(), rows, classes, ignored, loss, mean, *places)
     return None if failed else (value, slope)
 
 
-def _takes(input: Tensor, target: Tensor) -> bool:
+def library_for(input: Tensor, target: Tensor, threads: int = 1) -> Any:
+    """Return the library of kernels for a batch of such a shape, None where that is for PyTorch's operations.
+
+    threads: how many of PyTorch's the kernel's one thread is faster than on a large batch.
+    """
+    libraries = _libraries() if _takes(input, target, threads) else ()
+    return libraries[input.shape[1] >= WIDE] if libraries else None
+
+
+def _takes(input: Tensor, target: Tensor, threads: int) -> bool:
     return (
         _wanted.get()
         and plain(input, target)
@@ -101,18 +111,18 @@ def _takes(input: Tensor, target: Tensor) -> bool:
         and input.is_contiguous()
         and target.is_contiguous()
         and input.shape[1] > 1
-        and 0 < input.numel() < (1 << 62 if torch.get_num_threads() == 1 else MANY)
+        and 0 < input.numel() < (1 << 62 if torch.get_num_threads() <= threads else MANY)
     )
 
 
 def available() -> bool:
     """Return whether the kernel was compiled when the package was installed, for a processor like this one."""
-    return bool(_functions())
+    return bool(_libraries())
 
 
 @cache
-def _functions() -> tuple[Any, ...]:
-    """Return the kernel for few classes and the one for `WIDE` and more, or nothing.
+def _libraries() -> tuple[Any, ...]:
+    """Return the library for few classes and the one for `WIDE` and more, or nothing.
 
     Vectors of sixteen numbers are faster where there are sixteen; for few classes their set-up is all that counts.
     """
@@ -124,7 +134,7 @@ def _functions() -> tuple[Any, ...]:
 
 
 def _library(name: str) -> Any:
-    """Return the function of a compiled library, or None where there is none that can be used."""
+    """Return a compiled library, or None where there is none that can be used."""
     path = SOURCE.with_name(name)
     if not path.exists():
         return None
@@ -138,8 +148,10 @@ def _library(name: str) -> Any:
         warnings.warn(f"{name} was made from another {SOURCE.name} and is left out; install again", stacklevel=2)
         return None
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    library.taylor_loss.argtypes = [pointer, pointer, number, number, number, pointer, ctypes.c_int, pointer, pointer]
-    return library.taylor_loss
+    batch: list[Any] = [pointer, pointer, number, number, number]
+    library.taylor_loss.argtypes = [*batch, pointer, ctypes.c_int, pointer, pointer]
+    library.gated_loss.argtypes = [*batch, *[pointer] * 5, ctypes.c_int, *[pointer] * 3]
+    return library
 
 
 @lru_cache(maxsize=1024)

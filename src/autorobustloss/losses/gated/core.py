@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.base import kept, masked
-from autorobustloss.losses.closed import with_gradient
+from autorobustloss.losses.base import MASKED, kept, masked
+from autorobustloss.losses.closed import Plain, with_gradient
 from autorobustloss.losses.modes import seen_through, transformed
 from autorobustloss.losses.numbers import as_floats, within
 
@@ -60,8 +60,7 @@ class State(NamedTuple):
     @classmethod
     def empty(cls, classes: int, like: Tensor) -> State:
         """Return the state before the first sample."""
-        none = like.new_zeros(classes)
-        return cls(none, none, none, like.new_zeros(2))
+        return cls(*(like.new_zeros(count) for count in (classes, classes, classes, 2)))
 
     def after(self, beliefs: Tensor, counts: Tensor, seen: Tensor, surprise: Tensor) -> State:
         """Return the state after a batch: sums of beliefs, of their counts, numbers of samples, (C,); of surprise, ().
@@ -173,21 +172,34 @@ def closed_form(
 
     found: what `predict` returns, whose log-probabilities are overwritten. target: onehot, or smoothed by ε.
     """
+    if torch.compiler.is_compiling():
+        value, gradient = _fused_form(labels, found, smoothing)
+        return weighed(value, weight), gradient * (weight / samples).unsqueeze(1)
     at_label, value, least = labels.unsqueeze(1), -found.log_p, None
     if smoothing:
         log_all = found.log_all.scatter(1, at_label, found.log_p.unsqueeze(1))
         value = smoothed(value, log_all, smoothing)
         least = _each_share(log_all, smoothing)
     of_label = torch.expm1(found.log_p).unsqueeze(1)
-    if torch.compiler.is_compiling():
-        # A CPU compares int32 in vectors of as many numbers as float32, int64 in half as many.
-        classes = torch.arange(found.log_all.shape[1], device=labels.device, dtype=torch.int32)
-        gradient = torch.where(classes == at_label.int(), of_label, found.log_all.exp())
-    else:
-        gradient = found.log_all.exp_().scatter_(1, at_label, of_label)
+    gradient = found.log_all.exp_().scatter_(1, at_label, of_label)
     if least is not None:
         gradient = (gradient - least).scatter_add(1, at_label, torch.full_like(of_label, smoothing))
     return weighed(value, weight), gradient.mul_((weight / samples).unsqueeze(1))
+
+
+def _fused_form(labels: Tensor, found: Prediction, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Return −log p and ŷ − target in the form that compilers make as few loops of as of cross-entropy."""
+    value, of_label, log_all = -found.log_p, torch.expm1(found.log_p).unsqueeze(1), found.log_all
+    # A CPU compares int32 in vectors of as many numbers as float32, int64 in half as many.
+    classes = torch.arange(log_all.shape[1], device=labels.device, dtype=torch.int32)
+    gradient = torch.where(classes == labels.unsqueeze(1).int(), of_label + smoothing, log_all.exp())
+    if smoothing:
+        # 1 for a class, 0 where it is masked, by arithmetic: truth values would go through memory to the next pass.
+        allowed = (log_all - MASKED).clamp(0, 1)
+        least = smoothing / allowed.sum(1).clamp_min(1)
+        value = (1 - smoothing) * value - least * (log_all.clamp_min(MASKED) * allowed).sum(1)
+        gradient = gradient - least.unsqueeze(1) * allowed
+    return value, gradient
 
 
 def smoothed(ce: Tensor, log_p: Tensor, epsilon: float) -> Tensor:
@@ -199,6 +211,11 @@ def _each_share(log_p: Tensor, epsilon: float) -> Tensor:
     """Return ε over the number of classes that are not masked, 0 for those that are: (M, C)."""
     allowed = (~masked(log_p)).to(log_p.dtype)
     return epsilon * allowed / allowed.sum(1, keepdim=True).clamp_min(1)
+
+
+def again(labels: Tensor, weight: Tensor, smoothing: float) -> Plain:
+    """Return the mean of the weighted rows as a function of the logits, by plain operations."""
+    return lambda logits: _plain(logits, labels, weight, smoothing).mean()
 
 
 def _plain(logits: Tensor, labels: Tensor, weight: Tensor, smoothing: float) -> Tensor:

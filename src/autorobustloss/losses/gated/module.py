@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.losses.base import LearnableLoss, all_count, check_shapes, kept
+from autorobustloss.losses.closed import with_gradient
 from autorobustloss.losses.gated import export
 from autorobustloss.losses.gated.core import (
     State,
+    again,
     check_gate,
     closed_form,
     log_belief,
@@ -24,6 +26,7 @@ from autorobustloss.losses.gated.core import (
     weighed_cross_entropy,
     weights,
 )
+from autorobustloss.losses.gated.sweep import Swept, sweep
 from autorobustloss.losses.modes import real, recorded, transformed
 from autorobustloss.registry import LOSSES
 
@@ -141,6 +144,30 @@ class GatedLoss(LearnableLoss):
         """Return the numbers by name, as `create_loss("gated", …)` takes them."""
         return self.gate._asdict()
 
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        *,
+        sample_weight: Tensor | None = None,
+        normalizer: float | Tensor | None = None,
+        num_items_in_batch: int | Tensor | None = None,
+    ) -> Tensor:
+        """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
+        alone = sample_weight is None and normalizer is None and num_items_in_batch is None
+        if alone and isinstance(input, Tensor) and not torch.compiler.is_compiling():
+            if input.ndim == 2 and input.shape[1] != self._seen_classes:
+                self._look_at_start(input)
+            asks = torch.is_grad_enabled() and input.requires_grad
+            swept = self._swept(input, target, learns=self._trains(), gradient=asks)
+            if swept is not None:
+                value, gradient, weights = swept
+                plain = again(target, weights, self.gate.smoothing)
+                return with_gradient(input, value, gradient, plain) if asks else value
+        return super().forward(
+            input, target, sample_weight=sample_weight, normalizer=normalizer, num_items_in_batch=num_items_in_batch
+        )
+
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
         return self._rows(logits, labels, torch.ones_like(labels, dtype=torch.bool))
@@ -174,18 +201,37 @@ class GatedLoss(LearnableLoss):
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and its gradient in `input`, for training loops that need no graph."""
         check_shapes(input, target)
+        logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+        swept = self._swept(logits, target, learns=self.training, gradient=True)
+        if swept is not None:
+            value, gradient, _ = swept
+            return value, gradient if logits is input else gradient.to(input.dtype)
         usual = input.ndim == 2 and not torch.is_floating_point(target) and not transformed()
         plain = self.reduction == "mean" and self.weight is None and not self.gate.prior
         if not (usual and plain and all_count(target, input.shape[1], self.ignore_index)):
             return super().value_and_gradient(input, target)
         with torch.enable_grad():  # a training, as all that asks for a gradient; on constants that have no graph
-            logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
             labels = target.long()
             found = predict(logits, labels)
             counted = torch.ones_like(labels, dtype=torch.bool)
             weight = self._weight(found.log_p, found.log_m, labels, counted, self._recall(logits))
             value, gradient = closed_form(labels, weight, found, self.gate.smoothing, samples=len(labels))
             return value.mean(), gradient.to(input.dtype)
+
+    def _swept(self, input: Tensor, target: Tensor, *, learns: bool, gradient: bool) -> Swept | None:
+        """Return what a batch comes to by the compiled kernel, None where that does not do it."""
+        if self.reduction != "mean" or self.weight is not None or input.ndim != 2:
+            return None
+        kept = self._buffers
+        state = State(kept["_beliefs"], kept["_counts"], kept["_labels"], kept["_surprise"])  # type: ignore[arg-type]
+        new = len(state.beliefs) != input.shape[1]
+        if new:
+            state = State.empty(input.shape[1], torch.zeros(0))
+        ignored = self.ignore_index
+        swept = sweep(input, target, self.gate, state, learns=learns or new, gradient=gradient, ignored=ignored)
+        if swept is not None and new and learns:
+            self._keep(state)
+        return swept
 
     def _rows(self, logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
         found, state = predict(logits, labels), self._recall(logits.detach())
