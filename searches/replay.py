@@ -2,6 +2,7 @@
 
     python searches/replay.py            # all that have a store
     python searches/replay.py arl        # or some
+    python searches/replay.py --seeds    # and how the searches of the paper's kind ended from each of their seeds
 
 Each search runs again on its results, from the configuration in the loss's card, and must end at the card's SHA-256.
 """
@@ -13,6 +14,7 @@ import lzma
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from autorobustloss.search.config import create_space
 
 STORES = Path(__file__).parent / "stores"
 NAMES = tuple(sorted(path.name.split(".")[0] for path in STORES.glob("*.sqlite.xz")))
+PAPER, SEEDS = tuple(name for name in NAMES if name != "arl"), range(3)
+"""The searches whose stores have the results of several seeds."""
 CLASSES = 10
 """Of MNIST and CIFAR-10, whose classes a view may merge or split."""
 
@@ -49,9 +53,10 @@ def config_of(card: Card) -> SearchConfig:
     return SearchConfig(tasks=tuple(tasks), space=create_space(**found.pop("space")), rivals=tuple(rivals), **found)
 
 
-def replay(name: str) -> tuple[SearchOutcome, Card]:
-    """Run the search of a shipped loss on its committed store; return how it ends, and the card."""
+def replay(name: str, seed: int | None = None) -> tuple[SearchOutcome, Card]:
+    """Run the search of a shipped loss, or its like from another seed, on the committed store; return its end and card."""
     config = config_of(load_card(name))
+    config = config if seed is None else replace(config, seed=seed)
     names = {task.dataset.name: DataName.parse(task.dataset.name) for task in config.tasks}
     counts = {name: data.option("split") or data.option("merge") or CLASSES for name, data in names.items()}
     with tempfile.TemporaryDirectory() as folder:
@@ -62,11 +67,33 @@ def replay(name: str) -> tuple[SearchOutcome, Card]:
     return outcome, make_card(config, outcome, name)
 
 
+def seeds() -> str:
+    """Return a table: the fitness of the first and the last generation, and the loss found on each task, per cent."""
+    rows = [
+        "| search | seed | first generation, mean | last, mean | found | on each task |",
+        "|---|--:|--:|--:|--:|---|",
+    ]
+    for name, seed in product(PAPER, SEEDS):
+        outcome, card = replay(name, seed)
+        first, last = (f"{100 * outcome.generations[i].mean:.1f}" for i in (0, -1))
+        tasks = config_of(card).tasks
+        parts = (f"{t.dataset.name}/{t.model} {100 * a:.1f}" for t, a in zip(tasks, outcome.winner.per_task))
+        shipped = ", ships" if card.sha256 == load_card(name).sha256 else ""
+        found = f"{100 * outcome.winner.accuracy:.1f}{shipped}"
+        rows.append(f"| `{name}` | {seed} | {first} | {last} | {found} | {', '.join(parts)} |")
+    return "\n".join(rows)
+
+
 def main() -> None:
     """Replay searches and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=NAMES, help=f"some of {', '.join(NAMES)} (default: all)")
-    for name in parser.parse_args().names:
+    parser.add_argument("--seeds", action="store_true", help="print how the searches of the paper's kind ended")
+    options = parser.parse_args()
+    if options.seeds:
+        print(seeds())
+        return
+    for name in options.names:
         shelf = load_card(name)
         _, found = replay(name)
         same = replace(found, scale=shelf.scale).sha256 == shelf.sha256  # the scale may have been chosen afterwards
