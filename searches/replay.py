@@ -54,7 +54,7 @@ def config_of(card: Card) -> SearchConfig:
 
 
 def replay(name: str, seed: int | None = None) -> tuple[SearchOutcome, Card]:
-    """Run the search of a shipped loss, or its like from another seed, on the committed store; return its end and card."""
+    """Run the search of a shipped loss, or of another seed, on the committed store; return outcome and card."""
     config = config_of(load_card(name))
     config = config if seed is None else replace(config, seed=seed)
     names = {task.dataset.name: DataName.parse(task.dataset.name) for task in config.tasks}
