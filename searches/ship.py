@@ -3,10 +3,11 @@
     python searches/ship.py --runs runs                            # before the benchmark, which takes the cards
     python searches/ship.py --evidence runs/held-out               # after it
     python searches/ship.py                                        # the texts of searches/cards.toml anew
+    python searches/ship.py arl-ar-s80 --runs runs                 # or of some
 
-For each loss of searches/cards.toml, runs/NAME/loss.json is taken as the search left it, but for its scale where that
-was chosen afterwards; without --runs, the card on the shelf. What the loss is for and the accuracies on the tasks of
-docs/evidence/held-out.toml (table-published.json of the benchmark's run folder) are added to it.
+For each loss of searches/cards.toml, or each one named, runs/NAME/loss.json is taken as the search left it, but for its
+scale where that was chosen afterwards; without --runs, the card on the shelf. What the loss is for and the accuracies
+of a benchmark of docs/evidence (table-published.json of its run folder) are added to it.
 """
 
 from __future__ import annotations
@@ -55,11 +56,14 @@ def measured(table: dict[str, Any], name: str) -> dict[str, Any]:
 def main() -> None:
     """Write the cards."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="some of searches/cards.toml (default: all)")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="where the searches' folders are (default: the shelf)")
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="run folder of the benchmark")
     options = parser.parse_args()
     table = options.evidence and json.loads((options.evidence / "table-published.json").read_text(encoding="utf-8"))
-    for name, texts in tomllib.loads((HERE / "cards.toml").read_text(encoding="utf-8")).items():
+    known = tomllib.loads((HERE / "cards.toml").read_text(encoding="utf-8"))
+    for name in options.names or known:
+        texts = known[name]
         found = load_card(options.runs / name / "loss.json" if options.runs else name)
         searched_at = found.provenance["search"]["space"]["scale"]
         scale = texts.pop("scale", searched_at)

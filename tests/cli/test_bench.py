@@ -11,12 +11,14 @@ from autorobustloss.benchmark.notes import twins
 from autorobustloss.cli import bench
 from autorobustloss.cli.main import main
 from autorobustloss.cli.methods import read_named_methods
-from autorobustloss.data import DataSpec
+from autorobustloss.cli.paper import search_of
+from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.losses import TaylorLoss
 from autorobustloss.losses.cards import Card, load_card, shelf
 from autorobustloss.losses.cards import card as cards
-from autorobustloss.paper.experiments import zoo_losses
+from autorobustloss.paper.effort import EFFORTS
+from autorobustloss.paper.experiments import targets, zoo_losses
 from autorobustloss.registry import LOSSES
 from autorobustloss.runs import trainer as running
 from autorobustloss.runs.job import Task
@@ -114,6 +116,15 @@ def test_a_scale_that_does_not_fit_is_refused_before_training(scale, tmp_path, c
     assert code == 2
     assert scale.partition("=")[0] in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("table", ["fig3", "table5"])
+def test_what_a_table_searches_has_no_cross_entropy_in_its_space(table):
+    data = dict.fromkeys(("mnist", "kmnist", "cifar10", "cifar100"), load_dataset("digits"))
+    for target in targets(table, EFFORTS["tiny"]):
+        space = search_of(target, EFFORTS["tiny"], data).space
+        assert space.dimension == 2 * target.order - 2
+        assert space.method(np.ones(space.dimension)).options["log_weight"] == 0
 
 
 @pytest.mark.slow

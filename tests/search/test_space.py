@@ -59,6 +59,20 @@ def test_start_at_mae_has_the_gradient_of_mae(name, order):
     torch.testing.assert_close(10 * ours, mae)  # Eq. 4 takes the mean over ten classes
 
 
+@pytest.mark.parametrize("order", [2, 3, 4, 5])
+@pytest.mark.parametrize("name", ["paper", "canonical", "canonical+power"])
+def test_start_at_the_series_of_cross_entropy(name, order):
+    space = Space(name, order=order, scale=None)
+    method = space.method(space.start("taylor_ce"))
+    logits, labels = 3 * torch.randn(6, 10, dtype=torch.float64), torch.randint(10, (6,))
+    values = []
+    for loss in (create_loss(method.name, **method.options), create_loss("taylor_ce", order=order - 1)):
+        point = logits.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(point, labels), point)
+        values.append(gradient)
+    torch.testing.assert_close(10 * values[0], values[1])
+
+
 def test_start_at_sce_is_half_log_half_mae_at_ten_classes():
     space = Space("canonical+log", scale=None)
     method = space.method(space.start("sce"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from autorobustloss.cli.options.bench import DEFAULTS, BenchOptions
 from autorobustloss.cli.options.shared import Grid
 from autorobustloss.cli.running import at_work, searched, then_drawn
 from autorobustloss.cli.tasks import check_tasks
+from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods import MethodSpec
 from autorobustloss.paper import experiments as paper
@@ -53,13 +55,7 @@ def learn(target: paper.Target, scale: Effort, options: BenchOptions) -> MethodS
     datasets, _ = load_datasets((task.dataset.name for task in target.tasks), options.data_dir, options.download)
     if not datasets:
         return None
-    config = SearchConfig(
-        tasks=pin((task for task in target.tasks if task.dataset.name in datasets), datasets),
-        space=Space("canonical", order=target.order),  # the paper's family, without the log term
-        population=scale.population,
-        generations=scale.generations,
-        finalists_seeds=scale.seeds,
-    )
+    config = search_of(target, scale, datasets)
     check_tasks(config.tasks, datasets, allow_hopeless=True)
     settings = {"command": "search", **config.to_dict()}
     classes = {name: dataset.num_classes for name, dataset in datasets.items()}
@@ -67,6 +63,17 @@ def learn(target: paper.Target, scale: Effort, options: BenchOptions) -> MethodS
     jobs = config.generations * config.jobs_per_generation
     with at_work(options, datasets, settings, f"search-{stem}", jobs, stem) as (folder, executor, progress):
         return searched(config, classes, folder, executor, progress).winner.method
+
+
+def search_of(target: paper.Target, scale: Effort, datasets: Mapping[str, Dataset]) -> SearchConfig:
+    """Return the search for it on the data sets that are there: in the paper's family, which has no log term."""
+    return SearchConfig(
+        tasks=pin((task for task in target.tasks if task.dataset.name in datasets), datasets),
+        space=Space("canonical", order=target.order),
+        population=scale.population,
+        generations=scale.generations,
+        finalists_seeds=scale.seeds,
+    )
 
 
 def run_one(planned: paper.Experiment, scale: Effort, options: BenchOptions, failures: Failures) -> None:

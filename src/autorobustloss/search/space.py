@@ -87,6 +87,21 @@ class SearchSpace(ABC):
         return method.options
 
 
+ALL_TERMS = 10**9
+"""More than a polynomial of any order has."""
+
+
+def series(terms: int, length: int) -> tuple[float, ...]:
+    """Return the slope in ŷ of cross-entropy's Taylor series at ŷ = 1, cut after so many terms, by powers of ŷ.
+
+    Σ_{n=1..terms} (1 − ŷ)ⁿ/n has the slope −Σ_{n<terms} (1 − ŷ)ⁿ (Feng et al., IJCAI 2020).
+
+    >>> series(1, 3), series(3, 3)
+    ((-1.0, 0.0, 0.0), (-3.0, 3.0, -1.0))
+    """
+    return tuple(float((-1) ** (i + 1) * sum(math.comb(n, i) for n in range(terms))) for i in range(length))
+
+
 _LOG_COORDINATES: Mapping[str, int] = {"paper": 0, "canonical": 0, "canonical+log": 1, "canonical+power": 2}
 """By space: how many coordinates its log term has, a weight and a power."""
 
@@ -105,9 +120,10 @@ class Space(SearchSpace):
         with "max" no candidate's gradient ever exceeds the largest one of cross-entropy.
     log_unit: α at 1 on the log coordinate. What resists noise has a small α; a small unit lets a search see it.
 
-    Starts: "zero". "mae": ℓ falls with slope 1 in ŷ at the label. "sce": that and one unit of the log term; with the
-    default unit each gives half of the start gradient at ten classes. "gce": one unit of the log term with power 0.7
-    alone. Under a scale rule only the direction of a point matters.
+    Starts: "zero". "mae": ℓ falls with slope 1 in ŷ at the label. "taylor_ce": ℓ at the label is cross-entropy's Taylor
+    series at ŷ = 1, cut after β − 1 terms, as many as order β has for the label alone; the first is MAE. "sce": MAE and
+    one unit of the log term; with the default unit each gives half of the start gradient at ten classes. "gce": one
+    unit of the log term with power 0.7 alone. Under a scale rule only the direction of a point matters.
 
     >>> [Space(name).dimension for name in ("paper", "canonical", "canonical+log", "canonical+power")]
     [12, 6, 7, 8]
@@ -118,13 +134,14 @@ class Space(SearchSpace):
     scale: str | None = "max"
     log_unit: float = LOG_UNIT
     default_start: ClassVar[str] = "mae"
-    starts: ClassVar[Mapping[str, tuple[float, float, float]]] = {
-        "zero": (0.0, 0.0, 0.0),
-        "mae": (-1.0, 0.0, 0.0),
-        "sce": (-1.0, 1.0, 0.0),
-        "gce": (0.0, 1.0, 0.7),
+    starts: ClassVar[Mapping[str, tuple[int, float, float]]] = {
+        "zero": (0, 0.0, 0.0),
+        "mae": (1, 0.0, 0.0),
+        "taylor_ce": (ALL_TERMS, 0.0, 0.0),
+        "sce": (1, 1.0, 0.0),
+        "gce": (0, 1.0, 0.7),
     }
-    """The slope at the label; the weight of the log term, in its unit, and its power."""
+    """How many terms of cross-entropy's series at the label; the weight of the log term, in its unit, and its power."""
 
     def __post_init__(self) -> None:
         if self.name not in _LOG_COORDINATES:
@@ -152,14 +169,13 @@ class Space(SearchSpace):
 
     def known(self, name: str) -> Sequence[float]:
         """Return the values of one of `starts`; ConfigError where the space has no such log term."""
-        slope, weight, power = self.starts[name]
+        terms, weight, power = self.starts[name]
         wanted, given = bool(weight) + bool(power), _LOG_COORDINATES[self.name]
         if wanted > given:
             needed = next(space for space, count in _LOG_COORDINATES.items() if count == wanted)
             raise ConfigError(f"start {name!r} needs the log term of the space {needed}, got {self.name!r}")
-        polynomial = [0.0] * (self.dimension - given)
-        # The θ after the pure powers multiplies (ŷ − θ₀)(y − θ₁), with a slope at the label alone; so has a₀ of d₁.
-        polynomial[2 + self.order if self.name == "paper" else 0] = slope
+        form = CanonicalForm(series(min(terms, self.order - 1), self.order - 1), (0.0,) * (self.order - 2), k=0.0)
+        polynomial = form.theta() if self.name == "paper" else form.vector()[:-1]
         return [*polynomial, *(self.log_unit * weight, power)[:given]]
 
     def numbers(self, method: MethodSpec) -> dict[str, Any]:

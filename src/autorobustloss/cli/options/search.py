@@ -23,8 +23,8 @@ class SearchOptions(SearchSettings, InFolder, Seeded):
         order: order of the polynomial: the paper compares 2 to 5; gated has 0 to 2 (default: 4, gated 2)
         scale: rule of every Taylor loss: max (never steeper than cross-entropy's steepest), init (start as steep as
             cross-entropy), geometric (between the two), a multiple such as 0.3max, none (default: max)
-        start: mean of the first generation: mae, sce, gce, zero; gated, ce for gated; or coordinates joined by commas
-            (default: mae, gated gated)
+        start: mean of the first generation: mae, taylor_ce (cross-entropy's Taylor series), sce, gce, zero; gated, ce
+            for gated; or coordinates joined by commas (default: mae, gated gated)
         rivals: methods trained beside every generation, on its tasks and noise, for the fitness rank to rank
             candidates among, joined by commas (default: none)
         rival_values: hyper-parameters of rivals named without any: their authors' for each data set's number of
