@@ -131,7 +131,7 @@ def test_every_section_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "figures mean nothing" in done.stdout
     data = json.loads((tmp_path / "all.json").read_text())
-    assert set(data) == {"machine", "floor", "textbook", "inner", "loss", "overhead", "scale", "card", "ray"}
+    assert set(data) == {"machine", "floor", "textbook", "inner", "loss", "written", "overhead", "scale", "card", "ray"}
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
