@@ -22,8 +22,7 @@ from autorobustloss.data import Dataset, load_dataset
 from autorobustloss.data.splits import noisy_labels, split_indices
 from autorobustloss.labels import LabelErrors, judge_labels, label_config
 from autorobustloss.labels.config import LabelsConfig
-from autorobustloss.labels.judge import ask_cleanlab, estimated_joint
-from autorobustloss.labels.pool import sample_names
+from autorobustloss.labels.judge import label_errors
 from autorobustloss.methods.named import named_method
 from autorobustloss.noise import NoiseSpec
 from autorobustloss.runs import Runtime, Store, executor_for
@@ -81,18 +80,7 @@ def by_regression(config: LabelsConfig, pool: Dataset, store: Store) -> LabelErr
     name = f"logistic regression, {pool.fingerprint}, {config.task.noise}, {config.seed}"
     kept = store.get_meta(name) or store.keep(name, pack(regression(config, pool, given)))
     probabilities = unpack(kept, pool.num_classes).double().softmax(1).numpy()
-    wrong, quality = ask_cleanlab(given, probabilities)
-    return LabelErrors(
-        config=config,
-        classes=pool.classes or tuple(map(str, range(pool.num_classes))),
-        samples=tuple(sample_names(pool).tolist()),
-        given=given,
-        probabilities=probabilities,
-        quality=quality,
-        wrong=wrong,
-        joint=estimated_joint(given, probabilities),
-        truth=pool.y_train.numpy(),
-    )
+    return label_errors(config, pool, given, probabilities)
 
 
 def regression(config: LabelsConfig, pool: Dataset, given: np.ndarray) -> torch.Tensor:

@@ -230,7 +230,7 @@ def search(tasks: Any, rivals: Any, names: Any, hand: Any, options: Any, lanes: 
         gates.numbers.copy_(torch.tensor(rows))
         if lanes.device.type == "cuda":
             torch.cuda.synchronize()
-        return np.stack(lanes.map(lambda batch: chosen(batch.train((seed,))[-1]), ready, race))  # noqa: F821
+        return np.stack(lanes.map(lambda batch: chosen(batch.train((seed,))[-1]), ready, race))
 
     history, evaluations, generation, took = [], [], 0, 0.0
     while not generation or (time.time() - start + took < 60 * options.minutes and generation < 60):
@@ -261,7 +261,7 @@ def search(tasks: Any, rivals: Any, names: Any, hand: Any, options: Any, lanes: 
         (options.out / "evaluations.json").write_text(json.dumps(evaluations))
         took = time.time() - began
         log(f"generation {generation}, {took:.1f} s", " ".join(f"{h['score']:.2f}" for h in history[-len(runs) :]))
-    del ready
+    ready.clear()  # and with it their memory
     score = Score(tasks, rivals, names)
     rows, labels = candidates(runs, history, score, hand)
     results = trained(tasks, lambda task: Gates(rows, lanes.device), len(rows), (900, 901), options.data_dir, lanes)

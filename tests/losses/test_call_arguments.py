@@ -9,7 +9,7 @@ from torch import nn
 
 from autorobustloss.errors import ConfigError, LossInputError, UnsupportedArgumentError
 from autorobustloss.losses import EarlyLearningLoss, GatedLoss, MultiLabel, create_loss, list_losses
-from autorobustloss.losses.base import smoothed
+from autorobustloss.losses.base import smoothed_target
 
 NAMES = list_losses()
 each_loss = pytest.mark.parametrize("name", NAMES)
@@ -207,7 +207,7 @@ class TestLabelSmoothing:
     @pytest.mark.parametrize("name", [n for n in NAMES if smooths(n) and n != "bi_tempered"])
     def test_is_a_smoothed_target(self, build, name):
         y = LABELS.clamp_min(0)
-        target = smoothed(nn.functional.one_hot(y, 5).double(), 0.2)
+        target = smoothed_target(nn.functional.one_hot(y, 5).double(), 0.2)
         loss, rows = build(name, label_smoothing=0.2), build(name)
         wanted = value_and_grad(lambda z: rows(z, target), logits())
         close(value_and_grad(lambda z: loss(z, y), logits()), wanted)

@@ -22,18 +22,8 @@ if not kernel.available():
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    """Count the batches that the kernel takes."""
-    seen = []
-    original = kernel.sweep
-
-    def counted(*arguments, **options):
-        found = original(*arguments, **options)
-        seen.append(found is not None)
-        return found
-
-    monkeypatch.setattr(kernel, "sweep", counted)
-    return seen
+def calls(count_sweeps):
+    return count_sweeps(kernel)
 
 
 def batch(samples, classes, spread=1.0, seed=0):

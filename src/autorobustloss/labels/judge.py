@@ -54,6 +54,11 @@ def judge_labels(
             f"labels that they have not seen, no more than guessing might ({100 * chance:.1f} %), and can judge none; "
             "try more --epochs, another --lr, --model or --loss, or more samples"
         )
+    return label_errors(config, dataset, given, probabilities)
+
+
+def label_errors(config: LabelsConfig, dataset: Dataset, given: NDArray[np.int64], probabilities: Array) -> LabelErrors:
+    """Return what cleanlab says of labels (N,), by probabilities (N, C) that come from other samples."""
     wrong, quality = ask_cleanlab(given, probabilities)
     return LabelErrors(
         config=config,
@@ -64,7 +69,7 @@ def judge_labels(
         quality=quality,
         wrong=wrong,
         joint=estimated_joint(given, probabilities),
-        truth=dataset.y_train.numpy() if truth_known(dataset, noise) else None,
+        truth=dataset.y_train.numpy() if truth_known(dataset, NoiseSpec.parse(config.task.noise)) else None,
     )
 
 

@@ -255,7 +255,7 @@ class RobustLoss(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the loss of each row for a distribution over labels times its share, and the sum of the shares."""
         if self._smoothing:
-            probabilities = smoothed(probabilities, self._smoothing)
+            probabilities = smoothed_target(probabilities, self._smoothing)
         if share is None:
             return self._soft_values(logits, probabilities), None
         out = (share == 0).unsqueeze(1)
@@ -313,6 +313,31 @@ class RobustLoss(nn.Module):
 class LearnableLoss(RobustLoss):
     """A member of a family of losses that a search finds, made of the numbers in `hyperparameters()`."""
 
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor,
+        *,
+        sample_weight: Tensor | None = None,
+        normalizer: float | Tensor | None = None,
+        num_items_in_batch: int | Tensor | None = None,
+    ) -> Tensor:
+        """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
+        alone = sample_weight is None and normalizer is None and num_items_in_batch is None
+        if alone and isinstance(input, Tensor) and not torch.compiler.is_compiling():
+            if input.ndim == 2 and input.shape[1] != self._seen_classes:
+                self._look_at_start(input)
+            value = self._by_kernel(input, target)
+            if value is not None:
+                return value
+        return super().forward(
+            input, target, sample_weight=sample_weight, normalizer=normalizer, num_items_in_batch=num_items_in_batch
+        )
+
+    def _by_kernel(self, input: Tensor, target: Tensor) -> Tensor | None:
+        """Return the reduced loss, with its gradient, by the compiled kernel; None where that does not do it."""
+        raise NotImplementedError
+
     def formula(self) -> str:
         """Return the loss as a short formula in plain text."""
         raise NotImplementedError
@@ -347,10 +372,10 @@ def one_hot(labels: Tensor, like: Tensor) -> Tensor:
     return torch.zeros_like(like).scatter(1, labels.unsqueeze(1), 1.0)
 
 
-def smoothed(probabilities: Tensor, epsilon: float) -> Tensor:
+def smoothed_target(probabilities: Tensor, epsilon: float) -> Tensor:
     """Return (1 − ε)·t + ε/C of rows (M, C).
 
-    >>> smoothed(torch.tensor([[1.0, 0.0]]), 0.1)
+    >>> smoothed_target(torch.tensor([[1.0, 0.0]]), 0.1)
     tensor([[0.9500, 0.0500]])
     """
     return probabilities * (1 - epsilon) + epsilon / probabilities.shape[1]
@@ -416,6 +441,22 @@ def kept(log_p: Tensor, probabilities: Tensor | None = None) -> Tensor:
     """
     out = masked(log_p)
     return log_p.masked_fill(out if probabilities is None else out & (probabilities == 0), 0.0)
+
+
+def weighted(factor: float, term: Tensor) -> Tensor:
+    """Return factor·term; 0, and no gradient, where the factor is 0, though the term may be infinite.
+
+    >>> weighted(0.0, torch.tensor([1.0, torch.inf]))
+    tensor([0., 0.])
+    """
+    return factor * term if factor else torch.zeros_like(term)
+
+
+def smoothed(chosen: Tensor, log_p: Tensor, epsilon: float) -> Tensor:
+    """Return −(1 − ε)·log p_y − ε·(mean of log p_k over the classes that are not masked)."""
+    number = (~masked(log_p)).sum(dim=1, keepdim=True)
+    smooth = kept(log_p).sum(dim=1, keepdim=True) / number
+    return weighted(epsilon - 1, chosen) - epsilon * smooth
 
 
 def check_shapes(input: Tensor, target: Tensor) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.base import MASKED, kept, masked
+from autorobustloss.losses.base import MASKED, masked, smoothed
 from autorobustloss.losses.closed import Plain, with_gradient
 from autorobustloss.losses.modes import seen_through, transformed
 from autorobustloss.losses.numbers import as_floats, within
@@ -178,7 +178,7 @@ def closed_form(
     at_label, value, least = labels.unsqueeze(1), -found.log_p, None
     if smoothing:
         log_all = found.log_all.scatter(1, at_label, found.log_p.unsqueeze(1))
-        value = smoothed(value, log_all, smoothing)
+        value = smoothed(found.log_p.unsqueeze(1), log_all, smoothing).squeeze(1)
         least = _each_share(log_all, smoothing)
     of_label = torch.expm1(found.log_p).unsqueeze(1)
     gradient = found.log_all.exp_().scatter_(1, at_label, of_label)
@@ -202,11 +202,6 @@ def _fused_form(labels: Tensor, found: Prediction, smoothing: float) -> tuple[Te
     return value, gradient
 
 
-def smoothed(ce: Tensor, log_p: Tensor, epsilon: float) -> Tensor:
-    """Return (1 − ε)·ce − ε·(mean of log p over the classes that are not masked): (M,), (M, C) -> (M,)."""
-    return (1 - epsilon) * ce - (_each_share(log_p, epsilon) * kept(log_p)).sum(1)
-
-
 def _each_share(log_p: Tensor, epsilon: float) -> Tensor:
     """Return ε over the number of classes that are not masked, 0 for those that are: (M, C)."""
     allowed = (~masked(log_p)).to(log_p.dtype)
@@ -220,8 +215,8 @@ def again(labels: Tensor, weight: Tensor, smoothing: float) -> Plain:
 
 def _plain(logits: Tensor, labels: Tensor, weight: Tensor, smoothing: float) -> Tensor:
     log_all = F.log_softmax(logits, dim=1)
-    value = -log_all.gather(1, labels.unsqueeze(1)).squeeze(1)
-    return weighed(smoothed(value, log_all, smoothing) if smoothing else value, weight)
+    log_p = log_all.gather(1, labels.unsqueeze(1))
+    return weighed((smoothed(log_p, log_all, smoothing) if smoothing else -log_p).squeeze(1), weight)
 
 
 def weighed(values: Tensor, weight: Tensor) -> Tensor:

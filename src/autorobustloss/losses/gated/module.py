@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autorobustloss.losses.base import LearnableLoss, all_count, check_shapes, kept
+from autorobustloss.losses.base import LearnableLoss, all_count, check_shapes, kept, smoothed
 from autorobustloss.losses.closed import with_gradient
 from autorobustloss.losses.gated import export
 from autorobustloss.losses.gated.core import (
@@ -21,7 +21,6 @@ from autorobustloss.losses.gated.core import (
     closed_form,
     log_belief,
     predict,
-    smoothed,
     weighed,
     weighed_cross_entropy,
     weights,
@@ -144,29 +143,13 @@ class GatedLoss(LearnableLoss):
         """Return the numbers by name, as `create_loss("gated", …)` takes them."""
         return self.gate._asdict()
 
-    def forward(
-        self,
-        input: Tensor,
-        target: Tensor,
-        *,
-        sample_weight: Tensor | None = None,
-        normalizer: float | Tensor | None = None,
-        num_items_in_batch: int | Tensor | None = None,
-    ) -> Tensor:
-        """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
-        alone = sample_weight is None and normalizer is None and num_items_in_batch is None
-        if alone and isinstance(input, Tensor) and not torch.compiler.is_compiling():
-            if input.ndim == 2 and input.shape[1] != self._seen_classes:
-                self._look_at_start(input)
-            asks = torch.is_grad_enabled() and input.requires_grad
-            swept = self._swept(input, target, learns=self._trains(), gradient=asks)
-            if swept is not None:
-                value, gradient, weights = swept
-                plain = again(target, weights, self.gate.smoothing)
-                return with_gradient(input, value, gradient, plain) if asks else value
-        return super().forward(
-            input, target, sample_weight=sample_weight, normalizer=normalizer, num_items_in_batch=num_items_in_batch
-        )
+    def _by_kernel(self, input: Tensor, target: Tensor) -> Tensor | None:
+        asks = torch.is_grad_enabled() and input.requires_grad
+        swept = self._swept(input, target, learns=self._trains(), gradient=asks)
+        if swept is None:
+            return None
+        value, gradient, weights = swept
+        return with_gradient(input, value, gradient, again(target, weights, self.gate.smoothing)) if asks else value
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
@@ -193,9 +176,8 @@ class GatedLoss(LearnableLoss):
             state = self._remember(state.after(beliefs.sum(0), counts.sum(0), seen, surprise))
         weight = weights(log_b, state.beliefs, state.counts, state.surprise, self.gate)
         weight = self._paced(weight, (target * weight).sum(1), target.sum(1) > 0)
-        ce = -kept(log_p, probabilities)
-        if self.gate.smoothing:
-            ce = smoothed(ce.T, log_p, self.gate.smoothing).T
+        known = kept(log_p, probabilities)
+        ce = smoothed(known, log_p, self.gate.smoothing) if self.gate.smoothing else -known
         return weighed(ce * probabilities, weight).sum(1)
 
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -152,12 +152,3 @@ class TwoTerms(PublishedLoss):
         """Raise ConfigError for two zeros."""
         if self.alpha == 0 and self.beta == 0:
             raise ConfigError("got alpha=0 and beta=0, expected at least one of them > 0")
-
-
-def weighted(factor: float, term: Tensor) -> Tensor:
-    """Return factor·term; 0, and no gradient, where the factor is 0, though the term may be infinite.
-
-    >>> weighted(0.0, torch.tensor([1.0, torch.inf]))
-    tensor([0., 0.])
-    """
-    return factor * term if factor else torch.zeros_like(term)

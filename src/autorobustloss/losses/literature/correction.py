@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError, LossInputError
-from autorobustloss.losses.base import RobustLoss, kept, masked
-from autorobustloss.losses.literature.base import LabelwiseLoss, number, weighted
+from autorobustloss.losses.base import RobustLoss, kept, masked, weighted
+from autorobustloss.losses.literature.base import LabelwiseLoss, number
 from autorobustloss.noise.matrix import SUFFIXES, Matrix
 from autorobustloss.registry import LOSSES
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from autorobustloss.losses.base import kept, one_hot
-from autorobustloss.losses.literature.base import TwoTerms, flag, number, weighted
+from autorobustloss.losses.base import kept, one_hot, weighted
+from autorobustloss.losses.literature.base import TwoTerms, flag, number
 from autorobustloss.losses.literature.normalised import focal
 from autorobustloss.losses.literature.plain import reduced_mae
 from autorobustloss.registry import LOSSES

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from autorobustloss.losses.base import smoothed
 from autorobustloss.losses.literature.base import LabelwiseLoss, number
-from autorobustloss.losses.literature.plain import smoothed
 from autorobustloss.registry import LOSSES
 
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autorobustloss.losses.base import kept, masked
-from autorobustloss.losses.literature.base import LabelwiseLoss, PublishedLoss, number, weighted
+from autorobustloss.losses.base import kept, smoothed
+from autorobustloss.losses.literature.base import LabelwiseLoss, PublishedLoss, number
 from autorobustloss.registry import LOSSES
 
 
@@ -41,13 +41,6 @@ class CrossEntropy(PublishedLoss):
 
     def _soft_values(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         return self.soft(logits, probabilities if self.weight is None else probabilities * self.weight.to(logits))
-
-
-def smoothed(chosen: Tensor, log_p: Tensor, epsilon: float) -> Tensor:
-    """Return −(1 − ε)·log p_y − ε·(mean of log p_k over the classes that are not masked)."""
-    number = (~masked(log_p)).sum(dim=1, keepdim=True)
-    smooth = kept(log_p).sum(dim=1, keepdim=True) / number
-    return weighted(epsilon - 1, chosen) - epsilon * smooth
 
 
 @LOSSES.register("label_smoothing")

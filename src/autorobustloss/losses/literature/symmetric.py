@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from autorobustloss.losses.literature.base import LabelwiseLoss, TwoTerms, flag, number, weighted
+from autorobustloss.losses.base import weighted
+from autorobustloss.losses.literature.base import LabelwiseLoss, TwoTerms, flag, number
 from autorobustloss.losses.literature.generalised import LEGACY_FLOOR
 from autorobustloss.registry import LOSSES
 

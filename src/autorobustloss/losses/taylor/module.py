@@ -88,31 +88,17 @@ class TaylorLoss(LearnableLoss):
         """Return the loss as a Python module that needs only PyTorch, or the library of another format."""
         return export.as_code(self.canonical(), self.theta, self.scale, format)
 
-    def forward(
-        self,
-        input: Tensor,
-        target: Tensor,
-        *,
-        sample_weight: Tensor | None = None,
-        normalizer: float | Tensor | None = None,
-        num_items_in_batch: int | Tensor | None = None,
-    ) -> Tensor:
-        """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
-        alone = sample_weight is None and normalizer is None and num_items_in_batch is None
-        if alone and self._plain() and isinstance(input, Tensor) and not torch.compiler.is_compiling():
-            if input.ndim == 2 and input.shape[1] != self._seen_classes:
-                self._look_at_start(input)
-            mean = self.reduction == "mean"
-            c, gradient = self.coefficients, ops.asks(input)
-            swept = kernel.sweep(input, target, c, mean=mean, gradient=gradient, ignored=self.ignore_index)
-            if swept is not None:
-                value = swept[0]
-                if gradient:
-                    value = ops.with_gradient(input, *swept, ops.again(target, c(input.shape[1]), mean))
-                return value.sum() if self.reduction == "sum" else value
-        return super().forward(
-            input, target, sample_weight=sample_weight, normalizer=normalizer, num_items_in_batch=num_items_in_batch
-        )
+    def _by_kernel(self, input: Tensor, target: Tensor) -> Tensor | None:
+        mean, c, gradient = self.reduction == "mean", self.coefficients, ops.asks(input)
+        if not self._plain():
+            return None
+        swept = kernel.sweep(input, target, c, mean=mean, gradient=gradient, ignored=self.ignore_index)
+        if swept is None:
+            return None
+        value = swept[0]
+        if gradient:
+            value = ops.with_gradient(input, *swept, ops.again(target, c(input.shape[1]), mean))
+        return value.sum() if self.reduction == "sum" else value
 
     def _plain(self) -> bool:
         """Return whether a sample counts once, with one label."""
