@@ -9,7 +9,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from benchmarks import card, cluster, floor, inner, loss, overhead, pipeline, sc
 from benchmarks.settings import Settings
 from benchmarks.table import Table
 
-SECTIONS: Mapping[str, Callable[[Settings], list[Table]]] = {
+SECTIONS: Mapping[str, Callable[[Settings], Iterable[Table]]] = {
     "floor": floor.measure,
     "textbook": throughput.measure,
     "inner": inner.measure,
@@ -38,15 +38,16 @@ BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     settings = Settings(quick=options.quick)
-    start, tables, shown = time.perf_counter(), {}, [_machine(settings)]
+    start, tables, shown = time.perf_counter(), dict[str, list[Table]](), [_machine(settings)]
     print(shown[0], flush=True)
     for name in options.only:
         begun = time.perf_counter()
         settings.log(f"{name} …")
-        tables[name] = SECTIONS[name](settings)
-        settings.log(f"{name}: {time.perf_counter() - begun:.0f} s")
-        for table in tables[name]:
+        tables[name] = []
+        for table in SECTIONS[name](settings):
+            tables[name].append(table)
             print("\n" + table.text(), flush=True)
+        settings.log(f"{name}: {time.perf_counter() - begun:.0f} s")
     settings.log(f"all: {time.perf_counter() - start:.0f} s")
     if options.json:
         data = {name: {t.title: t.data for t in group} for name, group in tables.items()}

@@ -42,18 +42,20 @@ class Sleeper:
         return [replace(Nothing()(job), wall_time=self.seconds) for job in unit]
 
 
-def measure(settings: Settings) -> list[Table]:
+def measure(settings: Settings) -> Iterator[Table]:
     """Measure, where Ray is installed; nothing elsewhere."""
     try:
         import ray  # noqa: F401
     except ImportError:
         settings.log("ray: not installed (pip install 'autorobustloss[ray]'), left out")
-        return []
+        return
     # Workers as nice as the pool's; Ray's own are at 15.
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
     with cluster(1 if settings.quick else settings.workers) as address:
-        costs = _costs(settings, address)
-        return [_throughput(settings, address), _overhead(settings, address), _simulated(costs), plan()]
+        yield _throughput(settings, address)
+        yield _overhead(settings, address)
+        yield _simulated(_costs(settings, address))
+    yield plan()
 
 
 @contextmanager
