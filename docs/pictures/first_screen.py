@@ -3,9 +3,9 @@
     python docs/pictures/first_screen.py --data-dir DIR --out runs/first-screen
 
 On the left sentence features of customers' questions to a bank (banking77, 77 classes), 40 % of 4,000 labels spoilt; a
-perceptron, AdamW. On the right 5,000 photographs of CIFAR-10 with the labels that people gave ("worse" of CIFAR-10N: 40 %
-are wrong); a small CNN, SGD. Three seeds, three learning rates; each loss is drawn at the rate that noisy validation
-labels find best for it. Writes first-screen.png, first-screen-dark.png, and as JSON the figures that README quotes.
+perceptron, AdamW. On the right 5,000 photographs of CIFAR-10 with labels that people gave (CIFAR-10N, "worse", 40 % are
+wrong); a small CNN, SGD. Three seeds, three learning rates; each loss is drawn at the rate that noisy validation labels
+find best for it. Writes first-screen.png, first-screen-dark.png, and as JSON the figures that README quotes.
 """
 
 from __future__ import annotations
