@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError, LossInputError
-from autorobustloss.losses.base import RobustLoss, either
+from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.create import create_loss
+from autorobustloss.losses.inputs import either
 
 
 class MultiLabel(nn.Module):

@@ -38,14 +38,17 @@ class Effort:
                 wanted = "a positive number" if field.name == "width" else f"{least} or more"
                 raise ConfigError(f"scale: got {field.name}={value}, expected {wanted}")
 
-    def task(self, dataset: str, model: str, noise: str, protocol: TrainingProtocol) -> Task:
-        """Return a task of the paper at this effort, without flips where a mirror image is no sample."""
+    def task(self, dataset: str, model: str, noise: str, protocol: TrainingProtocol, valid: int = 0) -> Task:
+        """Return a task of the paper at this effort, without flips where a mirror image is no sample.
+
+        valid: images to validate on where all are trained on, 0 for a tenth.
+        """
         protocol = suited(protocol, dataset)
         if self.epochs:
             protocol = shortened(protocol, self.epochs)
         if self.width != 1 and model in MODELS and "width" in MODELS.parameters(model):
             model = f"{model}(width={self.width:g})"
-        data = DataSpec(dataset, self.train_size, -(-self.train_size // 4), self.test_size)
+        data = DataSpec(dataset, self.train_size, -(-self.train_size // 4) or valid, self.test_size)
         return Task(data, noise, model, protocol)
 
 

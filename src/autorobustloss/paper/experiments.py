@@ -127,7 +127,7 @@ def zoo_losses() -> dict[str, MethodSpec]:
 
 
 def experiments(name: str, effort: Effort, learned: Learned) -> tuple[Experiment, ...]:
-    """Return the experiments of a table or figure of the paper: "table1" to "table5", "fig3", "fig4", "fig5".
+    """Return the experiments of a table or figure: "table1" to "table5", "fig3", "fig4", "fig5", "cifar10-field".
 
     learned: learned losses by name (see `Learned`), such as `zoo_losses()`, and those that `targets` asks for.
     """
@@ -178,7 +178,9 @@ def _experiment(raw: Mapping[str, Any], effort: Effort, learned: Learned) -> Exp
 def _tasks(raw: Mapping[str, Any], effort: Effort) -> dict[Task, Mapping[str, str]]:
     """Return the tasks of an experiment, with what is trained on each in place of a method."""
     return {
-        effort.task(dataset, model, noise, PRESETS[block.get("protocol", raw["protocol"])]): block.get("instead", {})
+        effort.task(dataset, model, noise, PRESETS[block.get("protocol", raw["protocol"])], raw.get("valid", 0)): (
+            block.get("instead", {})
+        )
         for block in raw["tasks"]
         for model, dataset, noise in product(block["models"], block["datasets"], block["noise"])
     }
@@ -211,13 +213,17 @@ def _differs(raw: Mapping[str, Any], effort: Effort) -> tuple[str, ...]:
         f"{effort.epochs} epochs instead of {protocol.epochs}": effort.epochs and effort.epochs != protocol.epochs,
         f"networks at {effort.width:g} of their width": effort.width != 1,
     }
+    whose, valid = raw.get("printed_by", "the paper"), raw.get("valid", 0)
     said = {
         f"scaled down here: {', '.join(text for text, holds in less.items() if holds)}": any(less.values()),
-        "digits are cropped, not mirrored: a mirrored one is another": protocol.augment == "crop-flip",
+        "digits are cropped, not mirrored: a mirrored one is another": protocol.augment == "crop-flip" and not valid,
+        f"{valid} of the training images are validated on; {whose} train on all": valid and not effort.train_size,
         f"mean over {effort.seeds} draws of split, noise and weights": effort.seeds > 1,
         "one draw of split, noise and weights, so no standard error": effort.seeds == 1,
-        "learned losses are ours: the paper's coefficients and its scale normalisation are not published": True,
-        "hyper-parameters of competitors are their authors' for the number of classes; the paper states none": True,
+        "learned losses are ours: the paper's coefficients and its scale normalisation are not published": not valid,
+        f"the numbers beside ours are those of {whose}; initial weights and batches differ": valid,
+        "hyper-parameters of competitors are their authors' for the number of classes"
+        + ("" if valid else "; the paper states none"): True,
         f"with the {chosen} of each cell chosen on noisy validation data": raw.get("tune"),
     }
     notes = (note.format(**asdict(effort)) for note in raw.get("notes", ()))

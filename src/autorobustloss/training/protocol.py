@@ -143,6 +143,18 @@ PRESETS: Mapping[str, TrainingProtocol] = {
         lookahead=(5, 0.8),
         augment="crop-flip",
     ),
+    # What robust losses are compared with on CIFAR-10 since Ma et al. (ICML 2020), on the network cnn8.
+    "field": TrainingProtocol(
+        optimizer="sgd",
+        lr=0.01,
+        momentum=0.9,
+        weight_decay=1e-4,
+        epochs=120,
+        schedule="cosine",
+        clip_norm=5.0,
+        augment="crop-flip",
+        evaluate_every=10,
+    ),
     # The paper, section 4.3, after JoCoR: ResNet-18 with Adam at 8e-4, 5e-4 and 5e-5, five epochs each. Batch size 64
     # is JoCoR's; the paper states none.
     "clothing1m": TrainingProtocol(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autorobustloss.losses.base import LearnableLoss, all_count, check_shapes, kept, smoothed
+from autorobustloss.losses.base import LearnableLoss, kept, smoothed
 from autorobustloss.losses.closed import with_gradient
 from autorobustloss.losses.gated import export
 from autorobustloss.losses.gated.core import (
@@ -26,6 +26,7 @@ from autorobustloss.losses.gated.core import (
     weights,
 )
 from autorobustloss.losses.gated.sweep import Swept, sweep
+from autorobustloss.losses.inputs import all_count, check_shapes
 from autorobustloss.losses.modes import real, recorded, transformed
 from autorobustloss.registry import LOSSES
 

@@ -7,7 +7,7 @@ form, value and gradient (`closed_form`), which costs a third of that; `kernel` 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import accumulate
 from typing import Any
 
@@ -145,17 +145,16 @@ def closed_form(
         inverse = 1 / p.sum(1, keepdim=True)
         log_p_label = input.gather(1, at_label) - largest + inverse.log()
         p_label = log_p_label.exp()
+        value = _powers(p_label, c.label) + c.offset - c.log_weight * _log_q(log_p_label, c.log_power)
+        pull = _powers(p_label, [share * n * v for n, v in enumerate(c.label, 1)])
+        pull = torch.sub(pull, p_label**c.log_power, alpha=share * c.log_weight)
     else:
         p = torch.softmax(input, dim=1)
-        p_label = p.gather(1, at_label)
-        log_p_label = p_label.log()
-        if c.log_weight and c.log_power < NEAR_LOG:  # which counts digits that a small probability has lost
+        exponents, weights = _of_label(c, share, p.dtype, p.device)
+        value, pull = (p.gather(1, at_label).pow(exponents).unsqueeze(1) * weights).sum(2, keepdim=True).unbind(1)
+        if c.log_weight and c.log_power < NEAR_LOG:  # the logarithm has digits that a small probability has lost
             log_p_label = -F.cross_entropy(input, target, reduction="none").unsqueeze(1)
-    value = _powers(p_label, c.label) + c.offset
-    pull = _powers(p_label, [share * n * v for n, v in enumerate(c.label, 1)])
-    if c.log_weight:
-        value = value - c.log_weight * _log_q(log_p_label, c.log_power)
-        pull = torch.sub(pull, p_label**c.log_power, alpha=share * c.log_weight)
+            value = value - c.log_weight * _log_q(log_p_label, c.log_power)
     slopes = [share * n * v for n, v in enumerate(c.others, 2)]
     if compiled:
         mean_slope, power = pull, p
@@ -172,6 +171,22 @@ def closed_form(
         mean_slope = pull + terms.sum(1, keepdim=True)
     gradient = torch.addcmul(terms, p, mean_slope, value=-1, out=place)
     return value.squeeze(1), gradient.scatter_add_(1, at_label, pull)
+
+
+@lru_cache(maxsize=1024)
+def _of_label(c: Coefficients, share: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return exponents of ŷ_label, (n,), and what its powers weigh in the loss and in a share of its pull, (2, n).
+
+    A few calls for all powers, in place of two for each: on a small batch the calls take longer than the arithmetic.
+    The logarithm weighs in the pull only where its value is worked out apart.
+    """
+    near = c.log_power < NEAR_LOG
+    log_weight, q = c.log_weight, c.log_power
+    rows = [(0.0, c.offset if near else c.offset + log_weight / q, 0.0)]
+    rows += [(float(n), v, share * n * v) for n, v in enumerate(c.label, 1)]
+    rows.append((q, 0.0 if near else -log_weight / q, -share * log_weight))
+    exponents, *weights = torch.tensor(rows, dtype=dtype, device=device).unbind(1)
+    return exponents.contiguous(), torch.stack(weights)
 
 
 def asks(input: Tensor) -> bool:
