@@ -11,7 +11,7 @@ import autorobustloss
 
 PACKAGE = Path(autorobustloss.__file__).parent
 LEVELS = {
-    "errors": 0, "escape": 0, "reading": 0, "registry": 0, "seeding": 0, "signatures": 0,
+    "columns": 0, "errors": 0, "escape": 0, "reading": 0, "registry": 0, "seeding": 0, "signatures": 0,
     "losses": 1, "noise": 1, "data": 1, "models": 1,
     "training": 2, "methods": 3, "runs": 4, "search": 5, "benchmark": 5, "labels": 5, "paper": 6,
     "report": 7, "integrations": 7, "cli": 8,

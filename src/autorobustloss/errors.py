@@ -11,7 +11,12 @@ class ARLError(Exception):
 
 
 class ConfigError(ARLError, ValueError):
-    """A setting is wrong: a value out of range, a spec that does not parse, fields that contradict."""
+    """A setting is wrong: a value out of range, a spec that does not parse, fields that contradict.
+
+    got, meant: the name that is wrong and the one that was probably meant, where that is all that is wrong.
+    """
+
+    got = meant = ""
 
 
 class UnknownNameError(ConfigError):
@@ -72,4 +77,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     name = name if len(name) <= 100 else name[:97] + "..."
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+    error = UnknownNameError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+    error.got, error.meant = (name, near[0]) if near else ("", "")
+    return error

@@ -16,6 +16,11 @@ LEARNED = ("taylor", "gated")
 
 def paragraph(answer: Answer) -> str:
     """Return the answer in a paragraph: what is best, how sure that is, what the second costs, the line to paste."""
+    return f"{conclusion(answer)} To use it: {line_of_code(answer.best)}"
+
+
+def conclusion(answer: Answer) -> str:
+    """Return the sentences of the answer: what is best, how sure that is, what the second costs."""
     best, seeds = answer.best, len(answer.best.scores)
     how, rates = best.task.protocol, f"the best of {answer.rates}" if answer.rates > 1 else "the only one tried"
     sentences = [
@@ -26,9 +31,8 @@ def paragraph(answer: Answer) -> str:
         + (f" (mean ± standard error over {seeds} seeds)" if seeds > 1 else " (one seed; --seeds 3 tells how sure)"),
         _second(answer),
         _noise(answer.noise),
-        f"To use it: {line_of_code(best)}",
     ]
-    return ". ".join(sentence for sentence in sentences if sentence)
+    return "".join(f"{sentence}. " for sentence in sentences if sentence).rstrip()
 
 
 def _percent(found: Candidate) -> str:

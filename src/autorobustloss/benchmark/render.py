@@ -8,9 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from autorobustloss import columns
 from autorobustloss.benchmark.table import SELECTIONS, Block, Cell, Table
 from autorobustloss.errors import unknown_name
 from autorobustloss.escape import csv_cell, latex, markdown, visible
@@ -22,11 +23,11 @@ CSV_COLUMNS = (
 UNIT = "%, mean ± standard error over seeds"
 
 
-def render(table: Table, form: str = "text") -> str:
-    """Return a table as "text", "markdown", "latex", "csv" or "json", ending in a newline."""
+def render(table: Table, form: str = "text", width: int = columns.WIDTH) -> str:
+    """Return a table as "text", "markdown", "latex", "csv" or "json", ending in a newline; width: of text only."""
     if form not in RENDERERS:
         raise unknown_name("table format", form, RENDERERS)
-    return RENDERERS[form](table)
+    return to_text(table, width) if form == "text" else RENDERERS[form](table)
 
 
 def sheets(table: Table, escape: Callable[[str], str], best: str = "{}") -> list[tuple[str, list[list[str]], str]]:
@@ -47,15 +48,20 @@ def sheets(table: Table, escape: Callable[[str], str], best: str = "{}") -> list
     return found
 
 
-def to_text(table: Table) -> str:
-    """Return aligned plain text: one block of rows per selection protocol, column heads of several lines."""
-    parts = [visible(f"{table.title} ({UNIT})")]
+def to_text(table: Table, width: int = columns.WIDTH) -> str:
+    """Return aligned plain text: one block of rows per selection protocol, column heads of several lines.
+
+    What is wider than `width` becomes several blocks, one below the other (see `columns.table`).
+    """
+    parts = [columns.wrapped(visible(f"{table.title} ({UNIT})"), width)]
     for heading, (top, *rows), below in sheets(table, visible):
         heads = [head.rsplit("/", 2) for head in top]
         depth = max(map(len, heads))
         lines = zip(*([""] * (depth - len(head)) + head for head in heads))
-        parts.append(f"{heading}:\n{_aligned([*lines, *rows])}\n{below}".rstrip())
-    explained = "\n".join(map(visible, explanations(table)))
+        above, under = (columns.wrapped(text, width) for text in (f"{heading}:", below))
+        shown = columns.table(list(lines), rows, width, together=len(top) - 1 - len(table.tasks))
+        parts.append(f"{above}\n{shown}\n{under}".rstrip())
+    explained = columns.wrapped("\n".join(map(visible, explanations(table))), width)
     return "\n\n".join([*parts, explained] if explained else parts) + "\n"
 
 
@@ -220,12 +226,3 @@ def _p(value: float | None) -> str:
 
 def _p_is(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Pad columns to equal width, the first to the left and the rest to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:]))]).rstrip()
-        for row in rows
-    )

@@ -53,9 +53,20 @@ COMMANDS = {
     "bench": "Compare methods.",
     "labels": "Find labels that look wrong.",
     "losses": "List, show, plot, export losses.",
+    "list": "List what can be named.",
     "report": "Write the HTML page of a run folder.",
+    "schema": "Print the JSON Schema of what --json prints.",
+    "completion": "Print the script that completes arl in a shell.",
 }
 """The first line about each command; the rest is in its module, imported when it is asked for."""
+FIRST_STEPS = """\
+Losses for noisy labels. What would you like?
+  one line to change      criterion = arl.create_loss("arl")   (import autorobustloss as arl)
+  which loss for my data  arl bench --dataset own.csv --methods ce,gce,nce+mae,arl
+  which labels are wrong  arl labels --dataset own.csv
+  a loss of my own        arl search
+  everything else         arl --help"""
+"""What `arl` alone prints."""
 
 for number, (name, about) in enumerate(COMMANDS.items()):
     app.command(f"{MODULES}.{name}:app", name=name, help=about, sort_key=number)

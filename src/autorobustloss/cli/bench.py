@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from autorobustloss.benchmark import BenchConfig, Table, paragraph, run_bench
+from autorobustloss.benchmark import BenchConfig, Table, run_bench
+from autorobustloss.benchmark.advice import conclusion, line_of_code
+from autorobustloss.benchmark.answer import Answer
 from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.grid import SWEEP
 from autorobustloss.benchmark.render import distinct_tables, render
 from autorobustloss.cli.answer import with_noise
+from autorobustloss.cli.json_output import print_json
 from autorobustloss.cli.lists import split_learning_rates
 from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.bench import BenchOptions
+from autorobustloss.cli.progress import BestSoFar
 from autorobustloss.cli.running import at_work, then_drawn
 from autorobustloss.cli.tasks import read_tasks, tell_labels
-from autorobustloss.cli.terminal import stop_if_interrupted, warn, without_traceback
-from autorobustloss.escape import message
+from autorobustloss.cli.terminal import out_width, stop_if_interrupted, warn, without_traceback
+from autorobustloss.columns import wrapped
+from autorobustloss.escape import message, visible
 from autorobustloss.paper.experiments import zoo_losses
 from autorobustloss.runs.tasks import check_labels
 
@@ -47,7 +51,7 @@ def run(options: BenchOptions) -> int:
     jobs = len(config.jobs())
     with at_work(options, known.datasets, settings, "bench", jobs) as (folder, executor, progress):
         outcome = run_bench(
-            config, folder.store, executor, progress.on_result, {}, names, failures, notes=labels, chance=chance
+            config, folder.store, executor, BestSoFar(progress), {}, names, failures, notes=labels, chance=chance
         )
         from autorobustloss.report.bench import draw_bench, write_answers, write_tables
 
@@ -58,17 +62,24 @@ def run(options: BenchOptions) -> int:
         with then_drawn(lambda: draw_bench(folder, outcome), "with pictures", options.json):
             print_tables(outcome.tables, options.format, options.json)
             if options.format == "text" and not options.json:
-                print("".join(f"\n{message(paragraph(answer))}\n" for answer in told), end="", flush=True)
+                print_answers(told)
     return tell_failures(failures)
 
 
 def print_tables(tables: Mapping[str, Table], form: str, as_json: bool) -> None:
     """Print the tables of a benchmark, by view; in a form for people, equal ones once."""
     if as_json:
-        print(json.dumps({view: table.to_dict() for view, table in tables.items()}), flush=True)
+        print_json(tables)
     else:
         shown = tables.values() if form in ("csv", "json") else distinct_tables(tables.values())
-        print("\n\n".join(render(table, form) for table in shown), flush=True)
+        print("\n\n".join(render(table, form, out_width()) for table in shown), flush=True)
+
+
+def print_answers(answers: Sequence[Answer]) -> None:
+    """Print which loss to take for each data set, the line of code as it can be pasted."""
+    for answer in answers:
+        said = wrapped(message(conclusion(answer)), out_width(), indent="")
+        print(f"\n{said}\nTo use it: {visible(line_of_code(answer.best))}", flush=True)
 
 
 class Failures(dict[str, str]):

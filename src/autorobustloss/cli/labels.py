@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
+from autorobustloss.cli.json_output import print_json
 from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.labels import LabelsOptions
+from autorobustloss.cli.outcomes import Examined, Judged
 from autorobustloss.cli.running import at_work, then_drawn
 from autorobustloss.cli.tasks import read_tasks, tell_labels
-from autorobustloss.cli.terminal import warn
+from autorobustloss.cli.terminal import out_width, warn
+from autorobustloss.columns import wrapped
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import message, visible
 from autorobustloss.labels import LabelErrors, judge_labels, label_config, require_cleanlab
@@ -56,7 +58,7 @@ def run(options: LabelsOptions) -> int:
 def print_found(found: LabelErrors, folder: str, as_json: bool) -> None:
     """Print what was found, the most suspicious first."""
     if as_json:
-        outcome = {"noise_rate": found.noise_rate, "noise_matrix": found.noise_matrix.tolist(), **found.scores}
-        print(json.dumps({"wrong": int(found.wrong.sum()), **outcome, "labels": found.rows()}), flush=True)
+        rows, matrix = [Judged(**row) for row in found.rows()], found.noise_matrix.tolist()
+        print_json(Examined(int(found.wrong.sum()), found.noise_rate, matrix, rows, **found.scores))
     else:
-        print(f"{message(str(found))}\n\nall in {visible(folder)}/labels.csv", flush=True)
+        print(f"{wrapped(message(str(found)), out_width())}\n\nall in {visible(folder)}/labels.csv", flush=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from autorobustloss import columns
+from autorobustloss.cli.json_output import print_json
 from autorobustloss.cli.lists import split_list
+from autorobustloss.cli.outcomes import Shown
+from autorobustloss.cli.terminal import out_width
 from autorobustloss.errors import ConfigError
-from autorobustloss.escape import markdown, message
+from autorobustloss.escape import markdown, message, visible
 from autorobustloss.losses import GatedLoss, LearnableLoss, analysis, create_loss
 from autorobustloss.losses.base import RobustLoss
 from autorobustloss.losses.cards import Learned
@@ -22,8 +25,8 @@ MOST_CLASSES = 1000
 """For so many classes the properties of a loss are still computed in seconds."""
 
 
-def run_show(text: str, classes: int, latex: bool, as_json: bool) -> None:
-    """Print what a loss is, or how several differ."""
+def run_show(text: str, classes: int, latex: bool, as_json: bool, form: str) -> None:
+    """Print what a loss is, or how several differ; form: of the table of several, text or markdown."""
     if not 2 <= classes <= MOST_CLASSES:
         raise ConfigError(f"got --classes {classes}, expected 2 to {MOST_CLASSES}")
     found = {name: create_loss(name) for name in split_list(text)}
@@ -32,16 +35,17 @@ def run_show(text: str, classes: int, latex: bool, as_json: bool) -> None:
     properties = {name: analysis.properties(loss, classes) for name, loss in found.items()}
     if as_json:
         cards = {name: loss.card.to_dict() for name, loss in found.items() if isinstance(loss, Learned)}
-        shown = [{"loss": name, "properties": properties[name], "card": cards.get(name)} for name in found]
-        print(json.dumps(shown[0] if len(shown) == 1 else shown))
+        shown = [Shown(name, dict(properties[name]), cards.get(name)) for name in found]
+        print_json(shown[0] if len(shown) == 1 else shown)
     elif len(found) > 1:
-        print(_properties_table(properties, classes))
+        heads, *rows = _properties_rows(properties, classes)
+        print(_markdown([heads, *rows]) if form == "markdown" else columns.table([heads], rows, out_width()))
     else:
         ((name, loss),) = found.items()
         if latex:
             print(export_loss(loss, "latex"))
         elif isinstance(loss, LearnableLoss):
-            print(loss.formula())
+            print(columns.wrapped(loss.formula(), out_width()))
         else:
             print(inspect.getdoc(type(loss)))
         if isinstance(loss, GatedLoss):
@@ -51,15 +55,20 @@ def run_show(text: str, classes: int, latex: bool, as_json: bool) -> None:
         for what, value in properties[name].items():
             print(f"  {what.replace('_', ' '):<24} {value:.4g}")
         if isinstance(loss, Learned):
-            print("\n" + message(loss.card.summary()))
+            print("\n" + columns.wrapped(message(loss.card.summary()), out_width()))
 
 
-def _properties_table(properties: Mapping[str, Mapping[str, float]], classes: int) -> str:
-    """Return a table in Markdown: a line for each property, a column for each loss."""
-    rows = [[f"at {classes} classes", *map(markdown, properties)], ["---"] * (len(properties) + 1)]
+def _properties_rows(properties: Mapping[str, Mapping[str, float]], classes: int) -> list[list[str]]:
+    """Return a table: a line for each property, a column for each loss."""
+    rows = [[f"at {classes} classes", *map(visible, properties)]]
     for name in dict.fromkeys(name for values in properties.values() for name in values):
         rows.append([name.replace("_", " "), *(f"{v[name]:.3g}" if name in v else "" for v in properties.values())])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return rows
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    heads, *others = ([*map(markdown, row)] for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *others))
 
 
 def _sketch(loss: RobustLoss, classes: int, width: int = 48) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from autorobustloss.cli.terminal import ending, plain_warnings, stop_signals, text_streams, warn
+from autorobustloss.cli.terminal import plain_warnings, stop_signals, tell, text_streams
 from autorobustloss.errors import ConfigError
 
 
@@ -19,10 +19,12 @@ def parse(words: Sequence[str]) -> partial[Any]:
     """Return the call that a command line means."""
     from cyclopts import CycloptsError
 
-    from autorobustloss.cli.app import COMMANDS, app, load
+    from autorobustloss.cli.app import COMMANDS, FIRST_STEPS, app, load
     from autorobustloss.cli.usage import usage_error
 
-    if words and words[0] in COMMANDS:
+    if not words:
+        return partial(print, FIRST_STEPS)
+    if words[0] in COMMANDS:
         load(words[0])
     try:
         command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False, verbose=False)
@@ -32,22 +34,22 @@ def parse(words: Sequence[str]) -> partial[Any]:
         from autorobustloss.cli.console import LastingConsole
 
         if not {"--help", "-h"} & set(words):
-            raise ConfigError(f"got no command after {' '.join(('arl', *words))!r}; `arl --help` lists them")
+            raise ConfigError(f"got no command after {' '.join(('arl', *words))!r}, expected one that it has")
         return partial(command, *bound.args, console=LastingConsole())
     return partial(command, *bound.args, **bound.kwargs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `arl` with these arguments and return the exit code; every error becomes a line on standard error."""
+    words = sys.argv[1:] if argv is None else argv
     with text_streams(), plain_warnings(), stop_signals():
         try:
-            code = int(parse(sys.argv[1:] if argv is None else argv)() or 0)
+            code = int(parse(words)() or 0)
             print(end="", flush=True)  # here, where an error still finds a reader
         except BrokenPipeError:  # the reader of standard output went away, as in `arl losses list | head`
             code = 0
         except (Exception, KeyboardInterrupt) as error:
-            code, text = ending(error)
-            warn(text)
+            code = tell(error, words)
     return code
 
 

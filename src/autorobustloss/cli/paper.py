@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -13,12 +12,15 @@ from autorobustloss.benchmark import load_datasets, pin
 from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.render import render
 from autorobustloss.cli.bench import Failures, tell_failures
+from autorobustloss.cli.json_output import print_json
 from autorobustloss.cli.lists import split_list
 from autorobustloss.cli.methods import read_named_methods
 from autorobustloss.cli.options.bench import DEFAULTS, BenchOptions
 from autorobustloss.cli.options.shared import Grid
+from autorobustloss.cli.progress import BestSoFar
 from autorobustloss.cli.running import at_work, searched, then_drawn
 from autorobustloss.cli.tasks import check_tasks
+from autorobustloss.cli.terminal import out_width
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods import MethodSpec
@@ -88,7 +90,7 @@ def run_one(planned: paper.Experiment, scale: Effort, options: BenchOptions, fai
     chance = chance_levels(experiment.tasks, datasets)
     with at_work(options, datasets, settings, name, len(jobs), name) as (folder, executor, progress):
         table, results = paper.run_experiment(
-            experiment, folder.store, executor, progress.on_result, missing, failures, chance
+            experiment, folder.store, executor, BestSoFar(progress), missing, failures, chance
         )
         progress.stop()
         from autorobustloss.report.bench import draw_experiment, write_experiment_table
@@ -105,7 +107,10 @@ def run_one(planned: paper.Experiment, scale: Effort, options: BenchOptions, fai
             return draw_experiment(folder, experiment, table, results, features)
 
         with then_drawn(draw, "with pictures", options.json):
-            print(json.dumps(table.to_dict()) if options.json else render(table, options.format), flush=True)
+            if options.json:
+                print_json(table)
+            else:
+                print(render(table, options.format, out_width()), flush=True)
         if not options.json:
             print()
 

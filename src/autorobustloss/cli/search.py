@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -13,11 +12,14 @@ from typing import Any, cast
 from autorobustloss.benchmark import BenchConfig, Table, run_bench
 from autorobustloss.benchmark.chance import chance_levels
 from autorobustloss.benchmark.render import to_json, to_text
+from autorobustloss.cli.json_output import print_json
 from autorobustloss.cli.methods import check_methods, read_named_methods
 from autorobustloss.cli.options.search import SearchOptions
+from autorobustloss.cli.outcomes import Found
 from autorobustloss.cli.running import at_work, searched, then_drawn
 from autorobustloss.cli.tasks import read_tasks, tell_labels
-from autorobustloss.cli.terminal import warn
+from autorobustloss.cli.terminal import out_width, warn
+from autorobustloss.columns import wrapped
 from autorobustloss.data import known_labels
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
@@ -128,25 +130,26 @@ def print_outcome(
     """Print what the search found on standard output; labels: what they are, in sentences."""
     winner = outcome.winner
     if options.json:
-        found = {
-            "folder": str(folder.path),
-            "loss": winner.method.options,
-            "origin": winner.origin,
-            "fitness": winner.accuracy,
-            "fitness_on": options.fitness_on,
-            "labels": labels,
-            "finalists": {f.origin: f.accuracy for f in outcome.finalists},
-            "generations": [g.to_dict() for g in outcome.generations],
-            "table": table.to_dict() if table is not None else None,
-        }
-        print(json.dumps(found))
+        found = Found(
+            folder=str(folder.path),
+            loss=winner.method.options,
+            origin=winner.origin,
+            fitness=winner.accuracy,
+            fitness_on=options.fitness_on,
+            labels=list(labels),
+            finalists={f.origin: f.accuracy for f in outcome.finalists},
+            generations=outcome.generations,
+            table=table,
+        )
+        print_json(found)
         return
     loss = cast(LearnableLoss, bare_loss(winner.method))
-    print(f"\nlearned loss ({visible(str(folder.path / 'loss.json'))}):\n{indent(loss.formula(), '  ')}\n")
+    formula = wrapped(indent(loss.formula(), "  "), out_width())
+    print(f"\nlearned loss ({visible(str(folder.path / 'loss.json'))}):\n{formula}\n")
     for finalist in outcome.finalists:
         scored = "rejected or diverged" if finalist.accuracy is None else f"{100 * finalist.accuracy:.1f} %"
         chosen = "  <- the learned loss" if finalist is winner else ""
         on = f"{options.fitness_on} validation accuracy on fresh noise"
-        print(f"  {FINALISTS[finalist.origin]:<24} {scored} {on}{chosen}")
+        print(wrapped(f"  {FINALISTS[finalist.origin]}: {scored} {on}{chosen}", out_width()))
     if table is not None:
-        print("\n" + to_text(table), flush=True)
+        print("\n" + to_text(table, out_width()), flush=True)

@@ -9,16 +9,20 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
 from autorobustloss import __version__
+from autorobustloss.columns import WIDTH
 from autorobustloss.errors import ARLError, ConfigError, DataWarning
 from autorobustloss.escape import message
 
 SHOW = "ARL_TRACEBACK"
 """The environment variable that has tracebacks printed."""
+
+NARROWEST = 40
+"""Columns that text takes even where a terminal has fewer."""
 
 TRACE = "\nTraceback (most recent call last):\n"
 
@@ -27,6 +31,14 @@ _received: list[int] = []
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: the work is put down as for Ctrl-C; only the exit code differs."""
+
+
+def out_width() -> int:
+    """Return how many columns standard output has for text: those of its terminal, at most `WIDTH`."""
+    try:
+        return max(min(os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH, WIDTH), NARROWEST)
+    except (AttributeError, OSError, ValueError):
+        return WIDTH
 
 
 def warn(text: str) -> None:
@@ -109,13 +121,23 @@ def ending(error: Exception | KeyboardInterrupt) -> tuple[int, str]:
     if isinstance(error, ARLError):
         return (2 if isinstance(error, ConfigError) else 1), without_traceback(str(error))
     if isinstance(error, MemoryError):
-        return 1, "memory ran out; try fewer --workers, smaller networks, or fewer samples"
+        return 1, "memory ran out; fewer --workers, smaller networks, or fewer samples take less"
     if isinstance(error, OSError):
         return 1, f"{error.filename or 'cannot write standard output, or to a disk'}: {error.strerror or error}"
     import traceback  # slow, and hardly ever needed
 
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return 1, without_traceback(what[:500] + "\n" + "".join(traceback.format_exception(error)))
+
+
+def tell(error: Exception | KeyboardInterrupt, words: Sequence[str]) -> int:
+    """Print what is said of an error of the command line `arl WORDS`, and below it the next step; return the code."""
+    from autorobustloss.cli.steps import next_step
+
+    code, text = ending(error)
+    step = next_step(error, words, stopped=code in (130, 143))
+    warn(f"{text}\n  try: {step}" if step else text)
+    return code
 
 
 def without_traceback(text: str) -> str:

@@ -61,7 +61,8 @@ def usage_error(error: CycloptsError) -> ConfigError:
     if isinstance(error, UnknownCommandError) and error.app and error.unused_tokens:
         return unknown_name("command", error.unused_tokens[0], [n for n in error.app if not n.startswith("-")])
     if isinstance(error, CoercionError) and error.token and get_origin(error.target_type) is Literal:
-        return unknown_name(f"{error.token.keyword}", error.token.value, get_args(error.target_type))
+        what = error.token.keyword or (error.argument.name if error.argument else "value")
+        return unknown_name(what, error.token.value, get_args(error.target_type))
     got, wanted = str(error), "other words"
     if isinstance(error, UnknownOptionError):
         got = (error.token.keyword or error.token.value).partition("=")[0][:80]
@@ -74,4 +75,7 @@ def usage_error(error: CycloptsError) -> ConfigError:
         got, wanted = f"no {error.argument.name}", f"{command} {error.argument.name}"
     elif isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         got, wanted = f"{error.unused_tokens[0]!r:.80}", "options only"
-    return ConfigError(f"got {got}, expected {wanted}; see {command} --help")
+    wrong = ConfigError(f"got {got}, expected {wanted}")
+    if isinstance(error, UnknownOptionError) and wanted.startswith("--"):
+        wrong.got, wrong.meant = got, wanted
+    return wrong

@@ -5,16 +5,11 @@ sce(alpha=0.1, beta=1), a learned loss that ships with the library, or the path
 of a loss card (runs/NAME/loss.json).
 """
 
-import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from autorobustloss.registry import LOSSES
-
 app = App(name="losses")
-
-OF_EVERY_LOSS = ("weight", "ignore_index", "reduction", "label_smoothing")
 
 AsJson = Annotated[bool, Parameter(name="--json", help="print JSON")]
 
@@ -22,31 +17,32 @@ AsJson = Annotated[bool, Parameter(name="--json", help="print JSON")]
 @app.command(name="list")
 def list_(*, as_json: AsJson = False) -> None:
     """Every loss with its hyper-parameters."""
-    rows, calls = [], []
-    for name, parameters in LOSSES.written().items():
-        values = {k: v for k, v in parameters.items() if k not in OF_EVERY_LOSS}
-        rows.append({"name": name, "hyperparameters": values, "about": LOSSES.about(name)})
-        calls.append(f"{name}({', '.join(k if v is None else f'{k}={v!r}' for k, v in values.items())})")
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-    width = min(max(map(len, calls)), 60)
-    for call, row in zip(calls, rows):
-        print(f"{call:<{width}}  {row['about']}")
+    from autorobustloss.cli.known import print_known
+
+    print_known("losses", as_json)
 
 
 @app.command
-def show(loss: str, /, *, classes: int = 10, latex: bool = False, as_json: AsJson = False) -> None:
+def show(
+    loss: str,
+    /,
+    *,
+    classes: int = 10,
+    latex: bool = False,
+    format: Literal["text", "markdown"] = "text",
+    as_json: AsJson = False,
+) -> None:
     """Formula, picture, properties, where it comes from; of several losses a table of properties.
 
     Args:
         loss: a name, name(key=value, …), or the path of a loss card; several, joined by commas
         classes: number of classes
         latex: print the formula as LaTeX
+        format: of the table of several losses
     """
     from autorobustloss.cli.losses import run_show
 
-    run_show(loss, classes, latex, as_json)
+    run_show(loss, classes, latex, as_json, format)
 
 
 @app.command
