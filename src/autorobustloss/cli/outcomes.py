@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -104,4 +105,7 @@ def schema(command: str) -> dict[str, Any]:
     if command not in OUTCOMES:
         raise unknown_name("command", command, OUTCOMES)
     about, kind = OUTCOMES[command]
-    return {"$schema": DIALECT, "title": f"arl {command} --json: {about}", **msgspec.json.schema(kind)}
+    found = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(kind)))
+    for definition in found.get("$defs", {}).values():
+        definition["description"] = inspect.cleandoc(definition.get("description", "").partition(">>>")[0])
+    return {"$schema": DIALECT, "title": f"arl {command} --json: {about}", **found}
