@@ -14,8 +14,9 @@ from autorobustloss.benchmark.bench import run_bench
 from autorobustloss.benchmark.cells import accuracy, method_names, tabulate
 from autorobustloss.benchmark.grid import BenchConfig
 from autorobustloss.benchmark.ranking import average_ranks, critical_difference
-from autorobustloss.benchmark.render import RENDERERS, render
+from autorobustloss.benchmark.render import RENDERERS, render, to_text
 from autorobustloss.benchmark.table import SELECTIONS, Table
+from autorobustloss.columns import cells
 from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.spec import MethodSpec
@@ -315,3 +316,22 @@ def test_a_failed_job_leaves_its_reason_and_the_rest():
     assert (absent.mean, absent.reason) == (None, "failed: ConfigError: no")
     assert (marked.n, marked.incomplete, marked.reason) == (1, True, "failed: ConfigError: no")
     assert "–: failed: ConfigError: no\n* some seeds are missing: failed: ConfigError: no\n" in render(table)
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("count", [1, 3, 12, 60])
+def test_text_fits_however_many_tasks_and_long_names_there_are(width, count):
+    names = [f"data/of a long name/that goes on {'and on ' * (n % 12)}{n}.csv" for n in range(count)]
+    tasks = tuple(Task(DataSpec(name), "sym:0.4", "mlp2") for name in names)
+    grid = BenchConfig((CE, GCE, MAE), tasks, seeds=2)
+    rename = {GCE: "a loss of mine, whose name is longer than any column could be " * 3, MAE: "数字" * 40}
+    table = tabulate(grid.entries(), filled(grid, seconds=2.0), names=rename, title="Accuracy " * 20)
+    text = to_text(table, width)
+    assert max(map(cells, text.splitlines())) <= width
+    plain = "".join(text.split())
+    for name in (*rename.values(), *(row.removesuffix(".csv") for row in names[:1])):
+        assert "".join(name.split()) in plain
+    shown = [f"{100 * c.mean:.2f} ± {100 * c.error:.2f}" for b in table.blocks for row in b.cells for c in row]
+    assert text.count(" ± ") >= len(shown) / 3  # equal blocks are one
+    assert all(cell in text for cell in shown)
+    assert render(table) == to_text(table, 100)

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -11,7 +12,7 @@ import pytest
 
 from autorobustloss.benchmark.render import RENDERERS
 from autorobustloss.cli.app import COMMANDS
-from autorobustloss.cli.main import main
+from autorobustloss.cli.main import main, parse
 from autorobustloss.cli.options.search import SearchOptions
 from autorobustloss.paper.effort import EFFORTS
 from autorobustloss.paper.experiments import EXPERIMENTS
@@ -30,7 +31,11 @@ def help_of(command, capsys):
 
 
 @pytest.mark.parametrize(
-    "words", ["--help", "--version", *(f"{name} --help" for name in COMMANDS), "losses list", "sarch"]
+    "words",
+    [
+        *["", "--help", "--version", *(f"{name} --help" for name in COMMANDS), "sarch"],
+        *["losses list", "list methods", "list noises", "list datasets --json", "list protocols", "completion bash"],
+    ],
 )
 def test_nothing_slow_is_imported(words):
     code = (
@@ -75,6 +80,49 @@ def test_options_of_a_search_are_settings_of_its_configuration():
 def test_commands_are_listed_by_the_first_line_of_their_page():
     for name, about in COMMANDS.items():
         assert import_module(f"autorobustloss.cli.commands.{name}").__doc__.splitlines()[0] == about
+
+
+def test_alone_it_says_what_to_do_first(capsys):
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert 4 <= len(lines) <= 6
+    assert max(map(len, lines)) <= 100
+    for said in ('arl.create_loss("arl")', "arl bench", "arl labels", "arl search", "arl --help"):
+        assert sum(said in line for line in lines) == 1
+    for line in lines[2:]:
+        command = line.partition("  arl ")[2]
+        assert command
+        parse(command.split())
+
+
+COMPLETE = """
+eval "$1"
+COMP_WORDS=(arl $2); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
+_arl
+echo "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+def test_bash_takes_its_script_and_completes_with_it(capsys):
+    assert main(["completion", "bash"]) == 0
+    script = capsys.readouterr().out
+    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+    for words, expected in (
+        ("sea", {"search"}),
+        ("losses exp", {"export"}),
+        ("search --fitness", {"--fitness", "--fitness-on"}),
+        ("train --device c", {"cpu", "cuda"}),
+        ("list m", {"methods", "models"}),
+    ):
+        done = subprocess.run(["bash", "-c", COMPLETE, "bash", script, words], capture_output=True, text=True)
+        assert set(done.stdout.split()) == expected, done.stderr
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_have_a_script_too(shell, capsys):
+    assert main(["completion", shell]) == 0
+    assert "fitness-on" in capsys.readouterr().out
 
 
 def test_completion_is_installed_for_a_shell(tmp_path, monkeypatch, capsys):
