@@ -8,8 +8,8 @@ bench:  ## speed, as ratios measured side by side; on a quiet machine. BENCH="--
 bench-docs:  ## the same, and put the tables into docs/speed.md
 	$(PYTHON) -m benchmarks --write docs/speed.md $(BENCH)
 
-bench-ahead:  ## what generations that overlap gain and cost, into docs/cluster.md; some four minutes
-	$(PYTHON) -m benchmarks --only ahead --write docs/cluster.md
+bench-ahead:  ## what generations that overlap gain and cost, into docs/tutorials/cluster.md; some four minutes
+	$(PYTHON) -m benchmarks --only ahead --write docs/tutorials/cluster.md
 
 test:
 	$(PYTHON) -m pytest -q
