@@ -18,10 +18,16 @@ SUBJECTS = {
 }
 """By page: its title, and the packages whose public names it has, the closest one counting."""
 BESIDE = {
-    "training": ("integrations.huggingface.hf_loss", "integrations.skorch.skorch_loss", "integrations.keras.keras_loss"),
-    "jobs": ("runs.executors.SerialExecutor", "runs.executors.ProcessExecutor", "runs.cluster.executor.RayExecutor",
-             "runs.runtime.Runtime"),
-}  # fmt: skip
+    "training": (
+        "integrations.huggingface.hf_loss",
+        "integrations.skorch.skorch_loss",
+        "integrations.keras.keras_loss",
+    ),
+    "jobs": (
+        *("runs.executors.SerialExecutor", "runs.executors.ProcessExecutor", "runs.cluster.executor.RayExecutor"),
+        "runs.runtime.Runtime",
+    ),
+}
 """Names that are used from modules of their own."""
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
-
-from griffe import Extension, Object
+from itertools import zip_longest
 
 NAMED = re.compile(r"((?:\*{0,2}\w+)(?:, \*{0,2}\w+)*): (.*)")
 """A line that says what a parameter, or `Source`, is."""
@@ -31,7 +29,7 @@ def as_markdown(text: str) -> str:
 def _block(block: str) -> str:
     lines = block.splitlines()
     if lines[0].startswith(">>> "):
-        return "\n".join(["```pycon", *lines, "```"])
+        return "\n".join(["```pycon", *(re.sub(r"\s*# doctest:.*", "", line) for line in lines), "```"])
     if all(line.startswith("    ") for line in lines):
         return "\n".join(["```text", *(line[4:] for line in lines), "```"])
     made: list[str] = []
@@ -55,19 +53,19 @@ def _block(block: str) -> str:
 def _plain(text: str) -> str:
     """Return a text outside of `code` without what Markdown would take for markup."""
     parts = text.split("`")
-    return "`".join(re.sub(r"([*<\[\]])", r"\\\1", part) if i % 2 == 0 else part for i, part in enumerate(parts))
+    plain = (re.sub(r"([*\[\]])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2])
+    return "`".join(piece for pair in zip_longest(plain, parts[1::2]) for piece in pair if piece is not None)
+
+
+SOURCE = re.compile(r"^Source: (.*(?:\n(?!Raises |`|\s*$|[a-zα-ω_]+: ).*)*)\n?", re.M)
 
 
 def source(text: str) -> str:
     """Return the source that a docstring names, in one line; "" for none."""
-    found = re.search(r"^Source: (.*(?:\n(?!Raises |`|\s*$|[a-zα-ω_]+: ).*)*)", text, re.M)
+    found = SOURCE.search(text)
     return " ".join(found[1].split()) if found else ""
 
 
-class Markdown(Extension):
-    """Hands docstrings to the pages of the API as Markdown."""
-
-    def on_object(self, *, obj: Object, **kwargs: Any) -> None:
-        """Rewrite the docstring of whatever has one."""
-        if obj.docstring:
-            obj.docstring.value = as_markdown(obj.docstring.value)
+def without_source(text: str) -> str:
+    """Return a docstring without that."""
+    return SOURCE.sub("", text)

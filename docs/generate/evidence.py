@@ -13,7 +13,7 @@ import numpy as np
 DOCS = Path(__file__).parents[1]
 EVIDENCE = DOCS / "evidence"
 GATED = DOCS.parent / "searches" / "gated"
-KINDS = {"images": "pictures", "features": "features of sentences", "tables": "tables"}
+KINDS = ("images", "features", "tables")
 
 
 class Standing(NamedTuple):
@@ -28,22 +28,6 @@ class Standing(NamedTuple):
     methods: int
 
 
-class Duel(NamedTuple):
-    """Accuracies less those of cross-entropy, in points, by task."""
-
-    gains: Mapping[str, float]
-
-    def text(self) -> str:
-        """Return in two sentences where it wins and where it loses."""
-        ahead = sum(gain > 0 for gain in self.gains.values())
-        most, least = max(self.gains, key=self.gains.__getitem__), min(self.gains, key=self.gains.__getitem__)
-        return (
-            f"On {ahead} of the {len(self.gains)} held-out tasks it ends ahead of cross-entropy. Its largest gain is "
-            f"{self.gains[most]:+.1f} points (`{most}`), its smallest, or its largest loss, {self.gains[least]:+.1f} "
-            f"(`{least}`)."
-        )
-
-
 @cache
 def ranks_script() -> dict[str, Any]:
     """Return what `docs/evidence/ranks.py` defines."""
@@ -51,23 +35,33 @@ def ranks_script() -> dict[str, Any]:
 
 
 @cache
-def standings() -> tuple[tuple[Standing, ...], Mapping[str, tuple[Standing, ...]]]:
-    """Return cross-entropy's standings, and those of each method, in every part of every table."""
-    script, found = ranks_script(), {}
+def all_standings() -> Mapping[str, list[Standing]]:
+    """Return the standings of each method, in every part of every table that `ranks.py` reads."""
+    script = ranks_script()
+    found: dict[str, list[Standing]] = {}
     for table, file in script["TABLES_READ"].items():
         for part, pattern in script["PARTS"].items():
             tasks, ranks = script["ranked"](EVIDENCE / file, pattern)
-            for method, rank in ranks.items():
+            for method in ranks:
                 place = script["place"](ranks, method)
-                standing = Standing(table, part, f"evidence/{file}", tasks, rank, place, len(ranks))
+                standing = Standing(table, part, f"evidence/{file}", tasks, ranks[method], place, len(ranks))
                 found.setdefault(method, []).append(standing)
+    return found
+
+
+def standings(method: str) -> list[Standing]:
+    """Return the standings of a method, none where no table has it."""
+    return all_standings().get(method, [])
+
+
+def unseen(method: str) -> list[Standing]:
+    """Return the standings of a method among the trainings of the first verdict, by kind of task."""
+    found = []
     for kind, (tasks, ranks) in verdict_ranks().items():
-        for method, rank in ranks.items():
-            place = script["place"](ranks, method)
-            page = "evidence/first-verdict.md"
-            standing = Standing("unseen tasks, best of three rates", KINDS[kind], page, tasks, rank, place, len(ranks))
-            found.setdefault(method, []).append(standing)
-    return tuple(found["ce"]), {method: tuple(rows) for method, rows in found.items()}
+        if method in ranks:
+            place = int(ranks_script()["place"](ranks, method))
+            found.append(Standing("", kind, "evidence/first-verdict.md", tasks, ranks[method], place, len(ranks)))
+    return found
 
 
 @cache
@@ -86,11 +80,6 @@ def verdict_ranks() -> dict[str, tuple[int, dict[str, float]]]:
     return found
 
 
-def of(method: str) -> tuple[Standing, ...]:
-    """Return the standings of a method, none where no committed table has it."""
-    return standings()[1].get(method, ())
-
-
 @cache
 def accuracies() -> tuple[list[str], dict[str, list[float]]]:
     """Return the tasks of the held-out table, and each method's accuracies at the last epoch."""
@@ -99,10 +88,24 @@ def accuracies() -> tuple[list[str], dict[str, list[float]]]:
     return [task.replace("\\", "") for task in tasks], rows
 
 
-def duel(method: str) -> Duel | None:
-    """Return how a method fares against cross-entropy, None where the held-out table does not have it."""
+def duel(method: str) -> str:
+    """Return in a sentence how a method fares against cross-entropy; "" where the held-out table does not have it."""
     tasks, rows = accuracies()
     if method not in rows or method == "ce":
-        return None
-    gains = np.array(rows[method]) - np.array(rows["ce"])
-    return Duel({task: float(gain) for task, gain in zip(tasks, gains) if np.isfinite(gain)})
+        return ""
+    gains = {task: ours - ce for task, ours, ce in zip(tasks, rows[method], rows["ce"]) if np.isfinite(ours - ce)}
+    most, least = max(gains, key=gains.__getitem__), min(gains, key=gains.__getitem__)
+    ahead = sum(gain > 0 for gain in gains.values())
+    return (
+        f"It ends ahead of cross-entropy on {ahead} of {len(gains)} [held-out tasks](../evidence/held-out.md), as "
+        f"published: at best {signed(gains[most])} points (`{most}`), at worst {signed(gains[least])} (`{least}`)."
+    )
+
+
+def signed(points: float) -> str:
+    """Return points with their sign.
+
+    >>> signed(-1.23)
+    '−1.2'
+    """
+    return f"{points:+.1f}".replace("-", "−")

@@ -1,20 +1,29 @@
-"""What MkDocs runs while it builds the site: pages made of the code, formulas as MathML, links to files outside of docs/.
+"""What MkDocs runs while it builds the site: pages made of the code, formulas as MathML, links out of docs/.
 
-    make docs          # into site/
-    make docs-serve    # and again at every change of a page
+make docs          # into site/
+make docs-serve    # and again at every change of a page
 """
 
 from __future__ import annotations
 
+import html
 from typing import Any
+from xml.etree.ElementTree import tostring
 
 import api
-import losses
+import dialect
 import outside
-from latex2mathml.converter import convert
+from latex2mathml.converter import convert_to_element
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+import losses
+
+LINKED = ("choose.md", "learned-losses.md")
+"""Pages whose tables link to those of the losses."""
+BELOW = ("&#x02211;", "∑", "min", "max")
+"""What its lower limit stands below."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -30,8 +39,15 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def formula(source: str, *_: Any, **__: Any) -> str:
-    """Return LaTeX as MathML."""
-    return f'<div class="formula">{convert(source.strip(), display="block")}</div>'
+    """Return LaTeX as MathML, a line for each part that \\quad sets apart; what a sum runs over stands below it."""
+    lines = []
+    for line in source.strip().split(r", \quad "):
+        math = convert_to_element(line, display="block")
+        for element in math.iter():
+            if element.tag in ("msub", "msubsup") and (element[0].text or "") in BELOW:
+                element.tag = {"msub": "munder", "msubsup": "munderover"}[element.tag]
+        lines.append(html.unescape(tostring(math, encoding="unicode")))
+    return f'<div class="formula">{"".join(lines)}</div>'
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -43,7 +59,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for file in files.documentation_pages():
         linked |= outside.links(file.content_string, f"docs/{file.src_uri}")
     for path in sorted(linked):
-        linked |= outside.links((outside.ROOT / path).read_text(encoding="utf-8"), path) if path in outside.PAGES else set()
+        linked |= (
+            outside.links((outside.ROOT / path).read_text(encoding="utf-8"), path) if path in outside.PAGES else set()
+        )
     made |= {outside.shown(path): outside.page_of(path) for path in sorted(linked)}
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
@@ -51,7 +69,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links to files of the repository to the pages that show them."""
-    if page.file.generated_by:
-        return markdown
-    return outside.relinked(markdown, f"docs/{page.file.src_uri}", page.file.src_uri)
+    """Lead links to files of the repository to the pages that show them, and names of losses to theirs."""
+    place = page.file.src_uri
+    if not page.file.generated_by:
+        markdown = outside.relinked(markdown, f"docs/{place}", place)
+    if place in LINKED:
+        markdown = dialect.names_linked(markdown, place, losses.names())
+    return dialect.lists_apart(markdown)

@@ -14,9 +14,9 @@ import evidence
 import msgspec
 import pictures
 
-import autorobustloss
 from autorobustloss.losses import RobustLoss, create_loss, export_loss
 from autorobustloss.losses.cards import Learned
+from autorobustloss.losses.cards.base import LossCard
 from autorobustloss.losses.literature.formulas import Shown
 from autorobustloss.losses.literature.values import AUTHORS
 from autorobustloss.losses.writing import fill
@@ -33,8 +33,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 """Hyper-parameters for the losses that have no defaults: 36 % of the labels wrong, mean absolute error."""
 SETTINGS = {"few": "up to 20 classes", "many": "more than 20 classes", "mnist": "MNIST"}
 PULL = (
-    "How hard it pulls at the label's logit, −∂ℓ/∂z, by the probability that the network gives the label; ten classes, the "
-    "other nine share the rest. A robust loss pulls less where the label is not believed."
+    "How hard it pulls at the label's logit, −∂ℓ/∂z, by the probability that the network gives the label; ten classes, "
+    "the other nine share the rest. A robust loss pulls less where the label is not believed."
+)
+INDEX = (
+    "A *loss* takes the place of cross-entropy (`create_loss`), a *method* is a training around one (`arl bench "
+    "--methods`). The numbers are places among 34 in the [held-out table](../evidence/held-out.md), as published, last "
+    "epoch; the differences at the top are not significant, and [to whom the table is unfair](../evidence/README.md) "
+    "is said there. Which to take: [choose a loss](../choose.md)."
 )
 
 
@@ -67,6 +73,12 @@ def twins() -> dict[str, str]:
     return {spec.name: first.name for spec, first in firsts_alike(specs).items() if spec != first}
 
 
+def card_of(name: str) -> LossCard | None:
+    """Return the card of a learned loss, None for another loss or a method."""
+    loss = loss_of(name) if name in LOSSES else None
+    return loss.card if isinstance(loss, Learned) else None
+
+
 def made_of(name: str) -> Any:
     """Return the class or function behind a name."""
     return type(loss_of(name)) if name in LOSSES else METHODS.get(name)
@@ -79,10 +91,10 @@ def doc(name: str) -> str:
 
 def about(name: str) -> str:
     """Return what it is, in a line."""
-    loss = loss_of(name) if name in LOSSES else None
-    if isinstance(loss, Learned):
-        return f"A learned loss, for {loss.card.provenance['use_for']}."
-    return doc(name).split("\n\n")[0].removeprefix("Build ").replace("\n", " ")
+    if card := card_of(name):
+        return f"A learned loss, for {card.provenance['use_for']}."
+    line = doc(name).split("\n\n")[0].removeprefix("Build ").replace("\n", " ")
+    return line[0].upper() + line[1:]
 
 
 def latex(name: str) -> str:
@@ -96,18 +108,17 @@ def latex(name: str) -> str:
 def picture(name: str) -> str:
     """Return its picture."""
     if name in LOSSES:
-        return pictures.svg(pictures.of_loss(loss_of(name)), name)
+        return pictures.picture(pictures.of_loss(loss_of(name)), name)
     about = procedures()[name]
     how = {about["curves"]: True} if "curves" in about else {}
-    return pictures.svg(pictures.of_method(METHODS.create(name, **about.get("options", {})), **how), name)
+    return pictures.picture(pictures.of_method(METHODS.create(name, **about.get("options", {})), **how), name)
 
 
 def source(name: str) -> str:
     """Return where it is from."""
-    loss = loss_of(name) if name in LOSSES else None
-    if isinstance(loss, Learned):
-        found = f"`searches/{name}.toml`, a search of this library, on {loss.card.provenance['found_on']}."
-        return f"{found} Date {loss.card.provenance['date']}, licence {loss.card.licence}."
+    if card := card_of(name):
+        found = f"`searches/{name}.toml`, a search of this library, on {card.provenance['found_on']}."
+        return f"{found} Date {card.provenance['date']}, licence {card.licence}."
     return docstrings.source(doc(name)) or procedures()[name]["source"]
 
 
@@ -118,15 +129,14 @@ def use(name: str) -> str:
         call = f'autorobustloss.bench(["{name}", "ce"], tasks)'
         return f"```python\n{call}\n```\n\n```bash\narl bench --dataset own.npz --methods {name},ce\n```"
     given = "".join(f", {key}={'T' if key == 'T' else repr(value)}" for key, value in options.items())
-    lines = "T = autorobustloss.transition_matrix(\"sym:0.36\", 10)\n" if "T" in options else ""
-    call = f'{lines}criterion = autorobustloss.create_loss("{name}"{given})  # was: torch.nn.CrossEntropyLoss()'
+    lines = 'T = autorobustloss.transition_matrix("sym:0.36", 10)\n' if "T" in options else ""
+    call = f'{lines}criterion = autorobustloss.create_loss("{name}"{given})'
     return f"```python\n{call}\n```"
 
 
 def values(name: str) -> str:
     """Return its hyper-parameters, by number of classes where its authors choose them so."""
-    loss = loss_of(name) if name in LOSSES else None
-    if isinstance(loss, Learned):
+    if card_of(name):
         return f"Its numbers are fixed, at every number of classes: `arl losses show {name}` prints them."
     if name in EXAMPLES:
         return "It has no defaults; the formula and the picture are those of the line below."
@@ -164,27 +174,33 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def fares(name: str) -> str:
     """Return what the committed tables say of it."""
-    standings = evidence.of(twins().get(name, name))
-    if not standings:
+    one = twins().get(name, name)
+    standings, unseen = evidence.standings(one), evidence.unseen(one)
+    if own := procedures().get(name, {}).get("fares"):
+        return str(own)
+    if not standings and not unseen:
         return (
-            "No committed table has it. Compare it on your own data: `arl bench` does "
-            f"([how](../tutorials/own-data.md)), with `--methods {name},ce,gce`."
+            "No committed table has it. Compare it [on your own data](../tutorials/own-data.md): "
+            f"`arl bench --dataset own.npz --methods {name},ce,gce`."
         )
-    first = min(standings, key=lambda s: (s.place / s.methods, -s.tasks))
-    last = max(standings, key=lambda s: (s.place / s.methods, s.tasks))
-    text = (
-        f"**Best**: place {first.place} of {first.methods} ({first.table}, {first.part}). "
-        f"**Worst**: place {last.place} of {last.methods} ({last.table}, {last.part})."
+    said = []
+    if duel := evidence.duel(one):
+        said.append(duel)
+    if standings:
+        parts, tables = dict.fromkeys(s.part for s in standings), dict.fromkeys((s.table, s.page) for s in standings)
+        cells = {(s.part, s.table): f"{s.rank:.1f} ({s.place} of {s.methods})" for s in standings}
+        rows = [[part, *(cells.get((part, title), "") for title, _ in tables)] for part in parts]
+        head = ["average rank (place), last epoch", *(f"[{title}](../{page})" for title, page in tables)]
+        said.append(table(head, rows))
+    if unseen:
+        places = ", ".join(f"{s.place} on {s.tasks} tasks of {s.part}" for s in unseen)
+        said.append(
+            f"Each method at its best of three learning rates, on tasks that no loss here was made on: place {places}, "
+            f"of {unseen[0].methods} ([first verdict](../{unseen[0].page}))."
+        )
+    return "\n\n".join(
+        [*said, "To whom these tables are unfair stands at their heads; the first places cannot be told apart."]
     )
-    if duel := evidence.duel(twins().get(name, name)):
-        text += " " + duel.text()
-    rows = [
-        [f"[{s.table}](../{s.page}): {s.part}", str(s.tasks), f"{s.rank:.1f}", f"{s.place} of {s.methods}"]
-        for s in standings
-    ]
-    return f"{text}\n\n" + table(["accuracy at the last epoch", "tasks", "average rank", "place"], rows) + (
-        "\n\nTo whom these tables are unfair stands at their heads; the differences at the top are not significant."
-    )  # fmt: skip
 
 
 def other_names(name: str) -> str:
@@ -193,35 +209,45 @@ def other_names(name: str) -> str:
     alike = twins()
     if name in alike:
         said.append(f"At its defaults it trains exactly as [`{alike[name]}`]({alike[name]}.md) does.")
-    said += [f"[`{twin}`]({twin}.md) trains exactly as it at its defaults." for twin, one in alike.items() if one == name]
+    said += [
+        f"[`{twin}`]({twin}.md) trains exactly as it at its defaults." for twin, one in alike.items() if one == name
+    ]
     return " ".join(said)
 
 
+def more(name: str) -> str:
+    """Return the rest of its docstring; of a learned loss when not to take it."""
+    if card := card_of(name):
+        text = f"**When not**: {card.provenance['when_not']}.\n\n[What the learned losses do](../learned-losses.md)."
+    else:
+        text = docstrings.as_markdown(docstrings.without_source(doc(name).partition("\n\n")[2]))
+    return f"{text}\n\nAPI: {api(name)}"
+
+
 def api(name: str) -> str:
-    """Return a link to its class among the pages of the API."""
-    loss = loss_of(name) if name in LOSSES else None
-    if isinstance(loss, Learned):
-        return "[`load_card`][autorobustloss.load_card] reads its card, [`TaylorLoss`][autorobustloss.TaylorLoss] is its class."
-    if loss is not None:
-        return f"[`{type(loss).__name__}`][autorobustloss.{type(loss).__name__}] and what a call takes."
-    return "[`MethodSpec`][autorobustloss.MethodSpec], and [`bench`][autorobustloss.benchmark.bench.bench], which trains with it."
+    """Return links to the pages of the API."""
+    if card_of(name):
+        places = ("load_card", "create_loss")
+    elif name in LOSSES:
+        places = (type(loss_of(name)).__name__, "create_loss")
+    else:
+        places = ("MethodSpec", "benchmark.bench.bench")
+    return ", ".join(f"[`{place.rpartition('.')[2]}`][autorobustloss.{place}]" for place in places)
 
 
 def page(name: str) -> str:
     """Return the page of a loss or method."""
-    kind = "loss" if name in LOSSES else "method"
-    rest = "\n\n".join(doc(name).split("\n\n")[1:])
-    loss = loss_of(name) if kind == "loss" else None
-    if isinstance(loss, Learned):
-        rest = f"**When not**: {loss.card.provenance['when_not']}.\n\n[What the learned losses do](../learned-losses.md)."
     note = procedures().get(name, {}).get("note", "")
     parts = [
-        f"# {name}", docstrings.as_markdown(about(name)), other_names(name),
-        f"```math\n{latex(name)}\n```", f"<figure markdown>\n{picture(name)}\n<figcaption>{PULL} {note}</figcaption>\n</figure>",
-        "## Use it", use(name), "## Values", values(name), "## Where it wins and loses", fares(name),
-        "## Source", docstrings.as_markdown(source(name)), "## More", docstrings.as_markdown(rest) if kind != "loss" or not isinstance(loss, Learned) else rest,
-        f"API: {api(name)}",
-    ]  # fmt: skip
+        *(f"# {name}", docstrings.as_markdown(about(name)), other_names(name)),
+        f"```math\n{latex(name)}\n```",
+        f"<figure>\n{picture(name)}\n<figcaption>{PULL} {note}</figcaption>\n</figure>",
+        *("## Use it", use(name)),
+        *("## Values", values(name)),
+        *("## Where it wins and loses", fares(name)),
+        *("## Source", docstrings.as_markdown(source(name))),
+        *("## More", more(name)),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -229,18 +255,10 @@ def index() -> str:
     """Return the page that lists them all."""
     rows = []
     for name in names():
-        found = {(s.table, s.part): s for s in evidence.of(twins().get(name, name))}
+        found = {(s.table, s.part): s for s in evidence.standings(twins().get(name, name))}
         cells = [found.get(("as published", part)) for part in ("all", "images", "tables", "clean labels")]
-        rows.append([f"[`{name}`]({name}.md)", docstrings.as_markdown(about(name)), *(f"{s.place}" if s else "" for s in cells)])
-    return (
-        "# Losses and methods\n\n"
-        f"All {len(rows)} that a name finds: `arl losses list`. A *loss* takes the place of cross-entropy "
-        "(`create_loss`), a *method* is a training around one (`arl bench --methods`). The numbers are places among 34 in the "
-        "[held-out table](../evidence/held-out.md), as published, last epoch; the differences at the top are not significant, "
-        "and [to whom the table is unfair](../evidence/README.md) is said there. Which to take: [choose a loss](../choose.md).\n\n"
-        + table(["", "what", "all", "images", "tables", "clean"], rows).replace("---: | ---:", "--- | ---:", 1)
-        + "\n"
-    )
-
-
-VERSION = autorobustloss.__version__
+        rows.append(
+            [f"[`{name}`]({name}.md)", docstrings.as_markdown(about(name)), *(f"{s.place}" if s else "" for s in cells)]
+        )
+    head = table(["", "what", "all", "images", "tables", "clean"], rows).replace("---: | ---:", "--- | ---:", 1)
+    return f"# Losses and methods\n\nAll {len(rows)} that a name finds. {INDEX}\n\n{head}\n"

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 CLASSES, EPOCHS = 10, 40
 PROBABILITIES = np.linspace(0.005, 0.995, 100)
 STYLES = ("first", "second")
-WIDTH, HEIGHT, LEFT, TOP, PLOT_WIDTH, PLOT_HEIGHT, GAP = 640, 250, 46, 34, 240, 170, 70
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 330, 235, 46, 316, 30, 195
 
 
 def of_loss(loss: RobustLoss) -> dict[str, Array]:
@@ -77,6 +77,8 @@ def of_method(procedure: Procedure, by_class: bool = False, averaged: bool = Fal
     pulls = []
     for epoch in range(1, EPOCHS + 1):
         value, _ = objective.loss(logits, labels, epoch)
+        if 1 < epoch < EPOCHS and not averaged:
+            continue
         (gradient,) = torch.autograd.grad(value, logits)
         pull = -gradient.gather(1, labels[:, None])[:, 0] * len(labels) / len(objective.networks)
         pulls.append(pull.reshape(points, CLASSES).numpy())
@@ -106,23 +108,22 @@ def objective_of(procedure: Procedure) -> Objective:
     return found[-1].double() if isinstance(found[-1], nn.Module) else found[-1]
 
 
-def svg(curves: Mapping[str, Array], name: str) -> str:
-    """Return two panels: the pull, and the pull over that of cross-entropy; colours are the page's."""
-    reference = 1 - PROBABILITIES
-    pulls = {**curves, "cross-entropy": reference}
-    weights = {key: value / reference for key, value in pulls.items()}
-    about = f"{name}: {describe(curves)}"
-    parts = [
-        f'<svg class="loss-picture" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(about)}">',
-        *panel(pulls, LEFT, "pull at the label"),
-        *panel(weights, LEFT + PLOT_WIDTH + GAP, "weight: pull over cross-entropy's"),
-    ]
-    x = LEFT
-    for number, key in enumerate(pulls):
-        kind = "reference" if key == "cross-entropy" else STYLES[number]
-        parts.append(f'<path class="{kind}" d="M{x} {HEIGHT - 8}h24"/><text x="{x + 30}" y="{HEIGHT - 4}">{key}</text>')
-        x += 60 + 7 * len(key)
-    return "".join([*parts, "</svg>"])
+def picture(curves: Mapping[str, Array], name: str) -> str:
+    """Return two panels and a legend as HTML: the pull, and the pull over that of cross-entropy."""
+    reference = {"cross-entropy": 1 - PROBABILITIES}
+    pulls = {**curves, **reference}
+    weights = {key: value / reference["cross-entropy"] for key, value in pulls.items()}
+    keys = "".join(f'<span class="{kind_of(key, number)}">{key}</span>' for number, key in enumerate(pulls))
+    return (
+        f'<div class="loss-picture">{panel(pulls, "pull at the label", f"{name}: {describe(curves)}")}'
+        f"{panel(weights, 'weight: pull over that of cross-entropy', f'{name}: the same over that of cross-entropy')}"
+        f'<p class="legend">{keys}</p></div>'
+    )
+
+
+def kind_of(key: str, number: int) -> str:
+    """Return the class of a curve, which is its colour and its dashes."""
+    return "reference" if key == "cross-entropy" else STYLES[number]
 
 
 def describe(curves: Mapping[str, Array]) -> str:
@@ -134,34 +135,37 @@ def describe(curves: Mapping[str, Array]) -> str:
     return "; ".join(said) + "; cross-entropy by 0.9, 0.5, 0.1"
 
 
-def panel(curves: Mapping[str, Array], left: float, title: str) -> list[str]:
-    """Return a panel: frame, ticks, curves. The range is that of nine tenths of the points and of cross-entropy."""
+def panel(curves: Mapping[str, Array], title: str, about: str) -> str:
+    """Return a panel as SVG: frame, ticks, curves. Its range is that of nearly all points, and at least 0 to 1."""
     values = np.concatenate(list(curves.values()))
-    low = min(0.0, float(np.quantile(values, 0.02)))
-    high = max(1.0, float(np.quantile(values, 0.98)))
-    high = high if np.isfinite(high) else 1.0
+    values = values[np.isfinite(values)]
+    low, high = min(0.0, float(np.quantile(values, 0.02))), max(1.0, float(np.quantile(values, 0.98)))
     step = nice_step(high - low)
     low, high = np.floor(low / step) * step, np.ceil(high / step) * step
-    bottom = TOP + PLOT_HEIGHT
 
     def y_of(value: Array) -> Array:
-        return bottom - (np.clip(value, low, high) - low) / (high - low) * PLOT_HEIGHT
+        return BOTTOM - (value - low) / (high - low) * (BOTTOM - TOP)
 
-    parts = [f'<text class="title" x="{left}" y="{TOP - 16}">{title}</text>']
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(about)}">',
+        f'<text class="title" x="{LEFT}" y="{TOP - 14}">{title}</text>',
+        f'<text class="below" x="{(LEFT + RIGHT) / 2}" y="{BOTTOM + 34}">probability of the label</text>',
+    ]
     for tick in np.arange(low, high + step / 2, step):
         y = float(y_of(np.float64(tick)))
-        parts.append(f'<path class="grid" d="M{left} {y:.1f}h{PLOT_WIDTH}"/>')
-        parts.append(f'<text class="left" x="{left - 6}" y="{y + 4:.1f}">{tick + 0.0:g}</text>'.replace("-", "−"))
+        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{RIGHT}"/>')
+        parts.append(
+            f'<text class="left" x="{LEFT - 6}" y="{y + 4:.1f}">{f"{tick + 0.0:.4g}".replace("-", "−")}</text>'
+        )
     for tick in (0, 0.5, 1):
-        parts.append(f'<text class="below" x="{left + tick * PLOT_WIDTH:.0f}" y="{bottom + 16}">{tick:g}</text>')
-    parts.append(
-        f'<text class="below" x="{left + 0.75 * PLOT_WIDTH:.0f}" y="{bottom + 16}">probability of the label</text>'
-    )
+        parts.append(f'<text class="below" x="{LEFT + tick * (RIGHT - LEFT):.0f}" y="{BOTTOM + 17}">{tick:g}</text>')
     for number, (key, value) in reversed(list(enumerate(curves.items()))):
-        kind = "reference" if key == "cross-entropy" else STYLES[number]
-        points = " ".join(f"{left + p * PLOT_WIDTH:.1f},{y:.1f}" for p, y in zip(PROBABILITIES, y_of(value)))
-        parts.append(f'<polyline class="{kind}" points="{points}"/>')
-    return parts
+        inside = (value >= low) & (value <= high)
+        points = " ".join(
+            f"{LEFT + p * (RIGHT - LEFT):.1f},{y:.1f}" for p, y in zip(PROBABILITIES[inside], y_of(value[inside]))
+        )
+        parts.append(f'<polyline class="{kind_of(key, number)}" points="{points}"/>')
+    return "".join([*parts, "</svg>"])
 
 
 def nice_step(span: float) -> float:
