@@ -12,16 +12,13 @@ NAMED = re.compile(r"((?:\*{0,2}\w+)(?:, \*{0,2}\w+)*): (.*)")
 def as_markdown(text: str) -> str:
     """Return a docstring with examples as code blocks and parameters as a list; the rest is Markdown as it stands.
 
-    >>> print(as_markdown("Double.\\n\\nx: a number,\\n    any.\\n\\n>>> double(2)\\n4"))
+    >>> print(as_markdown("Double.\\n\\nx: a number,\\n    any.\\nRaises ConfigError for x < 0."))
     Double.
     <BLANKLINE>
     - **x**: a number,
       any.
     <BLANKLINE>
-    ```pycon
-    >>> double(2)
-    4
-    ```
+    Raises ConfigError for x &lt; 0.
     """
     return "\n\n".join(_block(block) for block in re.split(r"\n\s*\n", text.strip("\n")))
 
