@@ -92,6 +92,19 @@ def test_every_loss_and_method_has_a_page(site, pages):
 
 
 @pytest.mark.slow
+def test_ranks_are_those_of_the_table(site):
+    """The column `rank` of the committed table, which `arl bench` wrote from unrounded accuracies."""
+    table = (ROOT / "docs" / "evidence" / "held-out.md").read_text(encoding="utf-8")
+    printed = re.findall(r"^\| (\S+) \|.*\| ([\d.]+) \| \S+ \|$", table, re.M)[:34]
+    assert len(printed) == 34
+    for name, rank in printed:
+        text = (site / "losses" / f"{name}.html").read_text(encoding="utf-8")
+        found = re.search(r"<td>all</td>\s*<td[^>]*>([\d.]+) \((\d+) of 34\)", text)
+        assert float(found[1]) == pytest.approx(float(rank), abs=0.056), name
+        assert int(found[2]) == 1 + sum(float(other) < float(rank) - 0.006 for _, other in printed), name
+
+
+@pytest.mark.slow
 def test_pictures_show_the_gradient():
     """Of a loss by its formula, of a method by another way to the same: forward correction under symmetric noise."""
     sys.path.insert(0, str(ROOT / "docs" / "generate"))
