@@ -7,12 +7,14 @@ make docs-serve    # and again at every change of a page
 from __future__ import annotations
 
 import html
+import re
 from typing import Any
 from xml.etree.ElementTree import tostring
 
 import api
 import dialect
 import outside
+import torch
 from latex2mathml.converter import convert_to_element
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -22,12 +24,15 @@ import losses
 
 LINKED = ("choose.md", "learned-losses.md")
 """Pages whose tables link to those of the losses."""
+MEASURED = r"(evidence|benchmark)/(?!README|PROTOCOL|first-verdict)"
+"""Pages of thousands of numbers, which nobody searches for."""
 BELOW = ("&#x02211;", "∑", "min", "max")
 """What its lower limit stands below."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the generated pages to the navigation, and the fence of formulas."""
+    torch.set_num_threads(1)  # more of them wait for each other on small arrays, and pictures take ten times as long
     for section in config.nav or []:
         if "Losses" in section:
             section["Losses"] += [{name: losses.path(name)} for name in losses.names()]
@@ -75,6 +80,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         markdown = outside.relinked(markdown, f"docs/{place}", place)
     if place in LINKED:
         markdown = dialect.names_linked(markdown, place, losses.names())
+    if re.match(MEASURED, place):
+        page.meta["search"] = {"exclude": True}
     return dialect.lists_apart(markdown)
 
 

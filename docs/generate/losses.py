@@ -235,6 +235,7 @@ def api(name: str) -> str:
     return ", ".join(f"[`{place.rpartition('.')[2]}`][autorobustloss.{place}]" for place in places)
 
 
+@cache
 def page(name: str) -> str:
     """Return the page of a loss or method."""
     note = procedures().get(name, {}).get("note", "")
@@ -251,6 +252,7 @@ def page(name: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+@cache
 def index() -> str:
     """Return the page that lists them all."""
     rows = []
