@@ -83,6 +83,9 @@ def test_ranks_are_those_of_the_tables():
         tasks, found = ranks["ranked"](RANKS.parent / table, part)
         cells = [f"{found[m]:.1f} ({ranks['place'](found, m)})" for m in ("arl", "gce", "nce+mae", "ce")]
         assert f"| {row} | {tasks} | {' | '.join(cells)} |" in shown
+    quoted = re.findall(r"^\| .* \| \d+ \| .*\(\d+\).*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    assert quoted
+    assert set(quoted) <= set(shown.splitlines())
 
 
 def test_ranks_agree_with_the_benchmark():

@@ -20,7 +20,7 @@ LOADED = {
     "script": "src",
     "img": "src",
     "iframe": "src",
-    "source": "src",
+    "source": "srcset",
     "link": "href",
     "use": "href",
     "object": "data",
