@@ -1,7 +1,7 @@
 """How well wrong labels are found, where it is known which are wrong: networks under several losses, and cleanlab.
 
     python -m benchmarks.labels --data-dir DIR --store DIR/labels.sqlite     # some hours of one core; a rerun goes on
-    python -m benchmarks.labels --data-dir DIR --store DIR/labels.sqlite --write docs/labels.md     # and the table
+    python -m benchmarks.labels --data-dir DIR --store DIR/labels.sqlite --write docs/tutorials/wrong-labels.md
 
 Every judge gets the same samples, labels and cleanlab; it differs in who gives the out-of-fold probabilities. Noise is
 drawn anew for each seed, and so are the samples and the folds. DIR holds banking77.npz, mnist.npz, cifar10.npz and

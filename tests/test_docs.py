@@ -71,7 +71,7 @@ def test_links_lead_somewhere(page):
 def test_ranks_are_those_of_the_tables():
     ranks = runpy.run_path(str(RANKS))
     assert ranks["summary"]() in (RANKS.parent / "README.md").read_text(encoding="utf-8")
-    shown = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = (ROOT / "docs" / "choose.md").read_text(encoding="utf-8")
     rows = {
         "all tasks, as published": ("held-out.md", "*"),
         "images only": ("held-out.md", "!*[[]*"),
@@ -83,6 +83,9 @@ def test_ranks_are_those_of_the_tables():
         tasks, found = ranks["ranked"](RANKS.parent / table, part)
         cells = [f"{found[m]:.1f} ({ranks['place'](found, m)})" for m in ("arl", "gce", "nce+mae", "ce")]
         assert f"| {row} | {tasks} | {' | '.join(cells)} |" in shown
+    quoted = re.findall(r"^\| .* \| \d+ \| .*\(\d+\).*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    assert quoted
+    assert set(quoted) <= set(shown.splitlines())
 
 
 def test_ranks_agree_with_the_benchmark():

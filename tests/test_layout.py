@@ -1,6 +1,7 @@
 """The layout that DESIGN promises: a level imports itself and lower levels only, and importing costs little."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,16 @@ def imported(file: Path) -> list[tuple[str, bool]]:
 def part(module: str) -> str | None:
     pieces = module.split(".")
     return pieces[1] if pieces[0] == "autorobustloss" and len(pieces) > 1 and pieces[1] in LEVELS else None
+
+
+def test_the_map_has_every_folder_at_its_level():
+    page = (Path(__file__).parents[1] / "docs" / "internals.md").read_text(encoding="utf-8")
+    drawn = {}
+    for level, row in re.findall(r"^(\d)   (.*)$", page, re.M):
+        for word in row.split():
+            if word in LEVELS:
+                drawn.setdefault(word, int(level))
+    assert drawn == LEVELS
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))

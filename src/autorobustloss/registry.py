@@ -103,6 +103,10 @@ class Registry(Generic[T]):
         """Return the first line of the docstring of what is registered under `name`."""
         return self._places[self.resolve(name)].about
 
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """Return the other names of what is registered under `name`."""
+        return self._places[self.resolve(name)].aliases
+
     def written(self) -> dict[str, dict[str, Any]]:
         """Return the parameters of every name and their defaults as the files have them: nothing is imported.
 

@@ -295,6 +295,7 @@ def test_latex_is_drawn(name, options):
     from matplotlib.mathtext import MathTextParser
 
     text = export_loss(create_loss(name, **options), "latex")
+    assert not re.search(r"= \\[;,]", text)  # a factor of 1 is left out, a value of 1 is not
     MathTextParser("path").parse(f"${text}$")
     assert not re.search(r"\{\{|\}\} |None|True|False", text)
 

@@ -20,7 +20,7 @@ class SearchSettings:
             candidates, the best so far, go on to the next, the others rank behind; 1 for no race
         ahead: so many candidates of each generation are drawn a generation early, so that the workers of a cluster
             train them where they would wait for a generation's last jobs; the outcome is as reproducible as with 0, and
-            another: what it gains and costs is in docs/cluster.md
+            another: what it gains and costs is in docs/tutorials/cluster.md
         finalists_seeds: fresh noise draws and initial weights on which the distribution's mean and the best candidate
             are scored again; the better one is the learned loss
     """

@@ -85,8 +85,9 @@ class EpsilonCEandMAE(EpsilonSoftmaxLoss):
 class EpsilonFLandMAE(EpsilonSoftmaxLoss):
     """Focal loss on ε-softmax plus mean absolute error: ℓ = α·(1 − p̂_y)^γ·(−log p̂_y) + β·2·(1 − p_y).
 
-    p̂, (α, β, m) and source as for `ce_eps+mae`; γ = 0.1. `legacy=True` clamps p̂ at 1e-8 and holds the focal factor
+    p̂ and (α, β, m) as for `ce_eps+mae`; γ = 0.1. `legacy=True` clamps p̂ at 1e-8 and holds the focal factor
     out of the gradient, as the authors' code does.
+    Source: Wang et al., ε-Softmax: Approximating One-Hot Vectors for Mitigating Label Noise, NeurIPS 2024.
     Raises ConfigError unless m >= 0 and gamma >= 0, for a negative weight, or two zeros.
 
     >>> import torch

@@ -57,7 +57,7 @@ def latex_of(loss: RobustLoss) -> str:
         values["inner_latex"] = latex_of(loss.biased)
     text = fill(formulas()["losses"][name_of(loss)]["latex"], **values, shown=Shown)
     text = re.sub(r"\{ ([^{}]+) \}", r"{\1}", text)
-    return re.sub(r"(^|[+=] )1 (?:\\, )?(?=[\\A(])", r"\1", text)  # a factor of 1 is not written
+    return re.sub(r"(^|[+=] )1 (?:\\, )?(?=[A(]|\\(?!;))", r"\1", text)  # a factor of 1 is not written
 
 
 class Shown(float):

@@ -14,7 +14,8 @@ from autorobustloss.registry import LOSSES
 class JointAsymmetricFL(JointAsymmetricCE):
     """Joint asymmetric loss: ℓ = α·NFL_γ + β·‖a·e_y − p‖²/C, the normalised focal loss in place of cross-entropy.
 
-    γ = 0.5; (α, β, a), the L1 penalty and source as for `jal_ce`. `legacy=True` as for `nfl`.
+    γ = 0.5; (α, β, a) and the L1 penalty as for `jal_ce`. `legacy=True` as for `nfl`.
+    Source: Wang et al., Joint Asymmetric Loss for Learning with Noisy Labels, ICCV 2025, section 4.
     Raises ConfigError for a negative weight, two zeros, or unless a >= 1 and gamma >= 0.
 
     >>> import torch

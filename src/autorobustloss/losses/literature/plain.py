@@ -21,6 +21,7 @@ class CrossEntropy(PublishedLoss):
     """Cross-entropy: ℓ = −log p_y; with probabilities t, ℓ = −Σ_c t_c·log p_c.
 
     Class weights with probabilities have PyTorch's meaning: −Σ_c weight_c·t_c·log p_c.
+    Source: the negative log-likelihood; `torch.nn.CrossEntropyLoss` is the same.
 
     >>> import torch
     >>> CrossEntropy()(torch.zeros(3, 10), torch.tensor([1, 2, 3]))

@@ -40,6 +40,9 @@ class TaylorLoss(LearnableLoss):
         `scale.scale_factor`); or a factor > 0.
     weight, ignore_index, reduction, label_smoothing: as in `torch.nn.CrossEntropyLoss`.
 
+    Source: Gao, Gouk, Hospedales, Searching for Robustness: Loss Learning for Noisy Classification Tasks, ICCV 2021,
+    equations 3 to 5; the log term, its power and the scale rules are ours.
+
     The parameters are constants of the loss: no `state_dict` holds or changes them, `half()` and the like leave them
     alone, and no gradient reaches them (`ops.taylor_loss` takes θ as a tensor).
 
