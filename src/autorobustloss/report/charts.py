@@ -5,6 +5,7 @@ Colours and dashes are the style sheet's, by the number of a line, so that a cha
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -160,7 +161,7 @@ def line_axes(
 
     what = xlabel.partition(",")[0]
     said = [f"{what} {scale * x:g}{' %' if scale != 1 else ''}: {values_at(lines, x, percent)}" for x in xs]
-    edges = [low, *((a + b) / 2 for a, b in zip(xs, xs[1:])), high]
+    edges = [low, *((a + b) / 2 for a, b in itertools.pairwise(xs)), high]
     zones = tuple(
         Zone(across(a), round(max(across(b) - across(a), 1), 1), across(x), scale * x, text)
         for a, b, x, text in zip(edges, edges[1:], xs, said)
@@ -196,7 +197,7 @@ def ticks(low: float, high: float, whole: bool = False) -> list[float]:
     step = next(s for s in (step / 5, step / 2, step, 2 * step, 5 * step) if (high - low) / s <= 5.5)
     step = max(round(step), 1) if whole else step
     first = math.ceil(low / step - 1e-9)
-    count = int(math.floor(high / step + 1e-9)) - first + 1
+    count = math.floor(high / step + 1e-9) - first + 1
     places = [round(float((first + i) * step), 9) for i in range(count)]
     return [int(v) if v.is_integer() else v for v in places]
 
@@ -229,9 +230,7 @@ def rank_chart(methods: Sequence[str], block: Block) -> RankChart | None:
         alt=", ".join(f"{name} {rank:.2f}" for rank, name in ranked) + f"; {said}{alike}",
         rows=tuple(rows),
         ticks=tuple((across(r), f"{r:g}") for r in ticks(1, len(ranked), whole=True)),
-        bars=tuple(
-            (last + 16.0 + 7 * i, rows[min(g)].y - 7, rows[max(g)].y + 7) for i, g in enumerate(groups)
-        ),
+        bars=tuple((last + 16.0 + 7 * i, rows[min(g)].y - 7, rows[max(g)].y + 7) for i, g in enumerate(groups)),
         difference=(across(1), min(across(1 + difference), last)) if difference else (0.0, 0.0),
         said=said,
     )

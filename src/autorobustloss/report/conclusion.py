@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from autorobustloss.benchmark.notes import FLATTERS
 from autorobustloss.benchmark.table import Block, Table
 from autorobustloss.errors import ConfigError
 
@@ -73,7 +74,7 @@ def of_tables(tables: Sequence[Table]) -> Conclusion:
             f"{best.name} is best {_among(found, block)}: average rank {best.rank:.2f}, {best.mean:.1f} % test "
             f"accuracy, {points(best.mean - others[0].mean)} {others[0].name}, the next by rank."
         )
-    more = [significance(block, found), _by_mean(found), *_other_views(tables, best.name)]
+    more = [significance(block, found), _flattery(table, block), _by_mean(found), *_other_views(tables, best.name)]
     return Conclusion(sentence, " ".join(filter(None, more)))
 
 
@@ -108,12 +109,16 @@ def of_search(table: Table | None, fitness: float | None) -> Conclusion:
     if not block.telling:
         return Conclusion("Neither the learned loss nor a known one is above chance on any task: nothing can be said.")
     gap, place = own.mean - best.mean, "the best known loss here" if len(known) > 1 else "the one known loss tried"
-    sentence = f"The learned loss reaches {own.mean:.1f} % test accuracy {_where(block)}, {points(gap)} {best.name}, {place}"
+    sentence = (
+        f"The learned loss reaches {own.mean:.1f} % test accuracy {_where(block)}, {points(gap)} {best.name}, {place}"
+    )
     better = own.rank < best.rank
     if (gap > 0) != better and own.rank != best.rank:
-        sentence += f", though by average rank it is {'ahead' if better else 'behind'} ({own.rank:.2f}, {best.rank:.2f})"
-    more = f"By average rank it is {place_of(own, found)} of {len(found)}. {significance(block, found, own)}"
-    return Conclusion(f"{sentence}.", more)
+        sentence += (
+            f", though by average rank it is {'ahead' if better else 'behind'} ({own.rank:.2f}, {best.rank:.2f})"
+        )
+    more = [f"By average rank it is {place_of(own, found)} of {len(found)}.", significance(block, found, own)]
+    return Conclusion(f"{sentence}.", " ".join(filter(None, [*more, _flattery(table, block)])))
 
 
 def significance(block: Block, found: Sequence[Standing], of: Standing | None = None) -> str:
@@ -224,6 +229,16 @@ def _among(found: Sequence[Standing], block: Block) -> str:
 
 def _seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def _flattery(table: Table, block: Block) -> str:
+    """Return what a note below the table says against its tests."""
+    tested = block.friedman is not None
+    return (
+        "Tasks that share a data set are not independent: the test flatters."
+        if tested and FLATTERS in table.notes
+        else ""
+    )
 
 
 def _by_mean(found: Sequence[Standing]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -136,7 +135,9 @@ def _finished(command: str, files: Mapping[str, list[Path]]) -> tuple[Conclusion
 
 def _left_to_show(drawn: bool, ranked: bool) -> tuple[str, ...]:
     """Return the kinds of pictures that the page does not draw itself."""
-    return tuple(k for k in (*PICTURES, "") if k not in ("picture", *(DRAWN if drawn else ()), *(["ranks"] if ranked else ())))
+    return tuple(
+        k for k in (*PICTURES, "") if k not in ("picture", *(DRAWN if drawn else ()), *(["ranks"] if ranked else ()))
+    )
 
 
 def _card(card: Mapping[str, Any]) -> list[Section]:
@@ -155,7 +156,7 @@ def _card(card: Mapping[str, Any]) -> list[Section]:
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value) and 0 <= value <= 1
+    return type(value) in (int, float) and 0 <= value <= 1
 
 
 def _fitness(cards: Sequence[Mapping[str, Any]]) -> float | None:
@@ -214,7 +215,9 @@ def _pictures(
             title = file.stem.replace("-", " ").replace("_", " ").capitalize()
             caption = PICTURES.get(kind, title)
             data = base64.b64encode(_text(file).encode()).decode()
-            sections.append((title if kind != "picture" else "The losses", "picture", (caption, _alt(caption, tables), data)))
+            sections.append(
+                (title if kind != "picture" else "The losses", "picture", (caption, _alt(caption, tables), data))
+            )
     return sections
 
 

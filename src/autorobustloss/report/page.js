@@ -61,7 +61,8 @@
         return `${panel.name}, ${zone.text}`;
       }).join("; "));
     };
-    slider.max = slider.value = places.length - 1;
+    slider.max = places.length - 1;
+    slider.value = slider.max;
     slider.closest("label").hidden = places.length < 2;
     slider.addEventListener("input", show);
     slider.addEventListener("focus", show);
