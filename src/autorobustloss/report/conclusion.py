@@ -151,8 +151,8 @@ def of_answers(content: Mapping[str, Any]) -> Conclusion:
     except (msgspec.MsgspecError, ValueError, IndexError) as error:
         raise ConfigError(f"got an answer that does not read ({error}), expected what this library writes") from None
     sentence = (
-        f"For {found[0].dataset}, its labels as they come, {best.method} is best: it agrees with {best.mean:.1f} % of the "
-        f"noisy validation labels ({_seeds(seeds)})"
+        f"For {found[0].dataset}, its labels as they come, {best.method} is best: it agrees with {best.mean:.1f} % of "
+        f"the noisy validation labels ({_seeds(seeds)})"
     )
     if others:
         sentence += f", {points(best.mean - others[0].mean)} {others[0].method}, the next"

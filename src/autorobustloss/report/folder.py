@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from autorobustloss.benchmark.curves import Panel
 from autorobustloss.benchmark.curves import from_dict as curves_from_dict
@@ -135,34 +135,36 @@ def _finished(command: str, files: Mapping[str, list[Path]]) -> tuple[Conclusion
 
 def _left_to_show(drawn: bool, ranked: bool) -> tuple[str, ...]:
     """Return the kinds of pictures that the page does not draw itself."""
-    return tuple(
-        k for k in (*PICTURES, "") if k not in ("picture", *(DRAWN if drawn else ()), *(["ranks"] if ranked else ()))
-    )
+    shown = {"picture", *(DRAWN if drawn else ()), *(("ranks",) if ranked else ())}
+    return tuple(kind for kind in (*PICTURES, "") if kind not in shown)
 
 
 def _card(card: Mapping[str, Any]) -> list[Section]:
     """Return the learned loss: its formula, how it was found, its numbers."""
-    provenance = card.get("provenance")
-    history = provenance.get("generations") if isinstance(provenance, Mapping) else None
+    provenance = _mapping(card.get("provenance"))
+    history = provenance.get("generations")
     rows = [each for each in history if isinstance(each, Mapping)] if isinstance(history, list) else []
     told = {name: value for name, value in card.items() if name != "provenance"}
-    told |= {k: v for k, v in provenance.items() if k not in ("search", "generations")} if rows else {}
+    told |= {name: value for name, value in provenance.items() if name not in ("search", "generations")}
     sections: list[Section] = [("The learned loss", "formula", (formula_of_card(card), told))]
-    triples = [tuple(each.get(name) for name in ("best", "mean", "worst")) for each in rows]
-    if triples and all(_is_share(value) for each in triples for value in each):
-        if figure := charts.progress_figure(triples):  # type: ignore[arg-type]
-            sections.append(("The search", "search", (figure, rows)))
+    shares = [[float(v) for name in ("best", "mean", "worst") if _is_share(v := each.get(name))] for each in rows]
+    triples = [(best, mean, worst) for best, mean, worst in (each for each in shares if len(each) == 3)]
+    if len(triples) == len(rows) and (figure := charts.progress_figure(triples)):
+        sections.append(("The search", "search", (figure, rows)))
     return sections
 
 
-def _is_share(value: Any) -> bool:
+def _is_share(value: Any) -> TypeGuard[float]:
     return type(value) in (int, float) and 0 <= value <= 1
 
 
 def _fitness(cards: Sequence[Mapping[str, Any]]) -> float | None:
-    provenance = cards[0].get("provenance") if cards else None
-    value = provenance.get("fitness") if isinstance(provenance, Mapping) else None
+    value = _mapping(cards[0].get("provenance")).get("fitness") if cards else None
     return float(value) if _is_share(value) else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _formulas(methods: Sequence[str], learned: bool) -> list[Section]:
@@ -231,11 +233,9 @@ def _alt(caption: str, tables: Sequence[Table]) -> str:
 def _reproduce(folder: Path, files: Mapping[str, list[Path]], provenance: Mapping[str, Any]) -> Section:
     """Return the commands that make the run, and its page, again."""
     lines = [line for file in files.get("command", ()) for line in _text(file).splitlines() if line.startswith("arl ")]
-    versions = provenance.get("versions")
-    install = []
-    if isinstance(versions, Mapping):
-        pins = [f"{n}=={str(versions[n]).partition('+')[0]}" for n in ("autorobustloss", "torch") if n in versions]
-        install = [f"pip install {' '.join(pins)}"] if pins and not any(" " in pin for pin in pins) else []
+    versions = _mapping(provenance.get("versions"))
+    pins = [f"{n}=={str(versions[n]).partition('+')[0]}" for n in ("autorobustloss", "torch") if n in versions]
+    install = [f"pip install {' '.join(pins)}"] if pins and not any(" " in pin for pin in pins) else []
     return "To reproduce", "commands", ([*install, *lines, f"arl report {folder.name}"], bool(lines), folder.name)
 
 

@@ -16,6 +16,7 @@ FUNCTIONS = ("log", "exp", "min", "max", "softmax")
 UNDER = ("sum", "min", "max", "prod")
 """What has its index below it and not beside it."""
 SPACES = {",": "0.17em", ";": "0.28em", " ": "0.33em", "quad": "1em", "qquad": "2em", "!": "0"}
+THIN = f'<mspace width="{SPACES[","]}"/>'
 ACCENTS = {"hat": "^", "bar": "¯", "tilde": "~"}
 TOKEN = re.compile(r"\\(?:[a-zA-Z]+|.)|\d+(?:\.\d+)?|\S|(\s)")
 
@@ -26,8 +27,8 @@ def to_mathml(latex: str) -> str:
     It knows what `latex()` of our losses writes: fractions, indices, sums, accents, brackets that grow, Greek letters.
     Raises ConfigError for a command that it does not know, and for brackets that do not close.
 
-    >>> to_mathml(r"-\log p_y").partition("<annotation")[0]
-    '<math display="block"><semantics><mrow><mo>−</mo><mi>log</mi><mspace width="0.17em"/><msub><mi>p</mi><mi>y</mi></msub></mrow>'
+    >>> to_mathml(r"-\frac{1}{C} p_y").partition("<annotation")[0].partition("<mo>")[2]
+    '−</mo><mfrac><mrow><mn>1</mn></mrow><mrow><mi>C</mi></mrow></mfrac><msub><mi>p</mi><mi>y</mi></msub></mrow>'
     """
     content = _Parser(latex).whole()
     note = f'<annotation encoding="application/x-tex">{escape(latex)}</annotation>'
@@ -65,8 +66,10 @@ class _Parser:
 
     def row(self) -> str:
         """Read up to a bracket that closes what was opened outside."""
-        parts = []
+        parts: list[str] = []
         while (token := self.next()) and token not in ("}", r"\right"):
+            if token[1:] in FUNCTIONS and parts and not parts[-1].endswith(("</mo>", "/>")):
+                parts.append(THIN)
             parts.append(self.scripted())
         return f"<mrow>{''.join(parts)}</mrow>"
 
@@ -88,7 +91,7 @@ class _Parser:
             tag = "munderover" if name in UNDER else "msubsup"
             atom = f"<{tag}>{atom}{scripts['_']}{scripts['^']}</{tag}>"
         wide = name in FUNCTIONS and self.next() not in ("(", r"\left", "")
-        return atom + (f'<mspace width="{SPACES[","]}"/>' if wide else "")
+        return atom + (THIN if wide else "")
 
     def atom(self) -> str:
         token = self.take()

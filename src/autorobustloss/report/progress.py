@@ -61,10 +61,8 @@ def planned(config: Mapping[str, Any]) -> int:
         rounds = times("generations", "population", tasks) + times("generations", "rivals", tasks)
         return rounds + 2 * times("finalists_seeds", "tasks") + end if rounds else 0
     views = config.get("views")
-    rates = (
-        sum(many.get("learning_rates", 0) if view == "tuned" else 1 for view in views) if isinstance(views, list) else 0
-    )
-    return times("methods", "tasks", "seeds") * rates
+    views = views if isinstance(views, list) else []
+    return times("methods", "tasks", "seeds") * sum(times("learning_rates") if v == "tuned" else 1 for v in views)
 
 
 def generations_so_far(done: Sequence[tuple[Job, Result]], most: Any) -> list[tuple[float, float, float]]:
