@@ -69,8 +69,11 @@ def opened(chromium):
 
     @contextlib.contextmanager
     def window(file, width=1280, theme="light", own=None, **how):
-        faults, context = [], chromium.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce", **how
+        faults, context = (
+            [],
+            chromium.new_context(
+                viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce", **how
+            ),
         )
         page, address = context.new_page(), Path(file).resolve().as_uri()
         own = Path(own).resolve().as_uri() if own else address

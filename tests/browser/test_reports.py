@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -148,7 +149,7 @@ def test_the_first_tab_skips_to_the_content(reports, opened):
         assert page.get_by_role("main").count() == 1
         levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(each => Number(each.tagName[1]))")
         assert levels.count(1) == 1
-        assert all(after - before <= 1 for before, after in zip(levels, levels[1:]))
+        assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
 def test_on_paper_nothing_is_folded_or_dark(reports, opened):
@@ -177,7 +178,9 @@ def test_names_of_a_stranger_are_texts_and_run_nothing(runs, opened, tmp_path):
     for name in ("config.json", "manifest.json", "table-published.json", "curves.json", "provenance.json"):
         text = (runs / "bench" / name).read_text()
         attack = "<img src=x onerror=document.title='taken'>"
-        (folder / name).write_text(text.replace('"gce"', json.dumps(attack)).replace("digits/", json.dumps(attack)[1:-1]))
+        (folder / name).write_text(
+            text.replace('"gce"', json.dumps(attack)).replace("digits/", json.dumps(attack)[1:-1])
+        )
     (tmp_path / "page.html").write_text(folder_page(folder), encoding="utf-8")
     with opened(tmp_path / "page.html") as page:
         assert page.title() == "Benchmark: run"

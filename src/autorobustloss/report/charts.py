@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from autorobustloss.benchmark.curves import SHOWN, Curve, Panel
 from autorobustloss.benchmark.ranking import cliques
@@ -81,16 +81,17 @@ class RankRow:
 
 @dataclass(frozen=True)
 class RankChart:
-    """A critical-difference diagram with a row per method: ticks (place, text), bars (x, from, to)."""
+    """A critical-difference diagram with a row per method: where rank 1 is, ticks (place, text), bars (x, from, to)."""
 
     width: float
     height: float
     alt: str
     rows: tuple[RankRow, ...]
+    start: float
     ticks: tuple[tuple[float, str], ...]
-    bars: tuple[tuple[float, float, float], ...] = field(default=())
-    difference: tuple[float, float] = (0.0, 0.0)
-    said: str = ""
+    bars: tuple[tuple[float, float, float], ...]
+    difference: tuple[float, float]
+    said: str
 
 
 def figures(panels: Sequence[Panel], names: Sequence[str]) -> list[Figure]:
@@ -202,15 +203,14 @@ def ticks(low: float, high: float, whole: bool = False) -> list[float]:
     return [int(v) if v.is_integer() else v for v in places]
 
 
-def rank_chart(methods: Sequence[str], block: Block) -> RankChart | None:
-    """Return the average ranks of a block as a chart, with what differs significantly where that was tested.
+def rank_chart(ranked: Sequence[tuple[str, float]], block: Block) -> RankChart | None:
+    """Return average ranks as a chart, with what differs significantly where that was tested.
 
-    None where nothing is ranked, or all is at chance.
+    ranked: methods of the block with their ranks, the best first. None for fewer than two, or where all is at chance.
     """
-    ranked = sorted((r, name) for name, r in zip(methods, block.average_ranks) if r is not None)
     if len(ranked) < 2 or not block.telling:
         return None
-    ranks, names = [r for r, _ in ranked], [n for _, n in ranked]
+    names, ranks = [name for name, _ in ranked], [rank for _, rank in ranked]
     difference = block.critical_difference if block.friedman else None
     groups = cliques(ranks, difference) if difference else []
     first, last, top = 185, 335, 46
@@ -220,16 +220,17 @@ def rank_chart(methods: Sequence[str], block: Block) -> RankChart | None:
 
     rows = [
         RankRow(name, clipped(visible(name), LONGEST_NAME), f"{rank:.2f}", across(rank), top + ROW * place + ROW / 2)
-        for place, (rank, name) in enumerate(ranked)
+        for place, (name, rank) in enumerate(ranked)
     ]
     said = f"critical difference {difference:.2f}" if difference else "too few tasks for a test"
     alike = "; not told apart: " + " / ".join(", ".join(names[i] for i in g) for g in groups) if groups else ""
     return RankChart(
         width=last + 20 + 7 * len(groups),
         height=top + ROW * len(rows) + 8,
-        alt=", ".join(f"{name} {rank:.2f}" for rank, name in ranked) + f"; {said}{alike}",
+        alt=", ".join(f"{name} {rank:.2f}" for name, rank in ranked) + f"; {said}{alike}",
         rows=tuple(rows),
-        ticks=tuple((across(r), f"{r:g}") for r in ticks(1, len(ranked), whole=True)),
+        start=across(1),
+        ticks=tuple((across(r), f"{r:g}") for r in {1: 0, **dict.fromkeys(ticks(2, len(ranked), whole=True))}),
         bars=tuple((last + 16.0 + 7 * i, rows[min(g)].y - 7, rows[max(g)].y + 7) for i, g in enumerate(groups)),
         difference=(across(1), min(across(1 + difference), last)) if difference else (0.0, 0.0),
         said=said,

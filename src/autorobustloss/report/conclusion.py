@@ -117,7 +117,7 @@ def of_search(table: Table | None, fitness: float | None) -> Conclusion:
         sentence += (
             f", though by average rank it is {'ahead' if better else 'behind'} ({own.rank:.2f}, {best.rank:.2f})"
         )
-    more = [f"By average rank it is {place_of(own, found)} of {len(found)}.", significance(block, found, own)]
+    more = [f"By average rank it is the {place_of(own, found)} of {len(found)}.", significance(block, found, own)]
     return Conclusion(f"{sentence}.", " ".join(filter(None, [*more, _flattery(table, block)])))
 
 
@@ -128,13 +128,14 @@ def significance(block: Block, found: Sequence[Standing], of: Standing | None = 
     own = of or found[0]
     others = [each for each in found if each is not own]
     alike = [each.name for each in others if abs(each.rank - own.rank) < block.critical_difference]
+    name, said = ("the learned loss", "The learned loss") if own.name == LEARNED else (own.name, own.name)
     test = f"Nemenyi's test, 5 %, {block.ranked_tasks} tasks"
     if not alike:
-        return f"It differs significantly from {'the other' if len(others) == 1 else 'all others'} ({test})."
+        return f"{said} differs significantly from {'the other' if len(others) == 1 else 'all others'} ({test})."
     if len(alike) == len(others):
-        return f"The differences are not significant: it cannot be told from any other ({test})."
+        return f"The differences are not significant: {name} cannot be told from any other ({test})."
     told = len(others) - len(alike)
-    return f"It differs significantly from {told} of the other {len(others)}, not from {listed(alike)} ({test})."
+    return f"{said} differs significantly from {told} of the other {len(others)}, not from {listed(alike)} ({test})."
 
 
 def of_answers(content: Mapping[str, Any]) -> Conclusion:

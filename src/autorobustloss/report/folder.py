@@ -18,7 +18,7 @@ from autorobustloss.errors import ConfigError, RunFolderError
 from autorobustloss.labels.gallery import Gallery
 from autorobustloss.reading import read_text, reading
 from autorobustloss.report import charts, conclusion
-from autorobustloss.report.conclusion import Conclusion
+from autorobustloss.report.conclusion import Conclusion, Standing
 from autorobustloss.report.formula import formula_of_card, formula_of_method
 from autorobustloss.report.page import Report, Section, page
 from autorobustloss.report.progress import running
@@ -117,15 +117,15 @@ def _finished(command: str, files: Mapping[str, list[Path]]) -> tuple[Conclusion
         shown = conclusion.of_search(tables[0] if tables else None, _fitness(cards))
     elif tables:
         shown = conclusion.of_tables(tables)
-    best = [each.name for each in conclusion.standings(tables[0], tables[0].blocks[0])] if tables else []
-    best = best or ([*tables[0].methods] if tables else [])
+    ranked = conclusion.standings(tables[0], tables[0].blocks[0]) if tables else []
+    names = [each.name for each in ranked] or ([*tables[0].methods] if tables else [])
     sections = [
         *(section for card in cards for section in _card(card)),
-        *_formulas(best, bool(cards)),
+        *_formulas(names, bool(ranked) and not cards),
         *(("Which loss?", "paragraph", (str(content.get("text", "")),)) for _, content in answers),
         *_pictures(files.get("picture", ()), ("picture",), cards, tables),
-        *_ranks(tables[:1]),
-        *_curves(panels, best),
+        *_ranks(ranked, tables),
+        *_curves(panels, names),
         *((table.title, "table", (table,)) for table in tables),
         *_pictures(files.get("picture", ()), _left_to_show(bool(panels), bool(tables)), cards, tables),
         *(section for gallery in galleries for section in _gallery(gallery)),
@@ -167,18 +167,18 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _formulas(methods: Sequence[str], learned: bool) -> list[Section]:
-    """Return the formulas of those methods of a table that are losses, the best first."""
+def _formulas(methods: Sequence[str], ranked: bool) -> list[Section]:
+    """Return the formulas of those methods of a table that are losses; ranked: the first of them is the best."""
     found = [(name, formula) for name in methods if (formula := formula_of_method(name))]
     if not found:
         return []
-    heading = "What it was compared with" if learned else f"The best loss with a formula: {found[0][0]}"
-    return [(heading, "formulas", (found, not learned))]
+    best = "The best loss" if found[0][0] == methods[0] else "The best loss that has a formula"
+    return [(f"{best}: {found[0][0]}" if ranked else "Formulas", "formulas", (found, ranked))]
 
 
-def _ranks(tables: Sequence[Table]) -> list[Section]:
-    found = [charts.rank_chart(table.methods, table.blocks[0]) for table in tables]
-    return [("Average ranks", "ranks", (chart,)) for chart in found if chart]
+def _ranks(ranked: Sequence[Standing], tables: Sequence[Table]) -> list[Section]:
+    chart = charts.rank_chart([(each.name, each.rank) for each in ranked], tables[0].blocks[0]) if ranked else None
+    return [("Average ranks", "ranks", (chart,))] if chart else []
 
 
 def _curves(panels: Sequence[Panel], best: Sequence[str]) -> list[Section]:
