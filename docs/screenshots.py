@@ -25,7 +25,7 @@ from autorobustloss.runs import Store
 from autorobustloss.runs.run_folder import RunFolder
 
 DOCS = Path(__file__).parent
-SIZES = {"desktop": (1280, 900, 1), "phone": (360, 800, 2)}
+SIZES = {"desktop": (1280, 1600, 1), "phone": (360, 800, 1.5)}
 """Width, height, and pixels of the picture for each of the page's."""
 
 

@@ -60,9 +60,13 @@ class Axes:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels that share methods, whose names are in the order of their lines' numbers; what the x axis counts."""
+    """Panels that share methods, whose names are in the order of their lines' numbers; what the x axis counts.
+
+    about: what is drawn, after the title.
+    """
 
     title: str
+    about: str
     names: tuple[tuple[int, str], ...]
     panels: tuple[Axes, ...]
     counts: str
@@ -116,7 +120,8 @@ def figures(panels: Sequence[Panel], names: Sequence[str]) -> list[Figure]:
         if axes:
             shown = {c.method for lines in drawn for c in lines}
             legend = tuple((number, name) for name, number in numbers.items() if name in shown)
-            found.append(Figure(title, legend, axes, "noise rate" if swept else "epoch"))
+            about = "accuracy in %, mean ± standard error over seeds"
+            found.append(Figure(title, about, legend, axes, "noise rate" if swept else "epoch"))
     return found
 
 
@@ -167,13 +172,14 @@ def line_axes(
         Zone(across(a), round(max(across(b) - across(a), 1), 1), across(x), scale * x, text)
         for a, b, x, text in zip(edges, edges[1:], xs, said)
     )
+    places = ticks(low * scale, high * scale, whole=scale == 1) if len(xs) > 1 else [scale * xs[0]]
     return Axes(
         title=title,
         xlabel=xlabel,
         alt=f"{title}: at {said[-1]}",
         lines=tuple(map(drawn, lines)),
         zones=zones,
-        xticks=tuple((across(x / scale), f"{x:g}") for x in ticks(low * scale, high * scale, whole=scale == 1)),
+        xticks=tuple((across(x / scale), f"{x:g}") for x in places),
         yticks=tuple((down(y), f"{y:g}") for y in ticks(*span)),
     )
 
@@ -248,4 +254,5 @@ def progress_figure(generations: Sequence[tuple[float, float, float]]) -> Figure
     percent = 100 if all(0 <= value <= 1 for each in generations for value in each) else 1
     span = spread([percent * value for each in generations for value in each])
     axes = line_axes("validation accuracy", lines, {n: i for i, n in enumerate(names)}, span, "generation", 1, percent)
-    return Figure("the search", tuple(enumerate(names)), (axes,), "generation")
+    about = "mean accuracy in % over tasks, of the best, the mean and the worst of a generation's candidates"
+    return Figure("the search", about, tuple(enumerate(names)), (axes,), "generation")

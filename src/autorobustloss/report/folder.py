@@ -117,7 +117,7 @@ def _finished(command: str, files: Mapping[str, list[Path]]) -> tuple[Conclusion
         shown = conclusion.of_search(tables[0] if tables else None, _fitness(cards))
     elif tables:
         shown = conclusion.of_tables(tables)
-    ranked = conclusion.standings(tables[0], tables[0].blocks[0]) if tables else []
+    ranked = _ranked(tables)
     names = [each.name for each in ranked] or ([*tables[0].methods] if tables else [])
     sections = [
         *(section for card in cards for section in _card(card)),
@@ -223,10 +223,15 @@ def _pictures(
     return sections
 
 
+def _ranked(tables: Sequence[Table]) -> list[Standing]:
+    """Return the ranked methods of the first table, the best first; none where all is at chance."""
+    block = tables[0].blocks[0] if tables else None
+    return conclusion.standings(tables[0], block) if block and block.telling else []
+
+
 def _alt(caption: str, tables: Sequence[Table]) -> str:
     """Return a caption with the figures of the first table, which its picture shows."""
-    found = conclusion.standings(tables[0], tables[0].blocks[0]) if tables else []
-    said = ", ".join(f"{each.name} {each.mean:.1f} %" for each in found)
+    said = ", ".join(f"{each.name} {each.mean:.1f} %" for each in _ranked(tables))
     return f"{caption}. Mean test accuracy: {said}." if said else caption
 
 

@@ -35,9 +35,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table of a page: a caption, heads of columns in lines, rows, what is said below, the column it is sorted by."""
+    """A table of a page: a caption, what rows are, heads of columns in lines, rows, what is said below.
+
+    sorted_by: the column that the rows are in order of, -1 for none.
+    """
 
     caption: str
+    names: str
     heads: tuple[tuple[str, ...], ...]
     rows: tuple[Row, ...]
     below: str = ""
@@ -62,7 +66,7 @@ def _sheet(table: Table, heading: str, block: Block) -> Sheet:
     shown = tuple(tuple(head.rsplit("/", 2)) for head in [*table.tasks, *heads])
     place = len(table.tasks) + heads.index("rank") if "rank" in heads else -1
     caption = f"{table.title} ({render.UNIT}); {heading}"
-    return Sheet(caption, shown, tuple(rows), render.footer(block), place)
+    return Sheet(caption, "method", shown, tuple(rows), render.footer(block), place)
 
 
 def _mean(cells: Sequence[Cell]) -> float:
@@ -106,7 +110,8 @@ def generations(found: Sequence[Mapping[str, Any]]) -> Sheet:
         for place, generation in enumerate(found, 1)
     )
     heads = tuple((f"{name}, %",) if name in names[:3] else (name,) for name in names)
-    return Sheet("Candidates of each generation: validation accuracy, and how many were trained", heads, rows)
+    caption = "Candidates of each generation: validation accuracy, and how many were trained"
+    return Sheet(caption, "generation", heads, rows)
 
 
 def flat(content: Any) -> list[tuple[str, str]]:
