@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from autorobustloss.data import DataSpec
 from autorobustloss.errors import ConfigError
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.report.conclusion import LEARNED, of_answers, of_search, of_tables, standings
+from autorobustloss.report.sheets import sheets
 from autorobustloss.runs.job import Task
 from autorobustloss.runs.result import Result
 from autorobustloss.training.history import History
@@ -104,6 +106,18 @@ def test_a_search_without_a_comparison_claims_none():
 def test_standings_are_over_tasks_that_all_have():
     found = standings(part := table([[0.5, 0.9], [0.6, None]]), part.block())
     assert [(each.name, each.rank, round(each.mean, 1)) for each in found] == [("gce", 1.0, 60.0), ("ce", 2.0, 50.0)]
+
+
+def test_ranks_quoted_from_a_paper_are_not_ours():
+    ours = table([[0.5, 0.4], [0.7, 0.6], [0.9, 0.9]])
+    block = ours.block()
+    quoted = tuple(replace(cell, n=0) for cell in block.cells[2])
+    beside = replace(ours, blocks=(replace(block, cells=(*block.cells[:2], quoted)),))
+    assert [each.name for each in standings(beside, beside.block())] == ["gce", "ce"]
+    (sheet, *_) = sheets(beside)
+    assert [row.name for row in sheet.rows] == ["ce", "gce", "mae"]
+    assert [row.quoted for row in sheet.rows] == [False, False, True]
+    assert [row.name for row in sheets(ours)[0].rows] == ["mae", "gce", "ce"]
 
 
 def answer(alike, seeds=2):

@@ -20,6 +20,7 @@ from autorobustloss.cli.terminal import ending, stop_if_interrupted, warn
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
+from autorobustloss.paper.experiments import EXPERIMENTS
 from autorobustloss.runs import Executor, executor_for
 from autorobustloss.runs.run_folder import COMMAND, RunFolder
 from autorobustloss.runs.runtime import Runtime
@@ -89,7 +90,8 @@ def command_line(options: Common, settings: Mapping[str, Any]) -> str:
     name = type(options).__module__.rpartition(".")[2]
     if name != settings.get("command"):
         return ""
-    words = ["arl", name, *([str(settings["preset"]).partition("-")[0]] if "preset" in settings else [])]
+    presets = [name for name, parts in EXPERIMENTS.items() if settings.get("preset") in [p["name"] for p in parts]]
+    words = ["arl", name, *presets]
     for field in fields(options):
         value = getattr(options, field.name)
         if value != field.default and field.name not in NOT_OF_A_RUN:

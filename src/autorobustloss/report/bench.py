@@ -50,7 +50,7 @@ def write_experiment_table(
 ) -> None:
     """Write the table of an experiment, and what it was made with."""
     found = scored(experiment.entries, results, {method: name for name, method in experiment.rows.items()})
-    stem = experiment.name if experiment.paper else f"table-{experiment.name}"
+    stem = experiment.name if experiment.name.startswith("table") else f"table-{experiment.name}"
     _write(folder, {stem: table}, curves(found), results)
 
 

@@ -40,7 +40,8 @@ def standings(table: Table, block: Block) -> list[Standing]:
 
     The mean accuracy is over the tasks that every ranked method has, less those on which all are at chance, as ranks.
     """
-    ranked = [i for i, rank in enumerate(block.average_ranks) if rank is not None]
+    own = [any(c.n for c in row) for row in block.cells]  # not quoted from elsewhere, where a rank is among others
+    ranked = [i for i, rank in enumerate(block.average_ranks) if rank is not None and own[i]]
     columns = list(zip(*(block.cells[i] for i in ranked)))
     whole = [column for column in columns if all(c.mean is not None for c in column)]
     told = [column for column in whole if not all(c.chance for c in column)] or whole

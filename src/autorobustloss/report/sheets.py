@@ -57,14 +57,17 @@ def _sheet(table: Table, heading: str, block: Block) -> Sheet:
     best, summary = render.best_rows(block), render.summary(table, block)
     heads, tails = summary[0], summary[1:]
     ranks = [math.inf if r is None or not block.telling else r for r in block.average_ranks]
-    order = sorted(range(len(table.methods)), key=lambda i: (ranks[i], -_mean(block.cells[i])))
+    quoted = [any(c.mean is not None and not c.n for c in row) for row in block.cells]
+    order = list(range(len(table.methods)))
+    if not any(quoted):  # those stand beside what they are to be compared with
+        order.sort(key=lambda i: (ranks[i], -_mean(block.cells[i])))
     rows = []
     for i in order:
         cells = [_cell(c, i in best[column]) for column, c in enumerate(block.cells[i])]
         cells += [_tail(head, text, i == order[0]) for head, text in zip(heads, tails[i])]
-        rows.append(Row(table.methods[i], tuple(cells), any(c.mean is not None and not c.n for c in block.cells[i])))
+        rows.append(Row(table.methods[i], tuple(cells), quoted[i]))
     shown = tuple(tuple(head.rsplit("/", 2)) for head in [*table.tasks, *heads])
-    place = len(table.tasks) + heads.index("rank") if "rank" in heads else -1
+    place = len(table.tasks) + heads.index("rank") if "rank" in heads and not any(quoted) else -1
     caption = f"{table.title} ({render.UNIT}); {heading}"
     return Sheet(caption, "method", shown, tuple(rows), render.footer(block), place)
 
