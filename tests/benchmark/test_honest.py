@@ -20,7 +20,7 @@ from autorobustloss.cli.main import main
 from autorobustloss.data import DataSpec, load_dataset
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.report.bench import rank_figure
-from autorobustloss.report.page import page
+from autorobustloss.report.page import Report, page
 from autorobustloss.runs.job import Task
 from autorobustloss.runs.result import Result
 from autorobustloss.training.history import History
@@ -76,7 +76,7 @@ def test_where_all_are_at_chance_no_significance_is_printed(form):
     assert rank_figure(silent) is None
     assert rank_figure(told) is not None
     assert Table.from_dict(json.loads(render(silent, "json"))) == silent
-    html = page("", [("", "table", (silent,))])
+    html = page([Report("", None, (("", "table", (silent,)),))])
     assert "Friedman" not in html
     assert "‡" in html
 
@@ -131,7 +131,7 @@ def test_blocks_and_tables_that_agree_are_one():
     for form in ("text", "markdown", "latex"):
         assert render(one, form).count("90.00") == 1
     assert "last epoch; the same at the epoch with the best accuracy on noisy" in render(one)
-    assert page("", [("", "table", (one,))]).count("90.00") == 1
+    assert page([Report("", None, (("", "table", (one,)),))]).count("90.00") == 1
     assert render(one, "csv").count("\nlast,ce") == render(one, "csv").count("\nbest-test,ce") == 2
     other = table([[0.9, 0.8], [0.7, 0.61]])
     again = replace(one, title="again", cost=(1.0, 2.0))

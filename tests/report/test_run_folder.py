@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autorobustloss.benchmark.bench import load_datasets, pin, run_bench
+from autorobustloss.benchmark.curves import curve_panels, scored, sweep_panels
 from autorobustloss.benchmark.grid import BenchConfig
 from autorobustloss.benchmark.table import Table
 from autorobustloss.data import DataSpec
@@ -21,16 +24,10 @@ from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.paper.effort import EFFORTS
 from autorobustloss.paper.experiments import experiments, run_experiment
 from autorobustloss.paper.features import penultimate
-from autorobustloss.report.bench import (
-    curve_panels,
-    draw_bench,
-    draw_experiment,
-    scored,
-    sweep_panels,
-    write_experiment_table,
-    write_tables,
-)
-from autorobustloss.report.page import folder_page, page
+from autorobustloss.report.bench import draw_bench, draw_experiment, write_experiment_table, write_tables
+from autorobustloss.report.conclusion import Conclusion
+from autorobustloss.report.folder import folder_page
+from autorobustloss.report.page import Report, page
 from autorobustloss.runs.executors import SerialExecutor
 from autorobustloss.runs.job import Task
 from autorobustloss.runs.result import Result
@@ -39,7 +36,7 @@ from autorobustloss.training.history import History
 from autorobustloss.training.protocol import TrainingProtocol
 
 METHODS = tuple(MethodSpec.of(name) for name in ("ce", "mae", "gce"))
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Checker(HTMLParser):
@@ -109,9 +106,14 @@ def test_the_page_stands_alone_and_shows_the_numbers(run):
     path, outcome = run
     html = (path / "report.html").read_text(encoding="utf-8")
     checker = checked(html)
-    assert len(checker.addresses) == 4
-    assert all(address.startswith("data:image/svg+xml;base64,") for address in checker.addresses)
-    assert not re.search(r"<script|@import|url\(", html)
+    assert all(re.fullmatch(r"#\w+|data:image/svg\+xml;base64,.*", address) for address in checker.addresses)
+    assert not re.search(r"@import|url\(|https?:", html)
+    assert checker.tags.count("script") == 1
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1]
+    for tag in ("style", "script"):
+        content = re.search(rf"<{tag}>(.*?)</{tag}>", html, re.S)[1]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src &#39;sha256-{digest}&#39;".replace("+", "&#43;") in policy.replace("+", "&#43;")
     text = " ".join(checker.text)
     for table in outcome.tables.values():
         for cell in (c for block in table.blocks for row in block.cells for c in row):
@@ -151,20 +153,21 @@ def test_strange_names_do_not_become_markup(run):
     _, outcome = run
     table = outcome.tables["published"]
     odd = Table("<b>title</b>", ("<script>x</script>", "a&b", '"q"'), table.tasks, table.blocks, table.cost)
-    values = ({"<u>": "<u>"}, {"<u>": ["<u>"]}, "<u>")
-    html = page("<i>", [("h<2>", "table", (odd,)), ("", "card", values), ("", "picture", ('"><u>', "other", ""))])
-    checked(html)
-    assert "<script>" not in html
+    values = (None, {"<u>": "<u>", "<b>": ["<u>"]})
+    picture = ('"><u>', '"><b>', "")
+    sections = (("h<2>", "table", (odd,)), ("", "formula", values), ("", "picture", picture))
+    html = page([Report("<i>", Conclusion("<u>", "<b>"), sections)])
+    assert checked(html).tags.count("script") == 1
     assert all(f"<{tag}>" not in html for tag in ("i", "u", "b", "2"))
 
 
 @given(st.text(st.sampled_from("<>&'\"{}%#/ \n\t\x00\x1b\u202e\udcff") | st.characters(), max_size=20))
 def test_any_text_is_shown_on_a_page_and_is_no_markup(text):
-    sections = [("values", {text: text}), ("picture", text, text, ""), ("folded", {text: text}, text)]
-    html = page(text, [(text, kind, shown) for kind, *shown in sections])
+    sections = [("picture", text, text, ""), ("values", {text: text}, text), ("commands", [text], True, text)]
+    html = page([Report(text, None, tuple((text, kind, shown) for kind, *shown in sections))])
     assert all(line.isprintable() for line in html.split("\n"))
     checker = checked(html)
-    assert checker.tags == checked(page("", [("", kind, shown) for kind, *shown in sections])).tags
+    assert checker.tags == checked(page([Report("", None, tuple(("", k, shown) for k, *shown in sections))])).tags
     assert checker.text.count(visible(text)) >= (7 if text.strip() else 0)
 
 
@@ -193,7 +196,7 @@ def test_folders_without_a_run_or_with_broken_files_are_named(tmp_path):
     with pytest.raises(RunFolderError, match=r"config\.json is no file"):
         folder_page(tmp_path)
     (tmp_path / "config.json").write_text('{"command": "search"}')
-    assert "Configuration" in folder_page(tmp_path)
+    assert "Not finished: 0 trainings are done." in folder_page(tmp_path)
     (tmp_path / "loss.json").write_text('{"name": "learned", "theta": [0.5]}')
     assert "The learned loss" in folder_page(tmp_path)
     (tmp_path / "table.json").write_text('{"title": "t"}')

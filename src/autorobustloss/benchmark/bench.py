@@ -11,6 +11,7 @@ from autorobustloss.benchmark.advice import paragraph
 from autorobustloss.benchmark.answer import Answer, answers
 from autorobustloss.benchmark.cells import tabulate
 from autorobustloss.benchmark.chance import chance_levels
+from autorobustloss.benchmark.curves import Panel, Scored, curves, scored, to_json
 from autorobustloss.benchmark.grid import VIEWS, BenchConfig
 from autorobustloss.benchmark.render import distinct_tables, render
 from autorobustloss.benchmark.table import Table
@@ -19,6 +20,7 @@ from autorobustloss.errors import DataError
 from autorobustloss.methods import MethodSpec
 from autorobustloss.methods.named import named_method
 from autorobustloss.runs import Executor, Job, Result, Store, Task, run_jobs
+from autorobustloss.runs.run_folder import CURVES
 from autorobustloss.runs.tasks import make_tasks, running
 
 Method = str | Path | MethodSpec
@@ -38,6 +40,16 @@ class BenchOutcome:
         """Which loss to take, for each data set whose labels are taken as they come (see `answer.answers`)."""
         view = "tuned" if "tuned" in self.config.views else self.config.views[0]
         return answers(self.config.entries(view), self.results, self.names)
+
+    @property
+    def scored(self) -> list[Scored]:
+        """The results of the first view with their places, one variant per cell."""
+        return scored(self.config.entries(), self.results, self.names)
+
+    @property
+    def curves(self) -> list[Panel]:
+        """Accuracy by epoch, and by noise rate, for the first view."""
+        return curves(self.scored)
 
     def __str__(self) -> str:
         return "\n\n".join([*map(render, distinct_tables(self.tables.values())), *map(paragraph, self.answers)])
@@ -119,6 +131,7 @@ def bench(
             for view, table in outcome.tables.items():
                 folder.write(f"table-{view}.json", render(table, "json"))
                 folder.write(f"table-{view}.txt", render(table))
+            folder.write(CURVES, to_json(outcome.curves))
     return outcome
 
 

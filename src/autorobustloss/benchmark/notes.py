@@ -11,6 +11,9 @@ from autorobustloss.methods import MethodSpec, values_used
 from autorobustloss.methods.duplicates import firsts_alike
 from autorobustloss.runs import Task
 
+FLATTERS = "tasks that share a data set are not independent: the tests of significance flatter"
+"""Said where tasks share a data set."""
+
 
 def notes_below(
     entries: Sequence[Entry],
@@ -40,7 +43,7 @@ def notes_below(
     else:
         notes += [f"{selection}: {line}" for selection, line in said if line]
     if len({task.dataset.name for task in tasks}) < len(tasks):
-        notes.append("tasks that share a data set are not independent: the tests of significance flatter")
+        notes.append(FLATTERS)
     return tuple(filter(None, notes))
 
 

@@ -16,7 +16,9 @@ from autorobustloss.columns import wrapped
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import message, visible
 from autorobustloss.labels import LabelErrors, judge_labels, label_config, require_cleanlab
-from autorobustloss.report.labels import PAGE, labels_page
+from autorobustloss.labels.gallery import gallery
+from autorobustloss.report.folder import LABELS_PAGE, folder_page
+from autorobustloss.runs.run_folder import SUSPECTS
 
 SHOWN = 10
 
@@ -49,7 +51,8 @@ def run(options: LabelsOptions) -> int:
         progress.stop()
         folder.write("labels.csv", found.to_csv())
         folder.write("noise-matrix.json", found.matrix_json())
-        draw = lambda: folder.write(PAGE, labels_page(found, pool, options.most))  # noqa: E731
+        folder.write(SUSPECTS, gallery(found, pool, options.most).to_json())
+        draw = lambda: folder.write(LABELS_PAGE, folder_page(folder.path))  # noqa: E731
         with then_drawn(draw, "with pictures" if pool.is_image else "as a page", options.json):
             print_found(found, str(folder.path), options.json)
     return 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,15 @@ from autorobustloss.cli.terminal import ending, stop_if_interrupted, warn
 from autorobustloss.data import Dataset
 from autorobustloss.errors import ConfigError
 from autorobustloss.escape import visible
+from autorobustloss.paper.experiments import EXPERIMENTS
 from autorobustloss.runs import Executor, executor_for
-from autorobustloss.runs.run_folder import RunFolder
+from autorobustloss.runs.run_folder import COMMAND, RunFolder
 from autorobustloss.runs.runtime import Runtime
 from autorobustloss.search import SearchConfig, SearchOutcome, run_search
 from autorobustloss.search.card import card_name, make_card
+
+NOT_OF_A_RUN = ("config", "json", "quiet")
+"""Options that say how a command is asked or what it prints, not what is run."""
 
 
 def make_executor(options: Common, datasets: Mapping[str, Dataset], jobs: int) -> Executor:
@@ -57,6 +63,8 @@ def at_work(
         RunFolder(path, settings, options.store) as folder,
         JobProgress(jobs, name, options.quiet, executor) as progress,
     ):
+        if words := command_line(options, settings):
+            folder.write(COMMAND, words + "\n")
         yield folder, executor, progress
 
 
@@ -70,6 +78,26 @@ def default_folder(settings: Mapping[str, Any], what: str) -> Path:
     names = {re.sub(r"[^\w.+=\[\]()-]", "_", stem)[:40] for stem in stems}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return Path("runs") / "-".join([what, *sorted(names)[:3], digest])
+
+
+def command_line(options: Common, settings: Mapping[str, Any]) -> str:
+    """Return the command that asks for these options, whatever file of flags they came from; "" for a part of one.
+
+    >>> from autorobustloss.cli.options.bench import BenchOptions
+    >>> command_line(BenchOptions(methods="ce,gce(q=0.5)", seeds=2, match_scale=True), {"command": "bench"})
+    "arl bench --methods 'ce,gce(q=0.5)' --seeds 2 --match-scale"
+    """
+    name = type(options).__module__.rpartition(".")[2]
+    if name != settings.get("command"):
+        return ""
+    presets = [name for name, parts in EXPERIMENTS.items() if settings.get("preset") in [p["name"] for p in parts]]
+    words = ["arl", name, *presets]
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if value != field.default and field.name not in NOT_OF_A_RUN:
+            flag, text = f"--{field.name.replace('_', '-')}", str(value)
+            words += [flag] if value is True else [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+    return shlex.join(words)
 
 
 def searched(

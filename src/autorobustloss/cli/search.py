@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from autorobustloss.benchmark import BenchConfig, Table, run_bench
 from autorobustloss.benchmark.chance import chance_levels
+from autorobustloss.benchmark.curves import to_json as curves_json
 from autorobustloss.benchmark.render import to_json, to_text
 from autorobustloss.cli.json_output import print_json
 from autorobustloss.cli.methods import check_methods, read_named_methods
@@ -27,7 +28,7 @@ from autorobustloss.losses import LearnableLoss
 from autorobustloss.methods import MethodSpec
 from autorobustloss.methods.criterion import bare_loss
 from autorobustloss.registry import METHODS
-from autorobustloss.runs.run_folder import RunFolder
+from autorobustloss.runs.run_folder import CURVES, RunFolder
 from autorobustloss.runs.tasks import TaskSet, check_labels, label_sets
 from autorobustloss.search import GatedSpace, SearchConfig, SearchOutcome, SearchSpace
 from autorobustloss.search.config import FITNESS_ON, create_space
@@ -64,6 +65,7 @@ def run(options: SearchOptions) -> int:
             table = replace(compared.tables["published"], title=title)
             folder.write("table.txt", to_text(table) + "\n")
             folder.write("table.json", to_json(table) + "\n")
+            folder.write(CURVES, curves_json(compared.curves))
         progress.stop()
         with then_drawn(lambda: write_picture(folder, outcome, methods), "picture", options.json):
             print_outcome(options, folder, outcome, table, labels)

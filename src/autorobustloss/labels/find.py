@@ -8,9 +8,11 @@ from typing import Any
 from autorobustloss.errors import ConfigError
 from autorobustloss.labels.config import label_config
 from autorobustloss.labels.errors import LabelErrors
+from autorobustloss.labels.gallery import gallery
 from autorobustloss.labels.judge import judge_labels, require_cleanlab
 from autorobustloss.methods import MethodSpec
 from autorobustloss.methods.named import named_method
+from autorobustloss.runs.run_folder import SUSPECTS
 from autorobustloss.runs.tasks import make_tasks, running
 
 
@@ -64,4 +66,5 @@ def find_label_errors(
         if folder is not None:
             folder.write("labels.csv", found.to_csv())
             folder.write("noise-matrix.json", found.matrix_json())
+            folder.write(SUSPECTS, gallery(found, pool).to_json())
     return found

@@ -10,13 +10,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from autorobustloss.benchmark.curves import Panels
 from autorobustloss.benchmark.ranking import cliques
 from autorobustloss.errors import ConfigError
 from autorobustloss.report.style import OKABE_ITO, add_legend, label, layout, line_style, new_figure, panels, tidy
 
 ACCURACY = "test accuracy (%)"
-Panels = Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]]
-"""Panel -> method -> place on the x axis, in order -> accuracies in [0, 1], one per seed."""
 
 
 def learning_curves(curves: Panels, ylabel: str = ACCURACY) -> Figure:

@@ -21,11 +21,17 @@ from autorobustloss.runs.store import Store
 CONFIG = "config.json"
 STORE = "store.sqlite"
 MANIFEST = "manifest.json"
+COMMAND = "command.txt"
+CURVES = "curves.json"
+SUSPECTS = "suspects.json"
 KINDS = {
     "loss.json": "card",
     "provenance.json": "provenance",
     "table*.json": "table",
     "answer.json": "answer",
+    CURVES: "curves",
+    SUSPECTS: "suspects",
+    COMMAND: "command",
     "*.svg": "picture",
 }
 """What a file holds, by its name; the others are copies in another form, or made of these."""
