@@ -11,6 +11,8 @@ from autorobustloss.escape import clipped
 WIDTH = 100
 """Columns that are printed at most, where a terminal has no fewer."""
 GAP = "  "
+HEAD = 28
+"""Columns that a head above numbers takes at most."""
 
 Rows = Sequence[Sequence[str]]
 
@@ -67,8 +69,13 @@ def table(heads: Rows, rows: Rows, width: int = WIDTH, left: int = 1, together: 
     loss    b
     ce    2.0
     """
-    lines = [*heads, *rows]
-    columns = [_fit(column, width // 2) for column in zip(*(line[left:] for line in lines))]
+    lines, short = [*heads, *rows], dict[str, str]()
+    for line in heads:
+        short |= shortened(line[left:], HEAD)
+    columns = [
+        [*(short[text] for text in column[: len(heads)]), *(cut(text, width // 2) for text in column[len(heads) :])]
+        for column in zip(*(line[left:] for line in lines))
+    ]
     widths = [_widest(column) for column in columns]
     room = width - sum(widths) - len(GAP) * (len(widths) + left - 1)
     names = _named(list(zip(*(line[:left] for line in lines))), max(room, 2 * width // 5 - len(GAP) * (left - 1)))
@@ -78,7 +85,11 @@ def table(heads: Rows, rows: Rows, width: int = WIDTH, left: int = 1, together: 
         shown = [_padded(column, w, False) for column, w in zip(names, taken)]
         shown += [_padded(columns[n], widths[n], True) for n in block]
         texts.append("\n".join(GAP.join(line).rstrip() for line in zip(*shown)))
-    return "\n\n".join(texts + _legend(zip(zip(*(line[:left] for line in lines)), names), width))
+    told = list(short.items())
+    for whole, cut_ones in zip(zip(*(line[:left] for line in lines)), names):
+        told += zip(whole, cut_ones)
+    legend = "\n".join(dict.fromkeys(f"{text} is {name}" for name, text in told if text != name))
+    return "\n\n".join([*texts, wrapped(legend, width)] if legend else texts)
 
 
 def listing(pairs: Iterable[tuple[str, str]], width: int = WIDTH) -> str:
@@ -136,10 +147,6 @@ def _widest(column: Iterable[str]) -> int:
     return max(map(cells, column), default=0)
 
 
-def _fit(column: Sequence[str], most: int) -> list[str]:
-    return [cut(text, most) for text in column]
-
-
 def _padded(column: Iterable[str], width: int, right: bool) -> list[str]:
     return [" " * (width - cells(text)) * right + text + " " * (width - cells(text)) * (not right) for text in column]
 
@@ -151,9 +158,3 @@ def _named(columns: Rows, room: int) -> list[list[str]]:
         widths[widths.index(max(widths))] -= 1
     found: list[Callable[[str], str]] = [shortened(c, w).__getitem__ for c, w in zip(columns, widths)]
     return [list(map(short, column)) for short, column in zip(found, columns)]
-
-
-def _legend(columns: Iterable[tuple[Sequence[str], Sequence[str]]], width: int) -> list[str]:
-    """Return what names that were cut are in full, as a text, or nothing."""
-    told = {short: name for names, shorts in columns for name, short in zip(names, shorts) if short != name}
-    return [wrapped("\n".join(f"{short} is {name}" for short, name in told.items()), width)] if told else []

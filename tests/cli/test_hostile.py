@@ -112,7 +112,6 @@ def refused(words, capsys):
         ("losses", "plot", "ce", "--out", "\ud800.png"),
         ("report", "r" * 400),
         ("train", "--config", "a\0b"),
-        (),
         ("\udcff",),
     ],
 )

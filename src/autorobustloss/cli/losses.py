@@ -47,7 +47,7 @@ def run_show(text: str, classes: int, latex: bool, as_json: bool, form: str) -> 
         elif isinstance(loss, LearnableLoss):
             print(columns.wrapped(loss.formula(), out_width()))
         else:
-            print(inspect.getdoc(type(loss)))
+            print(columns.wrapped(inspect.getdoc(type(loss)) or "", out_width()))
         if isinstance(loss, GatedLoss):
             print("\n" + _triangle(loss))
         print(f"\nat {classes} classes:")

@@ -29,8 +29,8 @@ class Grid:
         valid_size: validation samples, taken out of the training part; 0 for a tenth (default: a fifth of it, at most
             2000)
         test_size: test samples, 0 for all
-        models: networks, joined by commas: linear, mlp2, mlp3, cnn4, jocor-net, vgg11, resnet18 (default: mlp2; of arl
-            search mlp2,mlp3,cnn4, of tables mlp2,mlp3)
+        models: networks, joined by commas: linear, mlp2, mlp3, cnn4, cnn8, jocor-net, vgg11, resnet18 (default: mlp2;
+            of arl search mlp2,mlp3,cnn4, of tables mlp2,mlp3)
         noise: label noise, joined by commas: given (the labels as they come, noisy or not), clean (the labels count as
             right), sym:RATE, pair:RATE, map:RATE (class map of the data set), matrix:FILE, idn:RATE, human:SET
             (default: given for data of your own, a path or what lies in --data-dir under a name of yours, and of arl
@@ -39,8 +39,8 @@ class Grid:
         allow_hopeless: allow noise under which the right label is not the most frequent one of its class
         only: of all combinations DATASET/MODEL/NOISE those that match one of these patterns, such as
             '*/mlp3/*,usps/cnn4/sym:0.8' (default: all)
-        protocol: clothing1m, digits, jocor, jocor-net, lookahead, shallow (default: digits for data sets of at most
-            2,000 samples, else shallow)
+        protocol: clothing1m, digits, field, jocor, jocor-net, lookahead, shallow (default: digits for data sets of at
+            most 2,000 samples, else shallow)
         epochs: passes over the training data
         lr: learning rate; several, joined by commas, are several tasks
         batch_size: samples per step
