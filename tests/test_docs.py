@@ -28,11 +28,11 @@ def commands():
         shown += re.findall(r"^#   ((?:arl|python) .*)", path.read_text(encoding="utf-8"), re.M)
     found = []
     for line in "\n".join(shown).replace("\\\n", " ").splitlines():
-        words = shlex.shlex(line, posix=True, punctuation_chars=";&")
+        words = shlex.shlex(line, posix=True, punctuation_chars=";&|")
         words.whitespace_split = True
         sentence = []
         for word in (*words, ";"):
-            if word not in (";", "&&", "do"):
+            if word not in (";", "&&", "|", "do"):
                 sentence.append("1" if word in ("N", "$seed") else word)
                 continue
             if sentence and sentence[0].endswith("arl"):
