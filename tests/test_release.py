@@ -64,6 +64,8 @@ def test_workflows_run_every_python_that_is_promised_on_actions_pinned_by_major(
         used = re.findall(r"uses: (\S+)", workflow.read_text(encoding="utf-8"))
         assert used
         assert all(re.fullmatch(r"actions/[\w-]+@v\d+|pypa/gh-action-pypi-publish@release/v\d+", u) for u in used)
+        for script in re.findall(r"(?<=[\s(])\.ci/[\w-]+", workflow.read_text(encoding="utf-8")):
+            assert (ROOT / script).exists(), f"{workflow.name}: {script}"
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ COMMANDS = {
     "labels": "Find labels that look wrong.",
     "losses": "List, show, plot, export losses.",
     "list": "List what can be named.",
-    "report": "Write the HTML page of a run folder.",
+    "report": "Write the HTML page of run folders.",
     "schema": "Print the JSON Schema of what --json prints.",
     "completion": "Print the script that completes arl in a shell.",
 }
