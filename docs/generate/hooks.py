@@ -6,28 +6,24 @@ make docs-serve    # and again at every change of a page
 
 from __future__ import annotations
 
-import html
 import re
 from typing import Any
-from xml.etree.ElementTree import tostring
 
 import api
 import dialect
 import outside
 import torch
-from latex2mathml.converter import convert_to_element
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 import losses
+from autorobustloss.report.formula import to_mathml
 
 LINKED = ("choose.md", "learned-losses.md")
 """Pages whose tables link to those of the losses."""
 MEASURED = r"(evidence|benchmark)/(?!README|PROTOCOL|first-verdict)"
 """Pages of thousands of numbers, which nobody searches for."""
-BELOW = ("&#x02211;", "∑", "min", "max")
-"""What its lower limit stands below."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -44,15 +40,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def formula(source: str, *_: Any, **__: Any) -> str:
-    """Return LaTeX as MathML, a line for each part that \\quad sets apart; what a sum runs over stands below it."""
-    lines = []
-    for line in source.strip().split(r", \quad "):
-        math = convert_to_element(line, display="block")
-        for element in math.iter():
-            if element.tag in ("msub", "msubsup") and (element[0].text or "") in BELOW:
-                element.tag = {"msub": "munder", "msubsup": "munderover"}[element.tag]
-        lines.append(html.unescape(tostring(math, encoding="unicode")))
-    return f'<div class="formula" tabindex="0">{"".join(lines)}</div>'
+    """Return LaTeX as MathML, in a box that scrolls."""
+    return f'<div class="formula" tabindex="0">{to_mathml(source)}</div>'
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

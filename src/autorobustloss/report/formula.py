@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from typing import Any
+from xml.etree.ElementTree import tostring
 
+from latex2mathml.converter import convert_to_element
 from markupsafe import Markup
 
 from autorobustloss.errors import ARLError
@@ -14,7 +17,9 @@ from autorobustloss.losses.export import export_loss
 from autorobustloss.methods.criterion import bare_loss
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.registry import LOSSES
-from autorobustloss.report.mathml import to_mathml
+
+BELOW = ("∑", "min", "max")
+"""What its lower limit stands below."""
 
 
 def formula_of_card(card: Mapping[str, Any]) -> Markup | None:
@@ -41,3 +46,20 @@ def formula_of_method(label: str) -> Markup | None:
 
 def _of_loss(loss: RobustLoss) -> Markup:
     return Markup(to_mathml(export_loss(loss, "latex")))
+
+
+def to_mathml(latex: str) -> str:
+    r"""Return LaTeX for math mode as MathML, a `<math>` element for each part that `, \quad` sets apart.
+
+    >>> to_mathml(r"p_y, \quad p = z").count("</math>")
+    2
+    """
+    parts = []
+    for part in latex.strip().split(r", \quad "):
+        math = convert_to_element(part, display="block")
+        for element in math.iter():
+            element.text = html.unescape(element.text or "")  # the converter writes signs as entities
+            if element.tag in ("msub", "msubsup") and html.unescape(element[0].text or "") in BELOW:
+                element.tag = {"msub": "munder", "msubsup": "munderover"}[element.tag]
+        parts.append(tostring(math, encoding="unicode"))
+    return "".join(parts)
