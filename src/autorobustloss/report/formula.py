@@ -57,6 +57,7 @@ def to_mathml(latex: str) -> str:
     parts = []
     for part in latex.strip().split(r", \quad "):
         math = convert_to_element(part, display="block")
+        del math.attrib["xmlns"]  # which HTML knows by itself, and looks like an address
         for element in math.iter():
             element.text = html.unescape(element.text or "")  # the converter writes signs as entities
             if element.tag in ("msub", "msubsup") and html.unescape(element[0].text or "") in BELOW:
