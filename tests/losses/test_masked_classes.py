@@ -173,3 +173,15 @@ def test_an_infinite_term_of_weight_0_is_none(build, name, ends):
     value, slope = value_and_grad(build(name, reduction="none", **ends), z, LABELS)
     assert value.isfinite().all()
     assert slope.isfinite().all()
+
+
+def test_compiled_code_leaves_out_a_log_term_of_weight_0(monkeypatch):
+    """0 times the logarithm of a masked label's probability is no number."""
+    from autorobustloss.losses.taylor import ops
+
+    mae = create_loss("taylor", theta=[0, 0, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0], scale="init")
+    logits, labels = torch.tensor([[0.0, 1.0, -torch.inf], [1.0, 2.0, 3.0]]), torch.tensor([2, 0])
+    expected = ops.closed_form(logits, labels, mae.coefficients(3))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    for found, wanted in zip(ops.closed_form(logits, labels, mae.coefficients(3)), expected):
+        torch.testing.assert_close(found, wanted)

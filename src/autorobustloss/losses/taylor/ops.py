@@ -145,9 +145,11 @@ def closed_form(
         inverse = 1 / p.sum(1, keepdim=True)
         log_p_label = input.gather(1, at_label) - largest + inverse.log()
         p_label = log_p_label.exp()
-        value = _powers(p_label, c.label) + c.offset - c.log_weight * _log_q(log_p_label, c.log_power)
+        value = _powers(p_label, c.label) + c.offset
         pull = _powers(p_label, [share * n * v for n, v in enumerate(c.label, 1)])
-        pull = torch.sub(pull, p_label**c.log_power, alpha=share * c.log_weight)
+        if c.log_weight:
+            value = value - c.log_weight * _log_q(log_p_label, c.log_power)
+            pull = torch.sub(pull, p_label**c.log_power, alpha=share * c.log_weight)
     else:
         p = torch.softmax(input, dim=1)
         exponents, weights = _of_label(c, share, p.dtype, p.device)
