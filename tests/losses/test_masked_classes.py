@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autorobustloss.losses import kernel, list_losses
+from autorobustloss.losses import create_loss, kernel, list_losses
 
 NAMES = list_losses()
 # Σ_k log p_k has no limit: these leave a masked class out, as if it had never been there.
