@@ -213,17 +213,17 @@ def _differs(raw: Mapping[str, Any], effort: Effort) -> tuple[str, ...]:
         f"{effort.epochs} epochs instead of {protocol.epochs}": effort.epochs and effort.epochs != protocol.epochs,
         f"networks at {effort.width:g} of their width": effort.width != 1,
     }
-    whose, valid = raw.get("printed_by", "the paper"), raw.get("valid", 0)
+    others, valid = raw.get("printed_by", ""), raw.get("valid", 0)  # who prints the numbers, if not the paper
     said = {
         f"scaled down here: {', '.join(text for text, holds in less.items() if holds)}": any(less.values()),
-        "digits are cropped, not mirrored: a mirrored one is another": protocol.augment == "crop-flip" and not valid,
-        f"{valid} of the training images are validated on; {whose} train on all": valid and not effort.train_size,
+        "digits are cropped, not mirrored: a mirrored one is another": protocol.augment == "crop-flip" and not others,
+        f"{valid} of the training images are validated on; {others} train on all": valid and not effort.train_size,
         f"mean over {effort.seeds} draws of split, noise and weights": effort.seeds > 1,
         "one draw of split, noise and weights, so no standard error": effort.seeds == 1,
-        "learned losses are ours: the paper's coefficients and its scale normalisation are not published": not valid,
-        f"the numbers beside ours are those of {whose}; initial weights and batches differ": valid,
+        "learned losses are ours: the paper's coefficients and its scale normalisation are not published": not others,
+        f"the numbers beside ours are those of {others}; initial weights and batches differ": others,
         "hyper-parameters of competitors are their authors' for the number of classes"
-        + ("" if valid else "; the paper states none"): True,
+        + ("" if others else "; the paper states none"): True,
         f"with the {chosen} of each cell chosen on noisy validation data": raw.get("tune"),
     }
     notes = (note.format(**asdict(effort)) for note in raw.get("notes", ()))

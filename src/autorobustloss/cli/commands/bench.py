@@ -40,7 +40,7 @@ examples:
   arl bench table1 --data-dir DIR \
       --scale train=2000,epochs=10,seeds=1,width=0.25
   arl bench cifar10-field --data-dir DIR --scale train=5000,epochs=120,seeds=1
-      a tenth of the images, for a night on two cores
+      on a tenth of the images; all of them are for a GPU
   arl bench fig4 --data-dir DIR --scale small --format markdown
 """
 
