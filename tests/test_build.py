@@ -87,7 +87,7 @@ def test_what_is_tested_as_the_oldest_is_what_is_allowed():
     bounds = dict(BOUND.findall((ROOT / "pyproject.toml").read_text()))
     pins = PIN.findall((ROOT / "constraints-oldest.txt").read_text())
     run_time = {"torch", "numpy", "scipy", "scikit-learn", "cmaes", "matplotlib", "rich", "tomli", "pillow", "optuna"}
-    run_time |= {"cyclopts", "jinja2", "lazy_loader", "msgspec", "typing_extensions"}
+    run_time |= {"cyclopts", "jinja2", "latex2mathml", "lazy_loader", "msgspec", "typing_extensions"}
     run_time |= {"cleanlab", "narwhals", "pyarrow", "pandas", "polars", "datasets"}
     assert {name for name, _ in pins} == run_time
     for name, version in pins:
