@@ -73,15 +73,16 @@ def cluster(*cores: int) -> Iterator[str]:
 
 
 def _throughput(settings: Settings, many: str) -> Table:
-    """Time the same jobs in turns: by the pool, on one node with its cores, on one core, on two nodes of one each."""
+    """Time the same jobs in turns: by the pool and one worker of it, on one node, on one core, on two nodes of one."""
     data, workers = {"digits": settings.digits}, 1 if settings.quick else settings.workers
-    population, rounds = (1, 1) if settings.quick else (16, 3)
+    population, rounds = (1, 1) if settings.quick else (64, 3)
     seconds: dict[str, list[float]] = {}
     settings.log("ray: throughput")
     with ExitStack() as stack:
         one, two = (many if settings.quick else stack.enter_context(cluster(*cores)) for cores in ((1,), (1, 1)))
         ways: dict[str, Callable[[], Executor]] = {
             "pool": lambda: ProcessExecutor(data, Runtime(workers=workers)),
+            "pool of one": lambda: ProcessExecutor(data, Runtime(workers=1)),
             "one node": lambda: RayExecutor(data, address=many),
             "one core": lambda: RayExecutor(data, address=one),
             "two nodes": lambda: RayExecutor(data, address=two),
@@ -105,6 +106,10 @@ def _throughput(settings: Settings, many: str) -> Table:
         [f"one node of {workers} cores, of the pool's throughput", times(node)],
         ["two nodes of one core, of one node's of one core", times(gain)],
         ["the same, jobs that sleep 0.2 s: Ray's own part", times(ratio("one core, asleep", "two nodes, asleep"))],
+        [
+            f"{workers} workers of the pool, of one's: what this machine lets two cores gain",
+            times(ratio("pool of one", "pool")),
+        ],
     ]
     notes = [
         f"{3 * population} jobs of 3 networks on the digits, with a store on disk, {rounds} rounds in turns; all nodes "

@@ -1,10 +1,11 @@
 """The search for the gated loss that ships: attempts that differ in space or score, three seeds each, all side by side.
 
-    python searches/gated/attempts.py --data-dir DIR --out FOLDER --minutes 8
+    python searches/gated/attempts.py --data-dir DIR --out FOLDER --minutes 25
 
-On a GPU one generation of all fifteen searches takes seconds; on two CPU cores a night. Writes rivals.json and
-hand.json (once), attempts.json (the mean of every search after every generation), evaluations.json (every candidate)
-and final.json (fresh seeds, with ablations).
+One generation of all searches takes seconds on a GPU, a minute or two on two CPU cores. Writes rivals.json (what is
+known from `results/rivals.json`, and the tasks that are new), hand.json, attempts.json (the mean of every search after
+every generation), evaluations.json (every candidate) and final.json (other seeds, all tasks, with ablations); what is
+there of rivals.json, hand.json and final.json, task by task, is not trained again.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from hand import HAND
-from many import Batch, Gates, Lanes, Named, Scores
+from many import RATES, Batch, Gates, Lanes, Named, Scores
 from pool import POOL, Task
 
 RIVALS = (
@@ -68,16 +71,19 @@ class Attempt:
 
 SPACE = ("q", "r", "rel", "kappa", "own", "smooth")
 ATTEMPTS = (
-    Attempt("without odds", ("q", "r", "kappa", "own", "smooth")),
     Attempt("odds", SPACE),
     Attempt("odds, mean gap only", SPACE, largest=0.0),
     Attempt("pace, shared, sure", ("r", "rel", "kappa", "smooth", "pace", "shared", "sure")),
     Attempt("polynomial", ("r", "rel", "kappa", "smooth", *POLYNOMIAL)),
 )
 """Those of the first verdict, with their results, are in results/first-search.tar.xz and this file's history."""
-RACE = (2, 4, 6, 10, 13, 22, 27, 40, 41, 46, 51, 55, 57, 59, 60, 61, 63, 64, 65, 67)
-"""The tasks of the pool by which searches go; what they find is compared on all."""
-SEEDS, POPULATION = (0, 1, 2), 8
+RACE = (16, 20, 22, 32, 35, 41, 42, 44, 50, 55, 56, 57, 60, 61, 63, 65, 66, 67, 68, 70)
+"""The tasks of the pool by which searches go, the cheap ones of each kind, at the task's own learning rate only; what
+they find is compared on all, at three rates."""
+SEEDS, POPULATION = (0, 1, 2), 6
+KNOWN = Path(__file__).parent / "results" / "rivals.json"
+JUDGED = (900, 901)
+"""The seeds of what is compared on all tasks."""
 
 
 def chosen(scores: Scores) -> np.ndarray:
@@ -131,13 +137,29 @@ def can_run(name: str, data_dir: str, device: Any, log: Any = print) -> bool:
     return True
 
 
-def trained(tasks: Sequence[Task], loss: Any, methods: int, seeds: Sequence[int], data_dir: str, lanes: Lanes) -> Any:
-    """Return (tasks, 3, methods) of methods that are trained once: loss(task) makes their losses."""
+class Trained:
+    """Methods that are trained once on each task, and what came of it in a file: what is in it is not trained again."""
 
-    def one(task: Task) -> np.ndarray:
-        return chosen(Batch(task, loss(task), methods, len(seeds), data_dir, lanes.device).train(seeds)[-1])
+    def __init__(self, path: Path, names: Sequence[str], lanes: Lanes, data_dir: str, rates: Sequence[float]) -> None:
+        self.path, self.names, self.lanes, self.data_dir, self.rates = path, list(names), lanes, data_dir, rates
+        kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"names": self.names, "results": {}}
+        assert kept["names"] == self.names, f"{path} is of other methods: {kept['names']}"
+        self.results, self.lock = kept["results"], threading.Lock()
 
-    return np.stack(lanes.map(one, tasks, tasks))
+    def __call__(self, tasks: Sequence[Task], loss: Callable[[Task], Any]) -> np.ndarray:
+        """Return (tasks, 3, methods) as `chosen` returns them; loss(task) makes the methods' losses."""
+
+        def one(task: Task) -> None:
+            if task.label in self.results:
+                return
+            batch = Batch(task, loss(task), len(self.names), len(JUDGED), self.data_dir, self.lanes.device, self.rates)
+            found = chosen(batch.train(JUDGED)[-1]).round(2).tolist()
+            with self.lock:
+                self.results[task.label] = found
+                self.path.write_text(json.dumps({"names": self.names, "results": self.results}))
+
+        self.lanes.map(one, tasks, tasks)
+        return np.array([self.results[task.label] for task in tasks])
 
 
 def main() -> None:
@@ -145,10 +167,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=480)
-    parser.add_argument("--lanes", type=int, default=4, help="tasks side by side on a GPU")
-    parser.add_argument("--tasks", type=int, nargs="*", help="only these of the pool, by number")
-    parser.add_argument("--attempts", type=int, nargs="*", help="only these, by number: so many networks fewer at once")
+    parser.add_argument("--minutes", type=float, default=25, help="of the searches, from the start of this command")
+    parser.add_argument("--lanes", type=int, default=2, help="tasks side by side: cores, or more on a GPU")
+    parser.add_argument("--skip", type=int, nargs="*", default=[], help="not these tasks of the pool, by number")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     start = time.time()
@@ -158,38 +179,33 @@ def main() -> None:
     def log(*words: Any) -> None:
         print(f"[{time.time() - start:6.1f}]", *words, flush=True)
 
-    tasks = [POOL[i] for i in options.tasks] if options.tasks else list(POOL)
-    lanes = Lanes(device, options.lanes)
-
-    def stored(name: str, names: Sequence[str], loss: Any, seeds: Sequence[int]) -> tuple[list[str], np.ndarray]:
-        path = options.out / name
-        if not path.exists():
-            results = trained(tasks, loss, len(names), seeds, options.data_dir, lanes)
-            found = {
-                "tasks": [task.label for task in tasks],
-                "names": list(names),
-                "results": results.round(2).tolist(),
-            }
-            path.write_text(json.dumps(found))
-            log(name)
-        kept = json.loads(path.read_text())
-        return kept["names"], np.array(kept["results"])
-
+    tasks = [task for i, task in enumerate(POOL) if i not in options.skip]
+    race, lanes = [POOL[i] for i in RACE], Lanes(device, options.lanes)
+    if KNOWN.exists() and not (options.out / "rivals.json").exists():
+        shutil.copy(KNOWN, options.out / "rivals.json")
     able = [name for name in RIVALS if can_run(name, options.data_dir, device, log)]
-    names, rivals = stored("rivals.json", able, lambda task: Named(able, task.data), (900, 901))
-    score = Score(tasks, rivals, names)
-    for i, task in enumerate(tasks):
-        order = rivals[i, 0].argsort()[::-1][:4]
-        log(
-            task.label,
-            "|",
-            ", ".join(f"{names[j]} {rivals[i, 0, j]:.1f}" for j in order),
-            f"| ce {rivals[i, 0, 0]:.1f}",
-        )
+    rivals = Trained(options.out / "rivals.json", able, lanes, options.data_dir, RATES)
+    known = rivals(tasks, lambda task: Named(able, task.data))
+    for task, scores in zip(tasks, known):
+        order = scores[0].argsort()[::-1][:4]
+        best = ", ".join(f"{able[j]} {scores[0, j]:.1f}" for j in order)
+        log(f"{task.label} | {best} | ce {scores[0, 0]:.1f}")
     rows = [Gates.row(**values) for values in HAND.values()]
-    hand = stored("hand.json", list(HAND), lambda task: Gates(rows, device), (3000, 3001))
-    table(hand[1], score, hand[0], log)
-    search(tasks, rivals, names, hand, options, lanes, log, start)
+    by_hand = Trained(options.out / "hand.json", list(HAND), lanes, options.data_dir, (1.0,))
+    score = Score(race, rivals(race, lambda task: Named(able, task.data)), able)
+    hand = by_hand(race, lambda _: Gates(rows, device))
+    table(hand, score, by_hand.names, log)
+    found = search(race, score, options, lanes, log, start)
+    candidates = changed(found, hand, score)
+    rows = [Gates.row(**numbers) for numbers in candidates.values()]
+    (options.out / "candidates.json").write_text(json.dumps(candidates))
+    final = Trained(options.out / "final.json", list(candidates), lanes, options.data_dir, RATES)
+    results = final(tasks, lambda _: Gates(rows, device))
+    named = [
+        f"{label}: " + " ".join(f"{name} {value:.2f}" for name, value in numbers.items())
+        for label, numbers in candidates.items()
+    ]
+    table(results, Score(tasks, known, able), named, log)
 
 
 def table(results: np.ndarray, score: Score, labels: Sequence[str], log: Any, most: int = 40) -> None:
@@ -204,24 +220,20 @@ def table(results: np.ndarray, score: Score, labels: Sequence[str], log: Any, mo
         )
 
 
-def search(tasks: Any, rivals: Any, names: Any, hand: Any, options: Any, lanes: Lanes, log: Any, start: float) -> None:
-    """Run all searches until their minutes are over, then compare what they found on all tasks."""
+def search(race: Sequence[Task], score: Score, options: Any, lanes: Lanes, log: Any, start: float) -> Any:
+    """Run all searches until their minutes are over; return what each found, the best first."""
     from cmaes import CMA
 
     runs = [
-        (a, seed, CMA(mean=np.zeros(len(a.free)), sigma=0.8, population_size=POPULATION, seed=100 * i + seed))
-        for i, a in enumerate(ATTEMPTS)
+        (attempt, seed, CMA(np.zeros(len(attempt.free)), 0.8, population_size=POPULATION, seed=100 * i + seed))
+        for i, attempt in enumerate(ATTEMPTS)
         for seed in SEEDS
-        if i in (options.attempts or range(len(ATTEMPTS)))
     ]
     each = POPULATION + 1
     gates = Gates(np.zeros((len(runs) * each, len(Gates.names))), lanes.device)
-    raced = [i for i in RACE if i < len(tasks)]
-    race = [tasks[i] for i in raced]
-    score = Score(race, rivals[raced], names)
 
     def prepared(task: Task) -> Batch:
-        return Batch(task, gates.alike(), len(gates.numbers), 1, options.data_dir, lanes.device)
+        return Batch(task, gates.alike(), len(gates.numbers), 1, options.data_dir, lanes.device, (1.0,))
 
     ready = lanes.map(prepared, race, race)
     log("ready", torch.cuda.memory_allocated() >> 20 if lanes.device.type == "cuda" else "")
@@ -233,10 +245,10 @@ def search(tasks: Any, rivals: Any, names: Any, hand: Any, options: Any, lanes: 
         return np.stack(lanes.map(lambda batch: chosen(batch.train((seed,))[-1]), ready, race))
 
     history, evaluations, generation, took = [], [], 0, 0.0
-    while not generation or (time.time() - start + took < 60 * options.minutes and generation < 60):
+    while not generation or time.time() - start + took < 60 * options.minutes:
         began, generation = time.time(), generation + 1
         points = [[cma.ask() for _ in range(POPULATION)] for _, _, cma in runs]
-        rows = [Gates.row(**a.decode(p)) for (a, _, cma), own in zip(runs, points) for p in (*own, cma._mean)]
+        rows = [Gates.row(**a.decode(p)) for (a, _, cma), own in zip(runs, points) for p in (*own, cma.mean)]
         results = all_of(rows, 1000 + generation)
         evaluations.append({"numbers": rows, "results": results.round(2).tolist()})
         gaps, given_up = score.gaps(results)
@@ -261,17 +273,13 @@ def search(tasks: Any, rivals: Any, names: Any, hand: Any, options: Any, lanes: 
         (options.out / "evaluations.json").write_text(json.dumps(evaluations))
         took = time.time() - began
         log(f"generation {generation}, {took:.1f} s", " ".join(f"{h['score']:.2f}" for h in history[-len(runs) :]))
-    ready.clear()  # and with it their memory
-    score = Score(tasks, rivals, names)
-    rows, labels = candidates(runs, history, score, hand)
-    results = trained(tasks, lambda task: Gates(rows, lanes.device), len(rows), (900, 901), options.data_dir, lanes)
-    kept = {"labels": labels, "numbers": rows, "results": results.round(2).tolist()}
-    (options.out / "final.json").write_text(json.dumps({"tasks": [task.label for task in tasks], **kept}))
-    named = [
-        f"{label} " + " ".join(f"{k} {v:.2f}" for k, v in zip(Gates.names, row) if v != Gates.plain.get(k, 0.0))
-        for label, row in zip(labels, rows)
-    ]
-    table(results, score, named, log)
+
+    def late(run: Any) -> float:
+        mine = [h["score"] for h in history if (h["attempt"], h["seed"]) == (run[0].name, run[1])]
+        return float(np.mean(mine[-3:]))
+
+    order = sorted(runs, key=late)
+    return {f"{a.name} #{seed}": a.decode(cma.mean) for a, seed, cma in order}
 
 
 CHANGES: dict[str, dict[str, float]] = {
@@ -288,20 +296,16 @@ CHANGES: dict[str, dict[str, float]] = {
 }
 
 
-def candidates(runs: Any, history: Any, score: Score, hand: Any) -> tuple[list[list[float]], list[str]]:
-    """Return what all searches found, the best by hand, and the best searches' finds with one part changed."""
-    last = {(h["attempt"], h["seed"]): [] for h in history}
-    for h in history:
-        last[h["attempt"], h["seed"]].append(h["score"])
-    order = sorted(runs, key=lambda run: np.mean(last[run[0].name, run[1]][-3:]))
-    found = {f"{a.name} #{seed}": a.decode(cma._mean) for a, seed, cma in order}
-    best = {hand[0][i]: HAND[hand[0][i]] for i in np.argsort(score(hand[1], 0.25))[:10]}
-    rows = {**found, **best, "cross-entropy": HAND["cross-entropy"]}
-    for label, numbers in list(found.items())[:3]:
-        for change, values in CHANGES.items():
-            if any(numbers.get(name, Gates.plain.get(name, 0.0)) != value for name, value in values.items()):
-                rows.setdefault(f"{label}: {change}", {**numbers, **values})
-    return [Gates.row(**numbers) for numbers in rows.values()], list(rows)
+def changed(found: dict[str, dict[str, float]], hand: np.ndarray, score: Score) -> dict[str, dict[str, float]]:
+    """Return what all searches found, the best by hand, cross-entropy, and the best find with one part changed."""
+    names = list(HAND)
+    best = [names[i] for i in np.argsort(score(hand, 0.25))[:4]]
+    rows = {**found, **{name: HAND[name] for name in (*best, "base", "first verdict", "cross-entropy")}}
+    label, numbers = next(iter(found.items()))
+    for change, values in CHANGES.items():
+        if any(numbers.get(name, Gates.plain.get(name, 0.0)) != value for name, value in values.items()):
+            rows[f"{label}: {change}"] = {**numbers, **values}
+    return rows
 
 
 if __name__ == "__main__":

@@ -3,14 +3,21 @@
     python searches/gated/held_out.py --data-dir DIR --out FOLDER [--kinds images]
 
 Every task is one file in FOLDER, so the same command goes on where it stopped: noisy validation and test accuracies at
-eight equally spaced moments of the training. `verdict.py` reads them.
+eight equally spaced moments of the training. `verdict.py` reads them. On a CPU, start it as often as there are cores:
+each takes what no other is at. It is 1.4 times faster where large memory is kept and not asked for anew:
+
+    export GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296
+    export GLIBC_TUNABLES=$GLIBC_TUNABLES:glibc.malloc.trim_threshold=8589934592:glibc.malloc.arena_max=1
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +42,9 @@ OURS = ("arl", "arl-mild")
 IMAGES = Task("fashion_mnist", "clean", 2000, (200, 100), lr=0.03, epochs=30)
 USPS = Task("usps", "clean", 1500, (100,), lr=0.1, epochs=30)
 DIGITS = Task("digits", "clean", 800, (64,), epochs=80)
-OBJECTS = Task("cifar10", "clean", 8000, (32, 64), conv=True, lr=0.05, cosine=True, weight_decay=1e-4, epochs=16)
+OBJECTS = Task(
+    "cifar10", "clean", 3000, (24, 48), conv=True, lr=0.05, cosine=True, weight_decay=1e-4, epochs=10, batch=64
+)
 SIZES = {
     "thyroid": 120, "ionosphere": 200, "ecoli": 200, "wine": 100, "breast_cancer": 300, "mlc_churn": 1500,
     "wa_churn": 1500, "leaf_id_flavia": 1000, "two_class_dat": 400, "attrition": 800, "diamonds": 2000,
@@ -68,6 +77,18 @@ TASKS: dict[str, tuple[Task, ...]] = {
 }
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Yield whether no other process is at this file; a process that dies leaves it to others."""
+    with path.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
 def main() -> None:
     """Train what has no file yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -77,7 +98,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="tasks whose label contains this")
     parser.add_argument("--skip", default=None, help="not those whose label contains this")
     parser.add_argument("--methods", nargs="*", default=[*METHODS, *OURS])
-    parser.add_argument("--lanes", type=int, default=4, help="tasks side by side on a GPU")
+    parser.add_argument("--lanes", type=int, default=1, help="tasks side by side on a GPU")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.backends.cuda.matmul.allow_tf32 = True
@@ -92,8 +113,13 @@ def main() -> None:
     def one(item: tuple[str, int, Task]) -> None:
         kind, place, task = item
         path = options.out / f"{kind}-{place:02}.json"
-        if path.exists() or options.only not in task.label or (options.skip and options.skip in task.label):
+        if options.only not in task.label or (options.skip and options.skip in task.label):
             return
+        with alone(path) as free:
+            if free and not path.exists():
+                train(kind, task, path)
+
+    def train(kind: str, task: Task, path: Path) -> None:
         start = time.time()
         loss = Together(Gates([numbers], lanes.device), Named(options.methods, task.data))
         batch = Batch(task, loss, 1 + len(options.methods), len(SEEDS), options.data_dir, lanes.device)

@@ -10,7 +10,7 @@ import copy
 import gc
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -42,7 +42,7 @@ class Loss(Protocol):
     l1: Sequence[float]
     """An L1 penalty for each method, in place of weight decay."""
 
-    def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
+    def start(self, seeds: int, rates: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
         """Prepare for a task; return the tensors to be zeroed before a training."""
 
     def know(self, labels: Tensor) -> None:
@@ -87,9 +87,9 @@ class Gates:
         """Return gates with a state of their own and the same numbers."""
         return copy.copy(self)
 
-    def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
+    def start(self, seeds: int, rates: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
         """Prepare for a task; return the tensors to be zeroed before a training."""
-        shape = (seeds, len(self.numbers), len(RATES))
+        shape = (seeds, len(self.numbers), rates)
         self.beliefs, self.counts = (torch.zeros(*shape, classes, device=device) for _ in range(2))
         self.labels = torch.zeros(seeds, 1, 1, classes, device=device)
         self.surprise, self.seen, self.most = (torch.zeros(*shape, device=device) for _ in range(3))
@@ -148,7 +148,7 @@ class Named:
     def __init__(self, names: Sequence[str], data: str) -> None:
         self.names, self.data = tuple(names), data
 
-    def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
+    def start(self, seeds: int, rates: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
         """Prepare for a task; return the tensors to be zeroed before a training."""
         self.l1 = tuple(published_penalty(name, classes, self.data) for name in self.names)
         self.samples, self.frequencies = samples, torch.zeros(seeds, classes, device=device)
@@ -156,7 +156,7 @@ class Named:
         for name in self.names:
             values = published_values(name, classes, self.data)
             if name == "elr":
-                loss = EarlyLearningLoss(seeds * len(RATES) * samples, classes, reduction="none", **values)
+                loss = EarlyLearningLoss(seeds * rates * samples, classes, reduction="none", **values)
             else:
                 loss = create_loss(name if name in LOSSES else "ce", reduction="none", **values)
             self.losses.append(loss.to(device))
@@ -171,8 +171,8 @@ class Named:
         seeds, _, rates, batch, classes = z.shape
         rows = y[:, None].expand(-1, rates, -1).reshape(-1)
         total = z.new_zeros(())
-        for number, (name, loss) in enumerate(zip(self.names, self.losses)):
-            own, more = z[:, number], {}
+        for own, name, loss in zip(z.unbind(1), self.names, self.losses):
+            more = {}
             if name == "ce_prior":
                 own = own + self.frequencies[:, None, None]
             if name == "logitclip":
@@ -190,9 +190,9 @@ class Together:
     def __init__(self, *losses: Any) -> None:
         self.losses = losses
 
-    def start(self, seeds: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
+    def start(self, seeds: int, rates: int, classes: int, samples: int, device: torch.device) -> list[Tensor]:
         """Prepare for a task; return the tensors to be zeroed before a training."""
-        states = [tensor for loss in self.losses for tensor in loss.start(seeds, classes, samples, device)]
+        states = [tensor for loss in self.losses for tensor in loss.start(seeds, rates, classes, samples, device)]
         self.l1 = tuple(penalty for loss in self.losses for penalty in loss.l1)
         self.sizes = [len(loss.l1) for loss in self.losses]
         return states
@@ -220,9 +220,18 @@ class Scores(NamedTuple):
 class Batch:
     """A task with all its networks, ready to be trained again and again on other seeds."""
 
-    def __init__(self, task: Task, loss: Any, methods: int, seeds: int, data_dir: str, device: torch.device) -> None:
+    def __init__(
+        self,
+        task: Task,
+        loss: Any,
+        methods: int,
+        seeds: int,
+        data_dir: str,
+        device: torch.device,
+        rates: Sequence[float] = RATES,
+    ) -> None:
         self.task, self.loss, self.device, self.data_dir = task, loss, device, data_dir
-        self.grid = (seeds, methods, len(RATES))
+        self.grid = (seeds, methods, len(rates))
         self.networks = math.prod(self.grid)
         data = arrays(task.data, data_dir)
         self.classes, self.shape = data.classes, data.shape
@@ -239,8 +248,8 @@ class Batch:
         epochs = torch.arange(self.steps) // self.each_epoch
         factor = 0.5 * (1 + torch.cos(math.pi * epochs / task.epochs)) if task.cosine else torch.ones(self.steps)
         self.rate = (task.lr * factor).to(device)
-        self.rates = torch.tensor(RATES, device=device).repeat(seeds * methods).view(-1, 1, 1)
-        self.states = loss.start(seeds, self.classes, len(sample.y), device)
+        self.rates = torch.tensor(rates, device=device).repeat(seeds * methods).view(-1, 1, 1)
+        self.states = loss.start(seeds, len(rates), self.classes, len(sample.y), device)
         self.l1 = torch.tensor(loss.l1, device=device).view(1, -1, 1).expand(self.grid).reshape(-1, 1, 1)
         self.decay = task.weight_decay * (self.l1 == 0).float()
         first = initial(task, self.shape, self.classes, torch.Generator().manual_seed(0))
@@ -248,7 +257,8 @@ class Batch:
         self.moments = [torch.zeros_like(w) for w in self.weights]
         self.squares = [torch.zeros_like(w) for w in self.weights] if task.optimizer == "adamw" else []
         self.updates = torch.zeros(1, device=device)
-        widths = task.layers if task.conv and task.norm else ()
+        self.change = CHANGES[task.optimizer, device.type == "cpu"]
+        widths = task.layers if task.conv else ()
         self.norms = [
             [torch.zeros(self.networks * c, device=device), torch.ones(self.networks * c, device=device)]
             for c in widths
@@ -279,25 +289,14 @@ class Batch:
         gradients = list(torch.autograd.grad(self.loss(z, y, index), self.weights, materialize_grads=True))
         with torch.no_grad():
             pace = -(rate * self.rates)
-            if any(self.loss.l1):
-                for gradient, w in zip(gradients, self.weights):
-                    gradient.add_(self.l1 * w.sign())
             if task.optimizer == "sgd":
-                if task.weight_decay:
-                    for gradient, w in zip(gradients, self.weights):
-                        gradient.addcmul_(w, self.decay)
-                torch._foreach_mul_(self.moments, 0.9)
-                torch._foreach_add_(self.moments, gradients)
-                for w, moment in zip(self.weights, self.moments):
-                    w.addcmul_(moment, pace)
+                for w, moment, gradient in zip(self.weights, self.moments, gradients):
+                    self.change(w, moment, gradient, pace, self.l1, self.decay)
             else:
                 self.updates.add_(1)
                 first, second = 1 - 0.9**self.updates, (1 - 0.999**self.updates).sqrt()
                 for w, moment, square, gradient in zip(self.weights, self.moments, self.squares, gradients):
-                    w.mul_(1 + pace * self.decay)
-                    moment.mul_(0.9).add_(gradient, alpha=0.1)
-                    square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-                    w.addcmul_(moment / (square.sqrt() / second + 1e-8), pace / first)
+                    self.change(w, moment, square, gradient, pace, self.l1, self.decay, first, second)
             self.step.add_(1)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
@@ -316,24 +315,40 @@ class Batch:
                 h = torch.baddbmm(bias, w, h).view(self.networks, -1, rows)
                 h = F.relu(h) if i + 2 < len(self.weights) else h
             return h.transpose(1, 2)
-        h = x.reshape(seeds, rows, *self.shape).transpose(1, 2)
-        h = h.bfloat16() if self.device.type == "cuda" else h  # as people train on a GPU, and twice as fast
+        if self.device.type == "cpu":
+            return torch.stack(
+                [self._alone(i, x[i * seeds // self.networks], own, training) for i, own in enumerate(self._each())]
+            )
+        h = x.reshape(seeds, rows, *self.shape).transpose(1, 2).bfloat16()  # twice as fast, as people train there
         for layer in range(len(self.task.layers)):
             pixels = F.pad(h, (1, 1, 1, 1)).unfold(3, 3, 2).unfold(4, 3, 2)
             height, width = pixels.shape[3:5]
             patches = pixels.permute(0, 1, 5, 6, 2, 3, 4).reshape(len(h), -1, rows * height * width)
             w, scale, shift = self.weights[3 * layer : 3 * layer + 3]
             h = torch.bmm(w.reshape(len(patches), -1, w.shape[-1]).to(h.dtype), patches)
-            h = F.relu(self._normalised(h, scale, shift, layer, training))
+            h = F.relu(self._normalised(h.view(1, -1, h.shape[-1]), scale, shift, self.norms[layer], training))
             h = h.view(self.networks, -1, rows, height, width)
         h = h.transpose(1, 2).reshape(self.networks, rows, -1).to(x.dtype)
         return torch.baddbmm(self.weights[-1], self.weights[-2], h.transpose(1, 2)).transpose(1, 2)
 
-    def _normalised(self, h: Tensor, scale: Tensor, shift: Tensor, layer: int, training: bool) -> Tensor:
+    def _each(self) -> Iterator[tuple[Tensor, ...]]:
+        return zip(*(w.unbind() for w in self.weights))
+
+    def _alone(self, i: int, x: Tensor, weights: Sequence[Tensor], training: bool) -> Tensor:
+        """Return logits of one convolutional network, which a CPU does five times faster than many at once."""
+        h = x.view(-1, *self.shape)
+        for layer, width in enumerate(self.task.layers):
+            w, scale, shift = weights[3 * layer : 3 * layer + 3]
+            h = F.conv2d(h, w.view(width, -1, 3, 3), stride=2, padding=1)
+            norm = [part[i * width : (i + 1) * width] for part in self.norms[layer]]
+            h = F.relu(self._normalised(h, scale, shift, norm, training))
+        return F.linear(h.flatten(1), weights[-2], weights[-1].squeeze(1))
+
+    def _normalised(self, h: Tensor, scale: Tensor, shift: Tensor, norm: list[Tensor], training: bool) -> Tensor:
+        """Return h (., channels, …) scaled and shifted, after batch norm if there is any."""
         if not self.task.norm:
-            return h + shift.view(len(h), -1, 1).to(h.dtype)
-        flat = h.view(1, -1, h.shape[-1])
-        return F.batch_norm(flat, *self.norms[layer], scale.view(-1), shift.view(-1), training, 0.1, 1e-5)
+            return h + shift.to(h.dtype).view(-1, *[1] * (h.dim() - 2))
+        return F.batch_norm(h, *norm, scale.view(-1), shift.view(-1), training, 0.1, 1e-5)
 
     def train(self, seeds: Sequence[int], looks: int = 1) -> list[Scores]:
         """Train all networks anew, under these seeds of data, noise, weights and order.
@@ -403,6 +418,31 @@ class Batch:
         return z
 
 
+def sgd(w: Tensor, moment: Tensor, gradient: Tensor, pace: Tensor, l1: Tensor, decay: Tensor) -> None:
+    """Change weights (networks, ., .) in place, each network at its own pace: SGD with momentum 0.9."""
+    moment.copy_(0.9 * moment + gradient + l1 * w.sign() + decay * w)
+    w.add_(pace * moment)
+
+
+def adamw(
+    w: Tensor, moment: Tensor, square: Tensor, gradient: Tensor, pace: Tensor, l1: Tensor, decay: Tensor,
+    first: Tensor, second: Tensor,
+) -> None:  # fmt: skip
+    """Change weights (networks, ., .) in place, each network at its own pace: AdamW."""
+    gradient = gradient + l1 * w.sign()
+    moment.copy_(0.9 * moment + 0.1 * gradient)
+    square.copy_(0.999 * square + 0.001 * gradient * gradient)
+    w.copy_(w * (1 + pace * decay) + pace / first * moment / (square.sqrt() / second + 1e-8))
+
+
+CHANGES = {
+    (function.__name__, compiled): torch.compile(function, dynamic=True) if compiled else function
+    for function in (sgd, adamw)
+    for compiled in (True, False)
+}
+"""By optimiser, and whether compiled, which is one sweep over memory where PyTorch alone makes ten."""
+
+
 def initial(task: Task, shape: tuple[int, ...], classes: int, generator: torch.Generator) -> list[Tensor]:
     """Return initial weights of one network, uniform as PyTorch draws them: pairs (out, in), (out, 1); for a
     convolution (out, 9 in), and scale and shift (out, 1)."""
@@ -425,14 +465,14 @@ def initial(task: Task, shape: tuple[int, ...], classes: int, generator: torch.G
 
 
 class Lanes:
-    """Threads that share a GPU, each with a stream of its own: small tasks run side by side.
+    """Threads side by side: of a GPU each has a stream of its own, of a CPU one core.
 
     What a lane made, it goes on with: item i of every `map` is done by the same one. Convolutions, which fill a GPU,
-    are all left to the first.
+    are there all left to the first.
     """
 
     def __init__(self, device: torch.device, count: int = 4) -> None:
-        self.device, self.count = device, count if device.type == "cuda" else 1
+        self.device, self.count = device, count
         self.threads = [ThreadPoolExecutor(1) for _ in range(self.count)]
         for thread in self.threads:
             thread.submit(self._begin).result()
@@ -440,13 +480,16 @@ class Lanes:
     def _begin(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.set_stream(torch.cuda.Stream())
+        else:
+            torch.set_num_threads(1)
+            torch.set_flush_denormal(True)
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], tasks: Sequence[Task]) -> list[Any]:
         """Return function(item) of all items, evenly over lanes; the most costly first, of convolutions last."""
-        load, futures = [0.0] * self.count, {}
-        small = range(min(1, self.count - 1), self.count)
-        for i in sorted(range(len(items)), key=lambda i: cost(tasks[i]) * (1 if tasks[i].conv else -1)):
-            lane = 0 if tasks[i].conv else min(small, key=load.__getitem__)
+        load, futures, shared = [0.0] * self.count, {}, self.device.type == "cuda"
+        small = range(min(1, self.count - 1) if shared else 0, self.count)
+        for i in sorted(range(len(items)), key=lambda i: cost(tasks[i]) * (1 if shared and tasks[i].conv else -1)):
+            lane = 0 if shared and tasks[i].conv else min(small, key=load.__getitem__)
             load[lane] += cost(tasks[i])
             futures[i] = self.threads[lane].submit(self._twice, function, items[i])
         return [futures[i].result() for i in range(len(items))]

@@ -192,8 +192,9 @@ def draw(task: Task, seed: int, data_dir: str) -> Drawn:
 
 
 def _imbalanced(data: Arrays, order: np.ndarray, task: Task, generator: np.random.Generator) -> np.ndarray:
-    """Return a shuffled draw whose class frequencies fall geometrically, classes in random order."""
-    classes = generator.permutation(data.classes)
+    """Return a shuffled draw whose class frequencies fall geometrically, classes in an order of the data set's own: as
+    large under every seed, since a class may have fewer samples than it should."""
+    classes = np.random.default_rng(derive_seed("imbalanced", task.data)).permutation(data.classes)
     share = task.imbalance ** (-np.arange(data.classes) / (data.classes - 1))
     counts = np.maximum(4, np.round(share / share.sum() * task.size * 1.25)).astype(int)
     taken = [order[data.y[order] == c][:count] for c, count in zip(classes, counts)]
