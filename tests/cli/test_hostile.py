@@ -119,7 +119,7 @@ def test_slips_of_the_hand_are_refused(words, capsys):
     assert refused(words, capsys) in (1, 2)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(data=st.data())
 def test_any_value_of_any_flag_is_taken_or_refused(data, capsys):
     command = data.draw(st.sampled_from(sorted(FLAGS)))
@@ -128,13 +128,13 @@ def test_any_value_of_any_flag_is_taken_or_refused(data, capsys):
     assert refused([command, *BASE, *(f"--{flag}={value}" for flag, value in zip(chosen, values))], capsys) in (1, 2)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(command=st.sampled_from(SHOW), text=st.sampled_from(TEXTS) | st.text(max_size=8))
 def test_any_loss_is_shown_or_refused(command, text, capsys):
     refused([*command, text, *(["--out", "x.py"] if command[1] == "export" else [])], capsys)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(content=st.sampled_from(
     [b"", b"x", b"\xff\xfe", b"a = " + b"[" * 5000, b"epochs = 1e400", b"epochs = [1, [2]]", b"unknown = 1", b"a.b = 1",
      b"config = 'x.toml'", b'out = "a\\u0000b"', b"epochs = " + b"9" * 5000, b"noise = nan", b"epochs = 1979-05-27",

@@ -405,7 +405,7 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     st.integers(0, 10**4) | st.just(10**4),
     st.integers(0, 40) | st.just(0),
 )
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_file_loads_or_is_named(
     tmp_path: Path,
     fine_or_named: Any,

@@ -75,7 +75,7 @@ def places(value, path=()):
             yield from places(value[key], (*path, key))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=120)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(data=st.data())
 def test_any_value_may_be_another(runs, data, capsys):
     run, name = data.draw(
@@ -109,7 +109,7 @@ def test_any_value_may_be_another(runs, data, capsys):
         file.write_bytes(before)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 @given(content=BYTES, name=st.sampled_from(["config", "provenance", "table-published"]))
 def test_any_content_may_stand_in_a_file(runs, content, name, capsys):
     file = runs / "bench" / f"{name}.json"

@@ -172,7 +172,7 @@ class TestDamage:
         with pytest.raises(CardError, match="more than 1000 bytes"):
             load_card(tmp_path / "card.json")
 
-    @settings(max_examples=300)
+    @settings(max_examples=100)
     @given(position=st.integers(0, len(TEXT.encode()) - 1), byte=st.integers(0, 255), kind=st.sampled_from("rid"))
     @example(position=0, byte=32, kind="i")
     def test_any_byte(self, position, byte, kind):
@@ -186,7 +186,7 @@ class TestDamage:
             del data[position]
         self.same_or_refused(bytes(data))
 
-    @settings(max_examples=200)
+    @settings(max_examples=80)
     @given(data=st.data())
     def test_any_field(self, data):
         """Replace any value, however deep."""
