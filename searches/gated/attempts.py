@@ -4,8 +4,8 @@
 
 One generation of all searches takes seconds on a GPU, a minute or two on two CPU cores. Writes rivals.json (what is
 known from `results/rivals.json`, and the tasks that are new), hand.json, attempts.json (the mean of every search after
-every generation), evaluations.json (every candidate) and final.json (other seeds, all tasks, with ablations); what is
-there of rivals.json, hand.json and final.json, task by task, is not trained again.
+every generation), evaluations.json (every candidate), final.json (the best, on all tasks) and ablation.json.
+What is there is not trained again, task by task; the searches neither, once they are over.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,53 +35,57 @@ RIVALS = (
 OURS = ("arl", "arl-mild")
 """Rivals by which nothing is scored."""
 
-START = {"r": 1.0, "rel": 1.0, "kappa": 15.0, "own": 1.0, "smooth": 0.1}
-"""Where a search of a number begins; one that is not searched is as `Gates` has it."""
+START = {"r": 1.25, "rel": 1.25, "clear": 0.5, "kappa": 15.0, "own": 1.0, "smooth": 0.1}
+"""Where a search begins, and what a number is that is not searched; one that is not here is as `Gates` has it."""
+FLAT = {**START, "r": 2.0, "rel": 1.0, "clear": 0.0, "c2": 2.0, "c5": 1.0}
+"""Another start: what a polynomial leaves of (1 - m)^2 where m is small is nothing."""
 UNIT = {
     "q": 0.25, "r": 0.5, "rel": 0.5, "kappa": 0.5, "pace": 0.35, "prior": 0.35, "power": 0.4, "own": 0.5, "peak": 0.4,
-    "window": 0.7, "smooth": 0.04, "pull": 0.15, "sure": 4.0, "shared": 0.2, "c": 0.7,
+    "window": 0.7, "smooth": 0.04, "pull": 0.15, "sure": 4.0, "shared": 0.2, "calm": 0.3, "clear": 0.3, "c": 0.7,
 }  # fmt: skip
 """How far a coordinate of 1 is from the start; kappa and window are searched by their logarithms."""
 RANGE = {
     "q": (0, 2), "r": (0, 5), "rel": (0, 5), "kappa": (0.3, 60), "pace": (0, 1), "prior": (0, 1.5), "power": (0, 4),
     "own": (0, 2), "peak": (0, 1), "window": (10, 1000), "smooth": (0, 0.4), "pull": (0, 1), "sure": (0, 40),
-    "shared": (0, 1), "c": (-4, 4),
+    "shared": (0, 1), "calm": (0, 4), "clear": (0, 4), "c": (-4, 4),
 }  # fmt: skip
 POLYNOMIAL = ("c1", "c2", "c3", "c4", "c5")
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A space, by the numbers that are searched, and how much the largest gap counts."""
+    """A space, by the numbers that are searched, where they begin, and how much the largest gap counts."""
 
     name: str
     free: tuple[str, ...]
     largest: float = 0.25
+    start: Mapping[str, float] = field(default_factory=lambda: START)
 
     def decode(self, point: np.ndarray) -> dict[str, float]:
         """Return the numbers of a loss by name."""
-        values = {}
+        values = dict(self.start)
         for name, coordinate in zip(self.free, point):
             kind = "c" if name in POLYNOMIAL else name
-            step, start = UNIT[kind] * float(coordinate), START.get(name, Gates.plain.get(name, 0.0))
+            step, start = UNIT[kind] * float(coordinate), self.start.get(name, Gates.plain.get(name, 0.0))
             value = start * math.exp(step) if name in ("kappa", "window") else start + step
             values[name] = float(np.clip(value, *RANGE[kind]))
         return values
 
 
-SPACE = ("q", "r", "rel", "kappa", "own", "smooth")
+SPACE = ("r", "rel", "clear", "kappa", "smooth")
 ATTEMPTS = (
-    Attempt("odds", SPACE),
-    Attempt("odds, mean gap only", SPACE, largest=0.0),
-    Attempt("pace, shared, sure", ("r", "rel", "kappa", "smooth", "pace", "shared", "sure")),
-    Attempt("polynomial", ("r", "rel", "kappa", "smooth", *POLYNOMIAL)),
+    Attempt("clear", SPACE),
+    Attempt("clear, mean gap only", SPACE, largest=0.0),
+    Attempt("calm, pace, own", ("r", "rel", "clear", "calm", "pace", "own")),
+    Attempt("polynomial", ("r", "rel", "clear", "smooth", "c2", "c5"), start=FLAT),
 )
 """Those of the first verdict, with their results, are in results/first-search.tar.xz and this file's history."""
-RACE = (16, 20, 22, 32, 35, 41, 42, 44, 50, 55, 56, 57, 60, 61, 63, 65, 66, 67, 68, 70)
-"""The tasks of the pool by which searches go, the cheap ones of each kind, at the task's own learning rate only; what
-they find is compared on all, at three rates."""
-SEEDS, POPULATION = (0, 1, 2), 6
+RACE = (16, 22, 32, 35, 41, 42, 55, 56, 57, 60, 61, 65, 66, 67, 68, 70)
+"""The tasks of the pool by which searches go, cheap ones of each kind; what they find is compared on all."""
+SEEDS, POPULATION, SIGMA = (0, 1, 2), 5, 0.7
 KNOWN = Path(__file__).parent / "results" / "rivals.json"
+FINALISTS = 4
+"""So many finds are compared on all tasks."""
 JUDGED = (900, 901)
 """The seeds of what is compared on all tasks."""
 
@@ -167,7 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=25, help="of the searches, from the start of this command")
+    parser.add_argument("--minutes", type=float, default=25, help="of the searches")
     parser.add_argument("--lanes", type=int, default=2, help="tasks side by side: cores, or more on a GPU")
     parser.add_argument("--skip", type=int, nargs="*", default=[], help="not these tasks of the pool, by number")
     options = parser.parse_args()
@@ -192,20 +196,29 @@ def main() -> None:
         log(f"{task.label} | {best} | ce {scores[0, 0]:.1f}")
     rows = [Gates.row(**values) for values in HAND.values()]
     by_hand = Trained(options.out / "hand.json", list(HAND), lanes, options.data_dir, (1.0,))
-    score = Score(race, rivals(race, lambda task: Named(able, task.data)), able)
+    race_known = rivals(race, lambda task: Named(able, task.data))
+    score = Score(race, race_known, able)
+
+    def compare(name: str, candidates: dict[str, dict[str, float]], on: Sequence[Task], against: np.ndarray) -> None:
+        rows = [Gates.row(**numbers) for numbers in candidates.values()]
+        labels = [
+            " ".join([label + ":", *(f"{k} {v:.2f}" for k, v in kept.items())]) for label, kept in candidates.items()
+        ]
+        results = Trained(options.out / name, labels, lanes, options.data_dir, RATES)(on, lambda _: Gates(rows, device))
+        log(name)
+        table(results, Score(on, against, able), labels, log)
+
     hand = by_hand(race, lambda _: Gates(rows, device))
     table(hand, score, by_hand.names, log)
-    found = search(race, score, options, lanes, log, start)
-    candidates = changed(found, hand, score)
-    rows = [Gates.row(**numbers) for numbers in candidates.values()]
-    (options.out / "candidates.json").write_text(json.dumps(candidates))
-    final = Trained(options.out / "final.json", list(candidates), lanes, options.data_dir, RATES)
-    results = final(tasks, lambda _: Gates(rows, device))
-    named = [
-        f"{label}: " + " ".join(f"{name} {value:.2f}" for name, value in numbers.items())
-        for label, numbers in candidates.items()
-    ]
-    table(results, Score(tasks, known, able), named, log)
+    history = options.out / "attempts.json"
+    if not history.exists():
+        search(race, score, options, lanes, log)
+    found = found_by(json.loads(history.read_text()))
+    names = list(HAND)
+    best = [names[i] for i in np.argsort(score(hand, 0.25))[:2]]
+    by_name = {name: HAND[name] for name in (*best, "base", "first verdict", "cross-entropy")}
+    compare("final.json", {**dict(list(found.items())[:FINALISTS]), **by_name}, tasks, known)
+    compare("ablation.json", changed(*next(iter(found.items()))), race, race_known)
 
 
 def table(results: np.ndarray, score: Score, labels: Sequence[str], log: Any, most: int = 40) -> None:
@@ -220,12 +233,12 @@ def table(results: np.ndarray, score: Score, labels: Sequence[str], log: Any, mo
         )
 
 
-def search(race: Sequence[Task], score: Score, options: Any, lanes: Lanes, log: Any, start: float) -> Any:
-    """Run all searches until their minutes are over; return what each found, the best first."""
+def search(race: Sequence[Task], score: Score, options: Any, lanes: Lanes, log: Any) -> None:
+    """Run all searches until their minutes are over, at least one generation."""
     from cmaes import CMA
 
     runs = [
-        (attempt, seed, CMA(np.zeros(len(attempt.free)), 0.8, population_size=POPULATION, seed=100 * i + seed))
+        (attempt, seed, CMA(np.zeros(len(attempt.free)), SIGMA, population_size=POPULATION, seed=100 * i + seed))
         for i, attempt in enumerate(ATTEMPTS)
         for seed in SEEDS
     ]
@@ -233,7 +246,7 @@ def search(race: Sequence[Task], score: Score, options: Any, lanes: Lanes, log: 
     gates = Gates(np.zeros((len(runs) * each, len(Gates.names))), lanes.device)
 
     def prepared(task: Task) -> Batch:
-        return Batch(task, gates.alike(), len(gates.numbers), 1, options.data_dir, lanes.device, (1.0,))
+        return Batch(task, gates.alike(), len(gates.numbers), 1, options.data_dir, lanes.device)
 
     ready = lanes.map(prepared, race, race)
     log("ready", torch.cuda.memory_allocated() >> 20 if lanes.device.type == "cuda" else "")
@@ -244,7 +257,7 @@ def search(race: Sequence[Task], score: Score, options: Any, lanes: Lanes, log: 
             torch.cuda.synchronize()
         return np.stack(lanes.map(lambda batch: chosen(batch.train((seed,))[-1]), ready, race))
 
-    history, evaluations, generation, took = [], [], 0, 0.0
+    history, evaluations, generation, took, start = [], [], 0, 0.0, time.time()
     while not generation or time.time() - start + took < 60 * options.minutes:
         began, generation = time.time(), generation + 1
         points = [[cma.ask() for _ in range(POPULATION)] for _, _, cma in runs]
@@ -274,17 +287,23 @@ def search(race: Sequence[Task], score: Score, options: Any, lanes: Lanes, log: 
         took = time.time() - began
         log(f"generation {generation}, {took:.1f} s", " ".join(f"{h['score']:.2f}" for h in history[-len(runs) :]))
 
-    def late(run: Any) -> float:
-        mine = [h["score"] for h in history if (h["attempt"], h["seed"]) == (run[0].name, run[1])]
-        return float(np.mean(mine[-3:]))
 
-    order = sorted(runs, key=late)
-    return {f"{a.name} #{seed}": a.decode(cma.mean) for a, seed, cma in order}
+def found_by(history: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return where each search ended, by name, those of the best last three generations first."""
+    mine: dict[str, list[dict[str, Any]]] = {}
+    for row in history:
+        mine.setdefault(f"{row['attempt']} #{row['seed']}", []).append(row)
+    order = sorted(mine, key=lambda name: np.mean([row["score"] for row in mine[name][-3:]]))
+    ends = {name: dict(zip(Gates.names, mine[name][-1]["numbers"])) for name in order}
+    return {name: {k: v for k, v in end.items() if v != Gates.plain.get(k, 0.0)} for name, end in ends.items()}
 
 
 CHANGES: dict[str, dict[str, float]] = {
-    "without q": {"q": 0},
     "without r": {"r": 0},
+    "without polynomial": dict.fromkeys(POLYNOMIAL, 0.0),
+    "without clear": {"clear": 0},
+    "without calm": {"calm": 0},
+    "without pace": {"pace": 0},
     "g = 1": {"kappa": 1e6},
     "agreement": {"power": 0},
     "own 0": {"own": 0},
@@ -292,16 +311,12 @@ CHANGES: dict[str, dict[str, float]] = {
     "smooth 0": {"smooth": 0},
     "mean of all": {"shared": 1},
     "prior 0.5": {"prior": 0.5},
-    "without polynomial": dict.fromkeys(POLYNOMIAL, 0.0),
 }
 
 
-def changed(found: dict[str, dict[str, float]], hand: np.ndarray, score: Score) -> dict[str, dict[str, float]]:
-    """Return what all searches found, the best by hand, cross-entropy, and the best find with one part changed."""
-    names = list(HAND)
-    best = [names[i] for i in np.argsort(score(hand, 0.25))[:4]]
-    rows = {**found, **{name: HAND[name] for name in (*best, "base", "first verdict", "cross-entropy")}}
-    label, numbers = next(iter(found.items()))
+def changed(label: str, numbers: dict[str, float]) -> dict[str, dict[str, float]]:
+    """Return a find, and it with one part changed."""
+    rows = {label: numbers}
     for change, values in CHANGES.items():
         if any(numbers.get(name, Gates.plain.get(name, 0.0)) != value for name, value in values.items()):
             rows[f"{label}: {change}"] = {**numbers, **values}

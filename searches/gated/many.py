@@ -68,7 +68,7 @@ class Gates:
 
     names = (
         "q", "r", "kappa", "pace", "prior", "power", "own", "peak", "window", "smooth", "pull", "rel", "sure",
-        "shared", "c1", "c2", "c3", "c4", "c5",
+        "shared", "calm", "clear", "c1", "c2", "c3", "c4", "c5",
     )  # fmt: skip
     plain: ClassVar = {"kappa": 1.0, "power": 1.0, "window": 50.0}
     """What a number is when nobody says; 0 for all others."""
@@ -92,8 +92,11 @@ class Gates:
         shape = (seeds, len(self.numbers), rates)
         self.beliefs, self.counts = (torch.zeros(*shape, classes, device=device) for _ in range(2))
         self.labels = torch.zeros(seeds, 1, 1, classes, device=device)
-        self.surprise, self.seen, self.most = (torch.zeros(*shape, device=device) for _ in range(3))
-        return [self.beliefs, self.counts, self.labels, self.surprise, self.seen, self.most]
+        self.surprise, self.seen, self.most, self.top, self.apart, self.batches = (
+            torch.zeros(*shape, device=device) for _ in range(6)
+        )
+        more = [self.surprise, self.seen, self.most, self.top, self.apart, self.batches]
+        return [self.beliefs, self.counts, self.labels, *more]
 
     def know(self, labels: Tensor) -> None:
         """Look at nothing: a gated loss sees batches only."""
@@ -122,6 +125,11 @@ class Gates:
             torch.maximum(self.most, now, out=self.most)
             d = torch.lerp(now, self.most, n["peak"].squeeze(-1).expand_as(now)).unsqueeze(-1)
             g = (n["kappa"] * d).clamp(max=1.0)
+            self.batches.mul_(fading).add_(1.0)
+            self.top.mul_(fading).add_(log_p.amax(-1).exp().mean(-1))
+            self.apart.mul_(fading).add_(((p - m).abs() / (p + m + 1e-12)).mean(-1))
+            g = g * ((self.top / self.batches).unsqueeze(-1) ** n["calm"])
+            g = g * ((self.apart / self.batches).unsqueeze(-1).clamp_min(1e-6) ** n["clear"])
             u = 1 - p
             log_b = n["q"] * label + n["r"] * torch.log1p(-m.clamp(max=1 - 1e-6)) + n["c1"] * u + n["c2"] * m
             log_b = log_b + n["rel"] * (label - torch.log(p + m + 1e-12))

@@ -13,11 +13,11 @@ import pytest
 
 from autorobustloss.cli.main import main
 
-SEARCH = ["search", "--quiet", "--json", "--models=linear,mlp2", "--noise=sym:0.4", "--epochs=300"]
+SEARCH = ["search", "--quiet", "--json", "--models=linear,mlp2", "--noise=sym:0.4", "--epochs=150"]
 SEARCH += ["--train-size=300", "--valid-size=100", "--generations=4", "--population=5", "--finalists-seeds=1"]
 SEARCH += ["--compare=ce", "--compare-seeds=1"]
 BENCH = ["bench", "--quiet", "--json", "--models=linear", "--methods=ce,gce,mae", "--noise=sym:0.4,pair:0.4"]
-BENCH += ["--train-size=300", "--valid-size=100", "--epochs=300", "--seeds=2", "--workers=1"]
+BENCH += ["--train-size=300", "--valid-size=100", "--epochs=150", "--seeds=2", "--workers=1"]
 BENCH_JOBS = 3 * 2 * 2
 PATIENCE = 240.0
 

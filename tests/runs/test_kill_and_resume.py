@@ -39,7 +39,7 @@ from autorobustloss.training import History, TrainingProtocol
 draw = np.random.default_rng(0)
 x, y = draw.normal(size=(600, 20)).astype("float32"), draw.integers(0, 3, 600)
 DATASETS = {"blobs": Dataset.from_arrays(x + y[:, None], y, x[:90] + y[:90, None], y[:90], name="blobs")}
-TASK = Task(DataSpec("blobs"), "sym:0.3", "mlp2", TrainingProtocol(epochs=300))
+TASK = Task(DataSpec("blobs"), "sym:0.3", "mlp2", TrainingProtocol(epochs=120))
 JOBS = [Job(TASK, MethodSpec.of("gce", q=0.5), seed=seed) for seed in range(12)]
 
 
