@@ -1,6 +1,9 @@
-"""What each attempt of a search gave, from its stored results: no training.
+"""What a search gave, from its stored results: no training.
 
-python searches/gated/shown.py searches/gated/results/first-search.tar.xz
+    python searches/gated/shown.py searches/gated/results/second-search.tar.xz [hand|finds|final|ablation]
+
+Without a word: what each attempt gave. hand: changes by hand, on the tasks of the race at one learning rate; finds:
+what all searches found, on other seeds; final: the best on all tasks; ablation: the best find with a part changed.
 """
 
 from __future__ import annotations
@@ -26,16 +29,49 @@ def read(place: Path, name: str) -> Any:
         return json.load(file)
 
 
-def main() -> None:
-    """Print a table, a row for each attempt and seed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("place", type=Path)
-    history = read(parser.parse_args().place, "attempts")
+def attempts(history: list[dict[str, Any]]) -> None:
+    """Print a row for each attempt and seed."""
     print("| attempt | seed | score | mean gap | largest gap | classes given up |\n|---|--:|--:|--:|--:|--:|")
     for attempt, seed in dict.fromkeys((h["attempt"], h["seed"]) for h in history):
         last = [h for h in history if (h["attempt"], h["seed"]) == (attempt, seed)][-LAST:]
         means = [np.mean([h[key] for h in last]) for key in ("score", "mean_gap", "largest_gap", "given_up")]
         print(f"| {attempt} | {seed} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
+
+
+def compared(found: dict[str, Any]) -> None:
+    """Print a row for each loss, the best first, and the best single rivals on the same tasks."""
+    from attempts import KNOWN, OURS, Score
+    from pool import POOL
+
+    known = json.loads(KNOWN.read_text())
+    tasks = [task for task in POOL if task.label in found["results"]]
+    rivals = np.array([known["results"][task.label] for task in tasks])
+    score = Score(tasks, rivals, known["names"])
+    print(f"{len(tasks)} tasks\n\n| loss | score | mean gap | largest gap | clean labels cost | classes given up |")
+    print("|---|--:|--:|--:|--:|--:|")
+    ours = np.array([found["results"][task.label] for task in tasks])
+    own = [i for i, name in enumerate(known["names"]) if name not in OURS]
+    for names, results, most in (
+        (found["names"], ours, None),
+        ([f"*{known['names'][i]}*" for i in own], rivals[..., own], 3),
+        ([f"*{name}*" for name in OURS], rivals[..., [known["names"].index(name) for name in OURS]], None),
+    ):
+        values, (gaps, given_up) = score(results, 0.25), score.gaps(results)
+        cost = (score.ce[:, None] - results[:, 0])[score.clean]
+        for i in np.argsort(values)[:most]:
+            cells = (values[i], gaps[:, i].mean(), gaps[:, i].max(), cost[:, i].mean())
+            print(f"| {names[i]} | " + " | ".join(f"{cell:.2f}" for cell in cells) + f" | {given_up[:, i].sum()} |")
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("place", type=Path)
+    what = ("attempts", "hand", "finds", "final", "ablation")
+    parser.add_argument("what", nargs="?", default="attempts", choices=what)
+    options = parser.parse_args()
+    found = read(options.place, options.what)
+    (attempts if options.what == "attempts" else compared)(found)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes by Linux's /proc"),
 ]
 
-PATIENCE = 90.0
+PATIENCE = 240.0
 TASK = Task(DataSpec("digits", 300, 50, 50), "sym:0.4", "mlp2", TrainingProtocol(epochs=100))
 JOBS = [Job(TASK, MethodSpec("gce"), seed=seed) for seed in range(24)]
 BENCH = ["bench", "--quiet", "--models=mlp2", "--noise=sym:0.4", "--methods=ce,gce", "--seeds=12", "--epochs=100"]
