@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections import deque
+from collections import Counter, deque
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autorobustloss.cli.main import main
 from autorobustloss.data import load_dataset
-from autorobustloss.errors import ConfigError, MissingDependencyError
+from autorobustloss.errors import ClusterError, ConfigError, MissingDependencyError
 from autorobustloss.runs import RayExecutor, Runtime, executor_for
 from autorobustloss.runs.cluster import node
 from autorobustloss.runs.cluster.groups import ENOUGH, take
@@ -98,3 +98,11 @@ def test_command_lines_that_cannot_be_meant(flags, message, capsys):
     pytest.importorskip("ray")
     assert main(["train", "--epochs=1", *flags]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("cause", "says"), [("OwnerDiedError", "cluster lost"), ("ValueError", "not like this")])
+def test_lost_data_are_no_fault_of_the_nodes(cause, says):
+    errors = pytest.importorskip("ray.exceptions")
+    gone = errors.OwnerDiedError("ab" * 28, None, "") if cause == "OwnerDiedError" else ValueError("no")
+    with pytest.raises(ClusterError, match=says):
+        RayExecutor._lost(RayExecutor.__new__(RayExecutor), [], errors.RayTaskError("f", "t", gone), deque(), Counter())

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from autorobustloss.data import Dataset
-from autorobustloss.errors import ConfigError, WorkerError
+from autorobustloss.errors import ClusterError, ConfigError, WorkerError
 from autorobustloss.runs.cluster import node
 from autorobustloss.runs.cluster.connection import RUNTIME_ENVIRONMENT, Connection, import_ray, unfit, unlike
 from autorobustloss.runs.cluster.groups import Group, take
@@ -224,10 +224,16 @@ class RayExecutor(Executor):
     ) -> list[tuple[Unit, WorkerError]]:
         """Put what died with its process or node before all else, each unit alone; return those that did so too often.
 
-        Raises ClusterError where a node cannot run it at all.
+        Raises ClusterError where a node cannot run it at all, or the data are gone.
         """
-        from ray.exceptions import NodeDiedError, RayTaskError, RuntimeEnvSetupError
+        from ray.exceptions import NodeDiedError, ObjectLostError, RayTaskError, RuntimeEnvSetupError
 
+        if isinstance(error, RayTaskError) and isinstance(error.cause, ObjectLostError):
+            raise ClusterError(
+                f"the Ray cluster lost what this run had put there ({type(error.cause).__name__}), as where its head "
+                "or this node ended; finished jobs are stored. Run the same command on a cluster that stays: it goes "
+                "on from there"
+            ) from error
         if isinstance(error, (RayTaskError, RuntimeEnvSetupError)):
             raise unlike([f"  {unfit(error)}"]) from error
         kind = "node" if isinstance(error, NodeDiedError) else "worker"
