@@ -2,7 +2,7 @@
 
     python searches/gated/attempts.py --data-dir DIR --out FOLDER --minutes 25
 
-One generation of all searches takes seconds on a GPU, a minute or two on two CPU cores. Writes rivals.json (what is
+One generation of all searches takes seconds on a GPU, three minutes on two CPU cores. Writes rivals.json (what is
 known from `results/rivals.json`, and the tasks that are new), hand.json, attempts.json (the mean of every search after
 every generation), evaluations.json (every candidate), final.json (the best, on all tasks) and ablation.json.
 What is there is not trained again, task by task; the searches neither, once they are over.
@@ -205,10 +205,10 @@ def main() -> None:
             " ".join([label + ":", *(f"{k} {v:.2f}" for k, v in kept.items())]) for label, kept in candidates.items()
         ]
         results = Trained(options.out / name, labels, lanes, options.data_dir, RATES)(on, lambda _: Gates(rows, device))
+        score, names = Score(on, against, able), list(candidates)
         log(name)
-        table(results, Score(on, against, able), labels, log)
-        order = np.argsort(Score(on, against, able)(results, 0.25))
-        return {list(candidates)[i]: candidates[list(candidates)[i]] for i in order}
+        table(results, score, labels, log)
+        return {names[i]: candidates[names[i]] for i in np.argsort(score(results, 0.25))}
 
     hand = by_hand(race, lambda _: Gates(rows, device))
     table(hand, score, by_hand.names, log)
@@ -299,8 +299,7 @@ def found_by(history: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     for row in history:
         mine.setdefault(f"{row['attempt']} #{row['seed']}", []).append(row)
     order = sorted(mine, key=lambda name: np.mean([row["score"] for row in mine[name][-3:]]))
-    ends = {name: dict(zip(Gates.names, mine[name][-1]["numbers"])) for name in order}
-    return {name: {k: v for k, v in end.items() if v != Gates.plain.get(k, 0.0)} for name, end in ends.items()}
+    return {name: Gates.named(mine[name][-1]["numbers"]) for name in order}
 
 
 def pooled(evaluations: Sequence[dict[str, Any]], score: Score, count: int = 2) -> dict[str, dict[str, float]]:
@@ -315,8 +314,7 @@ def pooled(evaluations: Sequence[dict[str, Any]], score: Score, count: int = 2) 
     values = np.concatenate([np.clip(v - np.median(v), -5, 6) for v in found])  # each generation has its own data
     varied = numbers[:, numbers.std(0) > 0]
     fitted = make_pipeline(StandardScaler(), PolynomialFeatures(2), Ridge(3.0)).fit(varied, values).predict(varied)
-    best = [dict(zip(Gates.names, numbers[i])) for i in np.argsort(fitted)[:count]]
-    return {f"pooled {i}": {k: v for k, v in row.items() if v != Gates.plain.get(k, 0.0)} for i, row in enumerate(best)}
+    return {f"pooled {place}": Gates.named(numbers[i]) for place, i in enumerate(np.argsort(fitted)[:count])}
 
 
 CHANGES: dict[str, dict[str, float]] = {

@@ -83,6 +83,11 @@ class Gates:
         assert set(numbers) <= set(cls.names), numbers
         return [{**cls.plain, **numbers}.get(name, 0.0) for name in cls.names]
 
+    @classmethod
+    def named(cls, row: Sequence[float]) -> dict[str, float]:
+        """Return the numbers of a row by name, those that are not as when nobody says: `row` undone."""
+        return {name: value for name, value in zip(cls.names, row) if value != cls.plain.get(name, 0.0)}
+
     def alike(self) -> Gates:
         """Return gates with a state of their own and the same numbers."""
         return copy.copy(self)
