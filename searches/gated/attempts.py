@@ -30,9 +30,9 @@ from pool import POOL, Task
 RIVALS = (
     "ce", "label_smoothing", "gce", "sce", "mae", "nce+mae", "nfl+mae", "nce+rce", "nce+agce",
     "anl_ce", "jal_ce", "ce_eps+mae", "ldr_kl", "bi_tempered", "taylor_ce", "elr", "ce_prior", "logitclip", "antidote",
-    "js", "logit_bias", "nls", "bootstrap_soft", "arl-mild", "arl",
+    "js", "logit_bias", "nls", "bootstrap_soft", "arl-mild", "arl-taylor",
 )  # fmt: skip
-OURS = ("arl", "arl-mild")
+OURS = ("arl-taylor", "arl-mild")
 """Rivals by which nothing is scored."""
 
 START = {"r": 1.25, "rel": 1.25, "clear": 0.5, "kappa": 15.0, "own": 1.0, "smooth": 0.1}
