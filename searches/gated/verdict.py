@@ -1,7 +1,7 @@
 """The verdict that `docs/evidence/PROTOCOL.md` asks for, from the results of `held_out.py`: no training.
 
-    python searches/gated/verdict.py FOLDER_OR_ARCHIVE            # the points of the protocol
-    python searches/gated/verdict.py FOLDER_OR_ARCHIVE --table    # average ranks by kind of task, as Markdown
+python searches/gated/verdict.py FOLDER_OR_ARCHIVE            # the points of the protocol
+python searches/gated/verdict.py FOLDER_OR_ARCHIVE --table    # average ranks by kind of task, as Markdown
 """
 
 from __future__ import annotations

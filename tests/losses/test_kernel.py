@@ -150,7 +150,9 @@ def test_labels_that_are_no_class(calls):
     loss = create_loss("arl-taylor")
     rest = [0, 1, 3, 4, 5]
     torch.testing.assert_close(loss(logits, labels), loss(logits[rest], labels[rest]))
-    torch.testing.assert_close(create_loss("arl-taylor", ignore_index=2)(logits[:1], torch.tensor([2])), torch.tensor(0.0))
+    torch.testing.assert_close(
+        create_loss("arl-taylor", ignore_index=2)(logits[:1], torch.tensor([2])), torch.tensor(0.0)
+    )
     for wrong in (4, -1):
         labels[2] = wrong
         with pytest.raises(LossInputError, match=f"got labels \\[{wrong}\\]"):
