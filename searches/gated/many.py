@@ -329,8 +329,9 @@ class Batch:
                 h = F.relu(h) if i + 2 < len(self.weights) else h
             return h.transpose(1, 2)
         if self.device.type == "cpu":
+            inputs = [self._last(own.reshape(rows, *self.shape)) for own in x]
             return torch.stack(
-                [self._alone(i, x[i * seeds // self.networks], own, training) for i, own in enumerate(self._each())]
+                [self._alone(i, inputs[i * seeds // self.networks], own, training) for i, own in enumerate(self._each())]
             )
         h = x.reshape(seeds, rows, *self.shape).transpose(1, 2).bfloat16()  # twice as fast, as people train there
         for layer in range(len(self.task.layers)):
@@ -348,14 +349,22 @@ class Batch:
         return zip(*(w.unbind() for w in self.weights))
 
     def _alone(self, i: int, x: Tensor, weights: Sequence[Tensor], training: bool) -> Tensor:
-        """Return logits of one convolutional network, which a CPU does five times faster than many at once."""
-        h = x.view(-1, *self.shape)
+        """Return logits of one convolutional network, which a CPU does five times faster than many at once.
+
+        Channels come last in memory, from the first to the last layer: their gradient takes a third of the time.
+        """
+        h = x
         for layer, width in enumerate(self.task.layers):
             w, scale, shift = weights[3 * layer : 3 * layer + 3]
-            h = F.conv2d(h, w.view(width, -1, 3, 3), stride=2, padding=1)
+            h = F.conv2d(h, self._last(w.view(width, -1, 3, 3)), stride=2, padding=1)
             norm = [part[i * width : (i + 1) * width] for part in self.norms[layer]]
             h = F.relu(self._normalised(h, scale, shift, norm, training))
-        return F.linear(h.flatten(1), weights[-2], weights[-1].squeeze(1))
+        w = weights[-2].view(-1, *h.shape[1:]).permute(0, 2, 3, 1)
+        return F.linear(h.permute(0, 2, 3, 1).flatten(1), w.flatten(1), weights[-1].squeeze(1))
+
+    @staticmethod
+    def _last(x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last)
 
     def _normalised(self, h: Tensor, scale: Tensor, shift: Tensor, norm: list[Tensor], training: bool) -> Tensor:
         """Return h (., channels, …) scaled and shifted, after batch norm if there is any."""
