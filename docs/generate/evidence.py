@@ -71,9 +71,9 @@ def verdict_ranks() -> dict[str, tuple[int, dict[str, float]]]:
     tasks = [script["read"](task, early=False) for task in stored]
     found = {}
     for part, belongs in script["PARTS"].items():
-        own = [task for task in tasks if belongs(task)]
-        ranks = script["ranks"](own)
-        found[part] = len(own), {"arl" if name == "new" else name: rank for name, rank in ranks.items()}
+        if own := [task for task in tasks if belongs(task)]:
+            ranks = script["ranks"](own)
+            found[part] = len(own), {"arl" if name == "new" else name: rank for name, rank in ranks.items()}
     return found
 
 

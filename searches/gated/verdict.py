@@ -120,6 +120,8 @@ def summary(tasks: Sequence[Found]) -> str:
     lines = [f"| last epoch | tasks | {' | '.join(shown)} | the best |", "|---" + "|--:" * (1 + len(SHOWN)) + "|---|"]
     for part, belongs in PARTS.items():
         own = [task for task in tasks if belongs(task)]
+        if not own:
+            continue
         found = ranks(own)
         best = min(found, key=lambda name: found[name])
         cells = [f"{found[name]:.1f} ({1 + sum(r < found[name] - 1e-9 for r in found.values())})" for name in SHOWN]
