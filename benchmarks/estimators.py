@@ -34,7 +34,7 @@ METHODS: dict[str, Factory] = {
     "HistGradientBoosting": lambda seed: HistGradientBoostingClassifier(random_state=seed),
     "HistGradientBoosting, early": lambda seed: HistGradientBoostingClassifier(random_state=seed, early_stopping=True),
     **{f'RobustClassifier("{loss}")': lambda seed, loss=loss: RobustClassifier(loss, random_state=seed)
-       for loss in ("ce", "gce", "nce+mae", "arl")},
+       for loss in ("ce", "gce", "nce+mae", "arl-taylor", "arl")},
 }  # fmt: skip
 
 

@@ -56,6 +56,7 @@ REGRESSION = "logistic regression"
 JUDGES = {
     "cross-entropy": "ce",
     "cross-entropy, stopped": "tuned-ce(smoothing=0, average=0, stop=True)",
+    "`arl-taylor`": "arl-taylor",
     "`arl`": "arl",
 }
 """What networks are trained with, by the name in the table; stopped: by noisy validation labels."""

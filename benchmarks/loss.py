@@ -29,12 +29,12 @@ def ours() -> dict[str, LossFunction]:
     return {
         "taylor": TaylorLoss(theta, scale="max"),
         "taylor + log": TaylorLoss(theta, log_weight=0.2, scale="max"),
-        "arl": create_loss("arl"),
+        "arl-taylor": create_loss("arl-taylor"),
     }
 
 
 def gated() -> dict[str, LossFunction]:
-    return {"gated": create_loss("gated")}
+    return {"arl": create_loss("arl")}
 
 
 def by_pytorch(loss: LossFunction) -> LossFunction:
@@ -66,7 +66,7 @@ def measure(settings: Settings) -> list[Table]:
                 "ce": F.cross_entropy,
                 **ours(),
                 **gated(),
-                **{UNCOMPILED.format(name): by_pytorch(create_loss(name)) for name in ("arl", "gated")},
+                **{UNCOMPILED.format(name): by_pytorch(create_loss(name)) for name in ("arl-taylor", "arl")},
                 **normalised(),
             }
             eager[classes] = _ratios(settings, losses, samples, classes)
@@ -131,11 +131,11 @@ def _table(
     ]
     slowest = max((eager[c][n].median, f"C = {c}") for c in sizes for n in gated())
     met = slowest[0] <= GATED_EAGER
-    notes.append(verdict(f"gated: eager ≤ {GATED_EAGER:g}×", met, f"worst {slowest[0]:.2f}×, {slowest[1]}"))
+    notes.append(verdict(f"arl: eager ≤ {GATED_EAGER:g}×", met, f"worst {slowest[0]:.2f}×, {slowest[1]}"))
     if compiled:
         slowest = max((compiled[c][n].median, f"C = {c}") for c in compiled for n in gated())
         met = slowest[0] <= GATED_COMPILED
-        notes.append(verdict(f"gated: compiled ≤ {GATED_COMPILED:g}×", met, f"worst {slowest[0]:.2f}×, {slowest[1]}"))
+        notes.append(verdict(f"arl: compiled ≤ {GATED_COMPILED:g}×", met, f"worst {slowest[0]:.2f}×, {slowest[1]}"))
         slowest = max((compiled[c][n].median, f"{n}, C = {c}") for c in compiled for n in ours())
         notes.append(
             verdict(

@@ -1,6 +1,6 @@
 """Take a learned loss apart: cards of its variants, each with one part changed, or at another scale.
 
-    python searches/ablate.py arl --out runs/variants
+    python searches/ablate.py arl-taylor --out runs/variants
     arl bench --config docs/evidence/ablation.toml --data-dir DIR    # what each part is worth
     arl bench --config docs/evidence/scale.toml --data-dir DIR       # which scale rule serves 3 to 100 classes
 

@@ -1,7 +1,7 @@
 """Follow the committed stores to the losses on the shelf: without data or training, on any processor.
 
     python searches/replay.py            # all that have a store
-    python searches/replay.py arl        # or some
+    python searches/replay.py arl-taylor # or some
     python searches/replay.py --seeds    # how those with several seeds ended
 
 Each search runs again on its results, from the configuration in the loss's card, and must end at the card's SHA-256.

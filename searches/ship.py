@@ -8,12 +8,15 @@
 For each loss of searches/cards.toml, or each one named, runs/NAME/loss.json is taken as the search left it, but for its
 scale where that was chosen afterwards; without --runs, the card on the shelf. What the loss is for and the accuracies
 of a benchmark of docs/evidence (table-published.json of its run folder) are added to it.
+
+A loss with a verdict of its own has its numbers from the search behind that, and its accuracies from the verdict's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,8 @@ try:
 except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib
 
-from autorobustloss.losses.cards import Card, load_card
+from autorobustloss.losses import GatedLoss
+from autorobustloss.losses.cards import LossCard, load_card
 from autorobustloss.losses.cards.shelf import CARDS
 
 HERE = Path(__file__).parent
@@ -53,6 +57,37 @@ def measured(table: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
+def judged(name: str, stored: Path) -> dict[str, Any]:
+    """Return what a verdict says of the loss on trial: its average rank at the last epoch, and accuracies beside it."""
+    script = runpy.run_path(str(HERE / "gated" / "verdict.py"))
+    tasks = [script["read"](task, early=False) for task in script["stored_in"](stored)]
+    ranks = script["ranks"](tasks)
+    accuracy = {}
+    for task in tasks:
+        values = {name: task.plain["new"], **{other: task.plain[other] for other in ranks if other != "new"}}
+        best = max(values, key=lambda m: values[m])
+        of = {name: values[name], "ce": values["ce"], "best": [best, values[best]]}
+        accuracy[task.task] = {m: [v[0], round(v[1], 2)] if m == "best" else round(v, 2) for m, v in of.items()}
+    return {
+        "tested_on": f"{len(tasks)} {EVIDENCE}; {len(ranks)} methods, each at its best of three learning rates",
+        "average_rank": round(ranks["new"], 2),
+        "place": 1 + sum(bool(rank < ranks["new"]) for rank in ranks.values()),
+        "accuracy": accuracy,
+    }
+
+
+def trained(options: argparse.Namespace, name: str, texts: dict[str, Any], table: dict[str, Any] | None) -> LossCard:
+    """Return the card of a search's loss, at the scale it ships with."""
+    found = load_card(options.runs / name / "loss.json" if options.runs else name)
+    searched_at = found.provenance["search"]["space"]["scale"]
+    scale = texts.pop("scale", searched_at)
+    if scale != searched_at:
+        texts["fitness_is_of"] = f"the scale {searched_at} of the search; {scale} was chosen afterwards"
+    provenance = {**texts, **found.provenance, **texts}
+    tested = measured(table, name) if table else found.measured
+    return replace(found, name=name, scale=scale, provenance=provenance, measured=tested)
+
+
 def main() -> None:
     """Write the cards."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -64,18 +99,12 @@ def main() -> None:
     known = tomllib.loads((HERE / "cards.toml").read_text(encoding="utf-8"))
     for name in options.names or known:
         texts = known[name]
-        found = load_card(options.runs / name / "loss.json" if options.runs else name)
-        searched_at = found.provenance["search"]["space"]["scale"]
-        scale = texts.pop("scale", searched_at)
-        if scale != searched_at:
-            texts["fitness_is_of"] = f"the scale {searched_at} of the search; {scale} was chosen afterwards"
-        card: Card = replace(
-            found,
-            name=name,
-            scale=scale,
-            provenance={**texts, **found.provenance, **texts},
-            measured=measured(table, name) if table else found.measured,
-        )
+        if "verdict" in texts:
+            tested = judged(name, HERE / texts.pop("verdict"))
+            loss = GatedLoss(**texts.pop("numbers"))
+            card = LossCard.from_loss(loss, name=name, provenance=texts, measured=tested)
+        else:
+            card = trained(options, name, texts, table)
         CARDS.mkdir(exist_ok=True)
         card.save(CARDS / f"{name}.json")
         print(CARDS / f"{name}.json")

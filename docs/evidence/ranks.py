@@ -17,7 +17,7 @@ from autorobustloss.benchmark.ranking import average_ranks
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- ranks: begin -->\n", "<!-- ranks: end -->"
-SHOWN = ("arl", "arl-mild", "gce", "nce+mae", "sce", "logitclip", "tuned-ce", "ce")
+SHOWN = ("arl-taylor", "arl-mild", "gce", "nce+mae", "sce", "logitclip", "tuned-ce", "ce")
 PARTS = {
     "all": "*", "images": "!*[[]*", "tables": "*[[]*", "26 classes": "*[[]split=26*", "clean labels": "*/clean",
     "80 % symmetric": "*/sym:0.8", "pair flip": "*/pair*", "CIFAR-10": "cifar10/*",

@@ -13,7 +13,6 @@ import numpy as np
 DOCS = Path(__file__).parents[1]
 EVIDENCE = DOCS / "evidence"
 GATED = DOCS.parent / "searches" / "gated"
-KINDS = ("images", "features", "tables")
 
 
 class Standing(NamedTuple):
@@ -55,28 +54,26 @@ def standings(method: str) -> list[Standing]:
 
 
 def unseen(method: str) -> list[Standing]:
-    """Return the standings of a method among the trainings of the first verdict, by kind of task."""
+    """Return the standings of a method among the trainings of the second verdict, by kind of task."""
     found = []
     for kind, (tasks, ranks) in verdict_ranks().items():
         if method in ranks:
             place = int(ranks_script()["place"](ranks, method))
-            found.append(Standing("", kind, "evidence/first-verdict.md", tasks, ranks[method], place, len(ranks)))
+            found.append(Standing("", kind, "evidence/second-verdict.md", tasks, ranks[method], place, len(ranks)))
     return found
 
 
 @cache
 def verdict_ranks() -> dict[str, tuple[int, dict[str, float]]]:
-    """Return, by kind, the tasks and ranks of the first verdict's trainings, the loss on trial left out."""
+    """Return, by part of the tasks, how many there are and the ranks in the second verdict, `arl` the one on trial."""
     script = runpy.run_path(str(GATED / "verdict.py"))
-    stored = script["stored_in"](GATED / "results" / "first-held-out.tar.xz")
+    stored = script["stored_in"](GATED / "results" / "second-held-out.tar.xz")
     tasks = [script["read"](task, early=False) for task in stored]
     found = {}
-    for kind in KINDS:
-        own = [task for task in tasks if task.kind == kind]
-        for task in own:
-            for name in ("new", "arl", "arl-mild"):  # the one on trial has no name; the others are in the tables above
-                task.plain.pop(name, None)
-        found[kind] = len(own), script["ranks"](own)
+    for part, belongs in script["PARTS"].items():
+        if own := [task for task in tasks if belongs(task)]:
+            ranks = script["ranks"](own)
+            found[part] = len(own), {"arl" if name == "new" else name: rank for name, rank in ranks.items()}
     return found
 
 

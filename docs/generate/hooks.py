@@ -22,7 +22,7 @@ from autorobustloss.report.formula import to_mathml
 
 LINKED = ("choose.md", "learned-losses.md")
 """Pages whose tables link to those of the losses."""
-MEASURED = r"(evidence|benchmark)/(?!README|PROTOCOL|first-verdict|second-search)"
+MEASURED = r"(evidence|benchmark)/(?!README|PROTOCOL|first-verdict|second-search|second-verdict)"
 """Pages of thousands of numbers, which nobody searches for."""
 
 

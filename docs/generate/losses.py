@@ -117,8 +117,9 @@ def picture(name: str) -> str:
 def source(name: str) -> str:
     """Return where it is from."""
     if card := card_of(name):
-        found = f"`searches/{name}.toml`, a search of this library, on {card.provenance['found_on']}."
-        return f"{found} Date {card.provenance['date']}, licence {card.licence}."
+        search = card.provenance["search"]
+        place = search.get("written", f"searches/{name}.toml")
+        return f"`{place}`, a search of this library, on {card.provenance['found_on']}. Licence {card.licence}."
     return docstrings.source(doc(name)) or procedures()[name]["source"]
 
 
@@ -193,11 +194,12 @@ def fares(name: str) -> str:
         head = ["average rank (place), last epoch", *(f"[{title}](../{page})" for title, page in tables)]
         said.append(table(head, rows))
     if unseen:
-        places = ", ".join(f"{s.place} on {s.tasks} tasks of {s.part}" for s in unseen)
+        rows = [[s.part, f"{s.tasks}", f"{s.rank:.1f} ({s.place} of {s.methods})"] for s in unseen]
         said.append(
-            f"Each method at its best of three learning rates, on tasks that no loss here was made on: place {places}, "
-            f"of {unseen[0].methods} ([first verdict](../{unseen[0].page}))."
+            "Each method at its best of three learning rates, on tasks that no loss here was made on "
+            f"([second verdict](../{unseen[0].page})):"
         )
+        said.append(table(["tasks", "how many", "average rank (place), last epoch"], rows))
     return "\n\n".join(
         [*said, "To whom these tables are unfair stands at their heads; the first places cannot be told apart."]
     )

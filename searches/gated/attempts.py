@@ -16,7 +16,7 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ from pool import POOL, Task
 RIVALS = (
     "ce", "label_smoothing", "gce", "sce", "mae", "nce+mae", "nfl+mae", "nce+rce", "nce+agce",
     "anl_ce", "jal_ce", "ce_eps+mae", "ldr_kl", "bi_tempered", "taylor_ce", "elr", "ce_prior", "logitclip", "antidote",
-    "js", "logit_bias", "nls", "bootstrap_soft", "arl-mild", "arl",
+    "js", "logit_bias", "nls", "bootstrap_soft", "arl-mild", "arl-taylor",
 )  # fmt: skip
-OURS = ("arl", "arl-mild")
+OURS = ("arl-taylor", "arl-mild")
 """Rivals by which nothing is scored."""
 
 START = {"r": 1.25, "rel": 1.25, "clear": 0.5, "kappa": 15.0, "own": 1.0, "smooth": 0.1}
@@ -207,11 +207,11 @@ def main() -> None:
         results = Trained(options.out / name, labels, lanes, options.data_dir, RATES)(on, lambda _: Gates(rows, device))
         score, names = Score(on, against, able), list(candidates)
         log(name)
-        table(results, score, labels, log)
+        log("\n".join([HEAD, *rows(results, score, labels, 40)]))
         return {names[i]: candidates[names[i]] for i in np.argsort(score(results, 0.25))}
 
     hand = by_hand(race, lambda _: Gates(rows, device))
-    table(hand, score, by_hand.names, log)
+    log("\n".join([HEAD, *rows(hand, score, by_hand.names, 40)]))
     history = options.out / "attempts.json"
     if not history.exists():
         search(race, score, options, lanes, log)
@@ -226,16 +226,16 @@ def main() -> None:
     compare("ablation.json", changed(*next(iter(found.items()))), race, race_known)
 
 
-def table(results: np.ndarray, score: Score, labels: Sequence[str], log: Any, most: int = 40) -> None:
-    """Print candidates, the best ones first."""
-    gaps, given_up = score.gaps(results)
+HEAD = "| loss | score | mean gap | largest gap | clean labels cost | classes given up |\n|---|--:|--:|--:|--:|--:|"
+
+
+def rows(results: np.ndarray, score: Score, names: Sequence[str], most: int | None = None) -> Iterator[str]:
+    """Yield a row of a table for each loss, the best ones first, under `HEAD`."""
+    values, (gaps, given_up) = score(results, 0.25), score.gaps(results)
     cost = (score.ce[:, None] - results[:, 0])[score.clean]
-    found = score(results, 0.25)
-    for i in np.argsort(found)[:most]:
-        log(
-            f"score {found[i]:5.2f} gap {gaps[:, i].mean():5.2f} largest {gaps[:, i].max():4.1f} clean "
-            f"{cost[:, i].mean():5.2f} at most {cost[:, i].max():4.1f} given up {given_up[:, i].sum()} {labels[i]}"
-        )
+    for i in np.argsort(values)[:most]:
+        cells = (values[i], gaps[:, i].mean(), gaps[:, i].max(), cost[:, i].mean())
+        yield f"| {names[i]} | " + " | ".join(f"{cell:.2f}" for cell in cells) + f" | {given_up[:, i].sum()} |"
 
 
 def search(race: Sequence[Task], score: Score, options: Any, lanes: Lanes, log: Any) -> None:

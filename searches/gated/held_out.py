@@ -37,7 +37,7 @@ METHODS = (
     "nce+ael", "anl_ce", "anl_fl", "jal_ce", "jal_fl", "ce_eps+mae", "fl_eps+mae", "ldr_kl", "js", "antidote",
     "logit_bias", "elr",
 )  # fmt: skip
-OURS = ("arl", "arl-mild")
+OURS = ("arl-taylor", "arl-mild")
 
 IMAGES = Task("fashion_mnist", "clean", 2000, (200, 100), lr=0.03, epochs=30)
 USPS = Task("usps", "clean", 1500, (100,), lr=0.1, epochs=30)

@@ -331,7 +331,10 @@ class Batch:
         if self.device.type == "cpu":
             inputs = [self._last(own.reshape(rows, *self.shape)) for own in x]
             return torch.stack(
-                [self._alone(i, inputs[i * seeds // self.networks], own, training) for i, own in enumerate(self._each())]
+                [
+                    self._alone(i, inputs[i * seeds // self.networks], own, training)
+                    for i, own in enumerate(self._each())
+                ]
             )
         h = x.reshape(seeds, rows, *self.shape).transpose(1, 2).bfloat16()  # twice as fast, as people train there
         for layer in range(len(self.task.layers)):

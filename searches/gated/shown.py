@@ -40,15 +40,14 @@ def attempts(history: list[dict[str, Any]]) -> None:
 
 def compared(found: dict[str, Any]) -> None:
     """Print a row for each loss, the best first, and the best single rivals on the same tasks."""
-    from attempts import KNOWN, OURS, Score
+    from attempts import HEAD, KNOWN, OURS, Score, rows
     from pool import POOL
 
     known = json.loads(KNOWN.read_text())
     tasks = [task for task in POOL if task.label in found["results"]]
     rivals = np.array([known["results"][task.label] for task in tasks])
     score = Score(tasks, rivals, known["names"])
-    print(f"{len(tasks)} tasks\n\n| loss | score | mean gap | largest gap | clean labels cost | classes given up |")
-    print("|---|--:|--:|--:|--:|--:|")
+    print(f"{len(tasks)} tasks\n\n{HEAD}")
     ours = np.array([found["results"][task.label] for task in tasks])
     own = [i for i, name in enumerate(known["names"]) if name not in OURS]
     for names, results, most in (
@@ -56,11 +55,7 @@ def compared(found: dict[str, Any]) -> None:
         ([f"*{known['names'][i]}*" for i in own], rivals[..., own], 3),
         ([f"*{name}*" for name in OURS], rivals[..., [known["names"].index(name) for name in OURS]], None),
     ):
-        values, (gaps, given_up) = score(results, 0.25), score.gaps(results)
-        cost = (score.ce[:, None] - results[:, 0])[score.clean]
-        for i in np.argsort(values)[:most]:
-            cells = (values[i], gaps[:, i].mean(), gaps[:, i].max(), cost[:, i].mean())
-            print(f"| {names[i]} | " + " | ".join(f"{cell:.2f}" for cell in cells) + f" | {given_up[:, i].sum()} |")
+        print("\n".join(rows(results, score, names, most)))
 
 
 def main() -> None:

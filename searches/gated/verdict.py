@@ -1,6 +1,7 @@
 """The verdict that `docs/evidence/PROTOCOL.md` asks for, from the results of `held_out.py`: no training.
 
-python searches/gated/verdict.py FOLDER_OR_ARCHIVE
+python searches/gated/verdict.py FOLDER_OR_ARCHIVE            # the points of the protocol
+python searches/gated/verdict.py FOLDER_OR_ARCHIVE --table    # average ranks by kind of task, as Markdown
 """
 
 from __future__ import annotations
@@ -8,14 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
 
-DRAWS, OURS = 10_000, ("new", "arl", "arl-mild")
+DRAWS, OURS = 10_000, ("new", "arl-taylor", "arl-mild")
+RENAMED = {"arl": "arl-taylor"}
+"""What the loss that is now `arl-taylor` was called when the verdicts were made."""
 MUST_BEAT = ("gce", "sce", "nce+mae", "anl_ce", "jal_ce", "ce", "elr")
 
 
@@ -32,6 +35,20 @@ class Found(NamedTuple):
     least: dict[str, float]
 
 
+PARTS: dict[str, Callable[[Found], bool]] = {
+    "all": lambda task: True,
+    "images": lambda task: task.kind == "images",
+    "features": lambda task: task.kind == "features",
+    "tables": lambda task: task.kind == "tables",
+    "clean labels": lambda task: task.clean,
+    "wrong labels": lambda task: not task.clean,
+    "classes 20:1": lambda task: task.rare,
+    "CIFAR-10": lambda task: task.data == "cifar10",
+}
+SHOWN = ("new", "elr", "sce", "gce", "nce+mae", "js", "ce")
+"""Methods of the summary."""
+
+
 def stored_in(place: Path) -> list[dict[str, Any]]:
     """Return what `held_out.py` wrote, one task each, from its folder or an archive of it."""
     if place.is_dir():
@@ -46,7 +63,7 @@ def read(stored: dict[str, Any], early: bool) -> Found:
     valid, *scores = (np.array(stored[name]).mean(1) for name in ("valid", "plain", "balanced", "least"))
     moments = valid if early else valid[-1:]
     values: list[dict[str, float]] = [{} for _ in scores]
-    for number, method in enumerate(stored["methods"]):
+    for number, method in enumerate(RENAMED.get(name, name) for name in stored["methods"]):
         moment, rate = np.unravel_index(moments[:, number].argmax(), moments[:, number].shape)
         for into, score in zip(values, scores):
             into[method] = float((score if early else score[-1:])[moment, number, rate])
@@ -86,22 +103,47 @@ def verdict(tasks: Sequence[Found], say: Any = print) -> None:
         low, high = np.quantile(draws, [0.025 / tests, 1 - 0.025 / tests])
         say(f"2. {rival}: {mean:+.2f} [{low:+.2f}, {high:+.2f}]", "better" if low > 0 else "not shown")
     for rare, what in ((False, "as they come"), (True, "imbalanced")):
-        cost = [t.plain["ce"] - t.plain["new"] for t in tasks if t.clean and t.rare is rare]
+        cost = {t.task: t.plain["ce"] - t.plain["new"] for t in tasks if t.clean and t.rare is rare}
         if cost:
-            say(f"3. clean, {what}: costs {np.mean(cost):.2f} on average, {max(cost):.2f} at most")
-    gaps = {t.task: max(v for n, v in t.plain.items() if n not in OURS) - t.plain["new"] for t in tasks}
-    worst = max(gaps, key=lambda name: gaps[name])
-    say(f"4. largest gap {gaps[worst]:.1f} ({worst}); mean {np.mean(list(gaps.values())):.2f}; ", end="")
-    say(f"{sum(gap > 5 for gap in gaps.values())} above 5")
+            worst, mean = max(cost, key=lambda name: cost[name]), np.mean(list(cost.values()))
+            say(f"3. clean, {what}: costs {mean:.2f} on average, {cost[worst]:.2f} at most ({worst})")
+    best = {t.task: max((v, n) for n, v in t.plain.items() if n not in OURS) for t in tasks}
+    gaps = {t.task: best[t.task][0] - t.plain["new"] for t in tasks}
+    wide = sorted((name for name in gaps if gaps[name] > 5), key=lambda name: -gaps[name])
+    say(f"4. gap to the best of all others on a task: mean {np.mean(list(gaps.values())):.2f}; {len(wide)} above 5:")
+    for name in wide:
+        say(f"   {gaps[name]:.1f} behind {best[name][1]} ({name})")
     given_up = [t.task for t in tasks if t.least["ce"] > 20 and t.least["new"] < t.least["ce"] / 4]
     say(f"5. classes given up on {len(given_up)} tasks", "; ".join(given_up))
+    for name in OURS[1:]:
+        say(f"   beside: {np.mean([t.plain['new'] - t.plain[name] for t in tasks]):+.2f} points against {name}")
+
+
+def summary(tasks: Sequence[Found]) -> str:
+    """Return average ranks as a table: the parts of the tasks, and the methods of `SHOWN` with their places."""
+    shown = ("arl" if name == "new" else name for name in SHOWN)
+    lines = [f"| last epoch | tasks | {' | '.join(shown)} | the best |", "|---" + "|--:" * (1 + len(SHOWN)) + "|---|"]
+    for part, belongs in PARTS.items():
+        own = [task for task in tasks if belongs(task)]
+        if not own:
+            continue
+        found = ranks(own)
+        best = min(found, key=lambda name: found[name])
+        cells = [f"{found[name]:.1f} ({1 + sum(r < found[name] - 1e-9 for r in found.values())})" for name in SHOWN]
+        lines.append(f"| {part} | {len(own)} | {' | '.join(cells)} | {'arl' if best == 'new' else best} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Print both views."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print both views, or the table of the last epoch."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("place", type=Path)
-    stored = stored_in(parser.parse_args().place)
+    parser.add_argument("--table", action="store_true", help="average ranks by kind of task")
+    options = parser.parse_args()
+    stored = stored_in(options.place)
+    if options.table:
+        print(summary([read(task, early=False) for task in stored]), end="")
+        return
     print(len(stored), "tasks")
     for early in (False, True):
         print("\nthe moment noisy validation finds best" if early else "last epoch")

@@ -14,7 +14,7 @@ from autorobustloss.losses import kernel, list_losses
 from autorobustloss.methods.criterion import Scaled
 
 NAMES = list_losses()
-LEARNED = ["arl", "gated", "taylor"]  # have a backward pass of their own
+LEARNED = ["arl-taylor", "gated", "taylor"]  # have a backward pass of their own
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
 SOFT = torch.randn(6, 5, generator=torch.Generator().manual_seed(1)).softmax(1)
 

@@ -74,7 +74,7 @@ def test_every_library_writes_the_gradient_and_nothing_else(library, classes):
     if not capability.startswith({"libkernel-avx512.so": "AVX512", "libkernel-avx2.so": "AVX"}.get(library, "")):
         pytest.skip(f"this processor cannot run {library}")
     function = kernel._library(library).taylor_loss
-    c = create_loss("arl").coefficients(classes)
+    c = create_loss("arl-taylor").coefficients(classes)
     logits, labels = batch(5, classes, spread=2.0)
     memory = torch.full((5 * classes + 64,), 7.0)
     gradient, value = memory[32:-32].view(5, classes), torch.full((3,), 7.0)
@@ -89,7 +89,7 @@ def test_every_library_writes_the_gradient_and_nothing_else(library, classes):
 
 
 def test_rows_without_an_answer_are_nan_as_in_pytorch():
-    loss = create_loss("arl")
+    loss = create_loss("arl-taylor")
     logits, labels = batch(6, 12)
     logits[0, 3], logits[1, 5], logits[2, :], logits[3, 0] = math.nan, math.inf, -math.inf, -math.inf
     value, gradient = kernel.sweep(logits, labels, loss.coefficients, mean=False, gradient=True)
@@ -99,7 +99,7 @@ def test_rows_without_an_answer_are_nan_as_in_pytorch():
     assert value.isnan().tolist() == [True, True, True, False, False, False]
 
 
-@pytest.mark.parametrize("name", ["arl", "arl-mild", "arl-ar-s80"])
+@pytest.mark.parametrize("name", ["arl-taylor", "arl-mild", "arl-ar-s80"])
 def test_confident_networks(name):
     loss = create_loss(name)
     logits = torch.tensor([[1e4, 0.0, -1e4], [-1e4, 1e4, 0.0], [90.0, 0.0, 0.0], [0.0, 88.0, 30.0]])
@@ -114,7 +114,7 @@ def test_confident_networks(name):
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("classes", [3, 10, 100])
 def test_the_module_uses_it(calls, reduction, classes):
-    loss = create_loss("arl", reduction=reduction)
+    loss = create_loss("arl-taylor", reduction=reduction)
     logits, labels = batch(20, classes)
     leaf, exact = logits.clone().requires_grad_(), logits.clone().requires_grad_()
     weights = torch.linspace(0.5, 2, 20) if reduction == "none" else torch.tensor(1.0)
@@ -128,7 +128,7 @@ def test_the_module_uses_it(calls, reduction, classes):
 
 
 def test_without_a_graph(calls):
-    loss = create_loss("arl")
+    loss = create_loss("arl-taylor")
     logits, labels = batch(20, 10)
     value, gradient = loss.value_and_gradient(logits, labels)
     assert calls == [True]
@@ -138,7 +138,7 @@ def test_without_a_graph(calls):
     low, low_gradient = loss.value_and_gradient(logits.bfloat16(), labels)
     assert low.item() == pytest.approx(expected.item(), rel=0.02)
     assert low_gradient.dtype == torch.bfloat16
-    weighted = create_loss("arl", weight=torch.linspace(1, 2, 10))
+    weighted = create_loss("arl-taylor", weight=torch.linspace(1, 2, 10))
     leaf = logits.clone().requires_grad_()
     (slope,) = torch.autograd.grad(weighted(leaf, labels), leaf)
     assert torch.equal(weighted.value_and_gradient(logits, labels)[1], slope)
@@ -147,10 +147,12 @@ def test_without_a_graph(calls):
 def test_labels_that_are_no_class(calls):
     logits, labels = batch(6, 4)
     labels[2] = -100
-    loss = create_loss("arl")
+    loss = create_loss("arl-taylor")
     rest = [0, 1, 3, 4, 5]
     torch.testing.assert_close(loss(logits, labels), loss(logits[rest], labels[rest]))
-    torch.testing.assert_close(create_loss("arl", ignore_index=2)(logits[:1], torch.tensor([2])), torch.tensor(0.0))
+    torch.testing.assert_close(
+        create_loss("arl-taylor", ignore_index=2)(logits[:1], torch.tensor([2])), torch.tensor(0.0)
+    )
     for wrong in (4, -1):
         labels[2] = wrong
         with pytest.raises(LossInputError, match=f"got labels \\[{wrong}\\]"):
@@ -173,7 +175,7 @@ def test_labels_that_are_no_class(calls):
 )
 def test_what_it_does_not_take_goes_the_other_way(calls, change):
     logits, labels = change(*batch(8, 10))
-    loss = create_loss("arl")
+    loss = create_loss("arl-taylor")
     with kernel.left_out():
         expected = loss(logits, labels)
     assert torch.equal(loss(logits, labels), expected) or len(logits) == 0
@@ -192,7 +194,7 @@ def test_several_threads_take_large_batches(calls):
     try:
         for threads, taken in ((1, True), (2, False)):
             torch.set_num_threads(threads)
-            create_loss("arl")(*batch(700, 100))
+            create_loss("arl-taylor")(*batch(700, 100))
             assert calls.pop() is taken
     finally:
         torch.set_num_threads(before)
@@ -210,7 +212,7 @@ class Follows(TorchDispatchMode):
 
 @pytest.mark.filterwarnings("ignore")
 def test_whoever_follows_the_operations_sees_them(calls):
-    loss, (logits, labels) = create_loss("arl"), batch(4, 3)
+    loss, (logits, labels) = create_loss("arl-taylor"), batch(4, 3)
     with Follows() as followed:
         loss(logits, labels)
     assert "_log_softmax" in followed.names
@@ -222,7 +224,7 @@ def test_whoever_follows_the_operations_sees_them(calls):
 
 
 def test_derivatives_of_the_gradient(calls):
-    loss, (logits, labels) = create_loss("arl"), batch(4, 3)
+    loss, (logits, labels) = create_loss("arl-taylor"), batch(4, 3)
     leaf = logits.clone().requires_grad_()
     (slope,) = torch.autograd.grad(loss(leaf, labels), leaf, create_graph=True)
     (second,) = torch.autograd.grad(slope.square().sum(), leaf)

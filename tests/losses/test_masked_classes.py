@@ -13,10 +13,10 @@ from autorobustloss.losses import create_loss, kernel, list_losses
 NAMES = list_losses()
 # Σ_k log p_k has no limit: these leave a masked class out, as if it had never been there.
 LEFT_OUT = {name for name in NAMES if name.startswith(("nce", "nfl"))} | {
-    *("anl_ce", "anl_fl", "gated", "jal_ce", "jal_fl", "label_smoothing", "nls")
+    *("anl_ce", "anl_fl", "arl", "gated", "jal_ce", "jal_fl", "label_smoothing", "nls")
 }
 # As at its start a gated loss expects five classes.
-ALIKE = (LEFT_OUT - {"gated"}) | {"bootstrap_soft", "ce", "gce", "huber", "mae", "sce"}
+ALIKE = (LEFT_OUT - {"arl", "gated"}) | {"bootstrap_soft", "ce", "gce", "huber", "mae", "sce"}
 INF = math.inf
 LABELS = torch.tensor([0, 1, 2, 2, 0, 1])
 

@@ -44,7 +44,7 @@ def exported(loss):
     return names
 
 
-@pytest.mark.parametrize("name", ["arl", "arl-mild", "arl-ar-s80"])
+@pytest.mark.parametrize("name", ["arl-taylor", "arl-mild", "arl-ar-s80"])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("weight", [None, torch.linspace(0.5, 2, 10)], ids=["plain", "weighted"])
 @pytest.mark.parametrize("ignored", [-100, 3])
@@ -83,7 +83,7 @@ def test_exported_code_takes_the_same_arguments(name, reduction, weight, ignored
     ids=["probabilities", "one-hot", "float", "bool", "one more", "one", "scalar"],
 )
 def test_exported_code_refuses_other_targets(target):
-    function = exported(create_loss("arl"))["loss"]
+    function = exported(create_loss("arl-taylor"))["loss"]
     with pytest.raises(ValueError, match="expected logits"):
         function(torch.randn(4, 5), target)
     with pytest.raises(ValueError, match="expected logits"):
@@ -97,7 +97,7 @@ def test_exported_code_has_no_terms_that_are_0():
 
 
 def test_exported_code_works_its_scale_out_once(monkeypatch):
-    names = exported(create_loss("arl"))
+    names = exported(create_loss("arl-taylor"))
     logits, labels = torch.randn(4, 10), torch.arange(4)
     first = names["loss"](logits, labels)
     names["d1"] = None  # what it is made of is not called again
@@ -106,13 +106,13 @@ def test_exported_code_works_its_scale_out_once(monkeypatch):
 
 @pytest.mark.slow
 def test_exported_code_compiles(tmp_path, monkeypatch):
-    (tmp_path / "exported_loss.py").write_text(create_loss("arl").code(), encoding="utf-8")
+    (tmp_path / "exported_loss.py").write_text(create_loss("arl-taylor").code(), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     function = importlib.import_module("exported_loss").loss
     torch._dynamo.reset()
     logits, labels = torch.randn(4, 10), torch.arange(4)
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(logits, labels), create_loss("arl")(logits, labels))
+    torch.testing.assert_close(compiled(logits, labels), create_loss("arl-taylor")(logits, labels))
 
 
 def parsed(text):

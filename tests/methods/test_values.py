@@ -93,10 +93,10 @@ def test_two_names_of_one_training_are_found():
     assert alike("fw", "jocor", "fw(checkpoint='last')") == [0, 1, 2]
 
 
-def test_registered_losses_are_different_methods_but_for_the_truncated_one():
+def test_registered_losses_are_different_methods_but_for_two():
     methods = [MethodSpec.of(name) for name in list_losses() if name not in ("taylor", "forward")]
     twins = {m.name: first.name for m, first in firsts_alike(methods).items() if m != first}
-    assert twins == {"gce_truncated": "gce"}
+    assert twins == {"gated": "arl", "gce_truncated": "gce"}
 
 
 def test_gated_losses_that_differ_late_are_not_alike():

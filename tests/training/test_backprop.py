@@ -48,7 +48,7 @@ def assert_close(found, expected, precision="float32"):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("model", CHAINS)
-@pytest.mark.parametrize("loss", ["arl", "gce", nn.CrossEntropyLoss(), pull], ids=["arl", "gce", "torch", "own"])
+@pytest.mark.parametrize("loss", ["arl-taylor", "gce", nn.CrossEntropyLoss(), pull], ids=["arl", "gce", "torch", "own"])
 def test_the_same_within_rounding(model, shape, precision, loss):
     criterion = create_loss(loss) if isinstance(loss, str) else loss
     objective = LossObjective(build_model(model, shape, 10, seed=0), criterion)

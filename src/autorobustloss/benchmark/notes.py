@@ -7,9 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from autorobustloss.benchmark.grid import Entry
 from autorobustloss.benchmark.table import SELECTIONS, Block
+from autorobustloss.losses.cards import Card, GatedCard
 from autorobustloss.methods import MethodSpec, values_used
 from autorobustloss.methods.duplicates import firsts_alike
 from autorobustloss.runs import Task
+
+LEARNED = {kind.FAMILY for kind in (Card, GatedCard)}
+"""The families of learned losses, as a job names them."""
 
 FLATTERS = "tasks that share a data set are not independent: the tests of significance flatter"
 """Said where tasks share a data set."""
@@ -66,7 +70,7 @@ def values_note(entries: Iterable[Entry], names: Mapping[MethodSpec, str]) -> st
     """
     used: dict[MethodSpec, dict[str, set[str]]] = {}
     for entry in entries:
-        if entry.job.method.name != "taylor":
+        if entry.job.method.name not in LEARNED:
             shown = {k: v for k, v in values_used(entry.job.method).items() if k != "match_scale"}  # titles tell
             text = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
             used.setdefault(entry.method, {}).setdefault(entry.task.dataset.name, set()).add(text)

@@ -54,7 +54,7 @@ def warn_of_slow_start(loss: Loss, num_classes: int) -> None:
             f"{loss} at {num_classes} classes starts with {pull:.2g} times cross-entropy's gradient, and may hardly "
             f"learn with the learning rate that suits cross-entropy; try up to {1 / pull:.2g} times that rate, the "
             "authors' values (published_values(name, num_classes)), or a loss that starts like cross-entropy, such as "
-            "gated; docs/recipes.md has what was measured. To silence: "
+            "arl; docs/recipes.md has what was measured. To silence: "
             "warnings.filterwarnings('ignore', category=autorobustloss.SlowStartWarning)",
             SlowStartWarning,
             stacklevel=6,

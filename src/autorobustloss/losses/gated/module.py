@@ -74,7 +74,8 @@ class GatedLoss(LearnableLoss):
     tensors without values, nothing is remembered. One loss belongs to one training: `reset()`, or a new one, for the
     next.
 
-    Source: this library; searched for by `searches/gated`, first judged in `docs/evidence/first-verdict.md`.
+    Source: this library, found by `searches/gated`. The defaults ship as `arl`; how they were judged is in
+    `docs/evidence/second-verdict.md`.
     Raises ConfigError for numbers out of range.
 
     >>> loss = GatedLoss(q=1.0, r=0.0, odds=0.0, own=0.0, progress=None, smoothing=0.0, reduction="none")
