@@ -196,13 +196,12 @@ def fares(name: str) -> str:
     if unseen:
         rows = [[s.part, f"{s.tasks}", f"{s.rank:.1f} ({s.place} of {s.methods})"] for s in unseen]
         said.append(
-            "Each method at its best of three learning rates, on tasks that no loss here was made on "
-            f"([second verdict](../{unseen[0].page})):"
+            "Each method at its best of three learning rates, on tasks that no loss here was made on; the data of the "
+            f"features were known to the search of `arl` ([second verdict](../{unseen[0].page})):"
         )
         said.append(table(["tasks", "how many", "average rank (place), last epoch"], rows))
-    return "\n\n".join(
-        [*said, "To whom these tables are unfair stands at their heads; the first places cannot be told apart."]
-    )
+    apart = "; the first places of the older ones cannot be told apart" if standings else ""
+    return "\n\n".join([*said, f"To whom these tables are unfair stands at their heads{apart}."])
 
 
 def other_names(name: str) -> str:
