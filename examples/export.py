@@ -25,9 +25,10 @@ spec = importlib.util.spec_from_file_location("learned", path)
 learned = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(learned)
 
-there = float(learned.loss(logits, labels))
-here = float(arl.create_loss("arl")(torch.from_numpy(logits), torch.from_numpy(labels)))
-print(
-    f"arl on digits: {there:.6f} in {kind}, {here:.6f} in PyTorch; {len(path.read_text().splitlines())} lines of code"
-)
-assert abs(there - here) < 1e-5
+criterion, state = arl.create_loss("arl"), learned.initial_state(10)  # what arl remembers is passed from batch to batch
+for batch in (slice(0, 900), slice(900, None)):
+    there, state = learned.loss(logits[batch], labels[batch], state)
+    here = float(criterion(torch.from_numpy(logits[batch]), torch.from_numpy(labels[batch])))
+    print(f"arl on digits: {float(there):.6f} in {kind}, {here:.6f} in PyTorch")
+    assert abs(float(there) - here) < 1e-5
+print(f"{len(path.read_text().splitlines())} lines of code")
