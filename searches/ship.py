@@ -71,7 +71,7 @@ def judged(name: str, stored: Path) -> dict[str, Any]:
     return {
         "tested_on": f"{len(tasks)} {EVIDENCE}; {len(ranks)} methods, each at its best of three learning rates",
         "average_rank": round(ranks["new"], 2),
-        "place": 1 + sum(bool(rank < ranks["new"]) for rank in ranks.values()),
+        "place": int(script["place"](ranks, "new")),
         "accuracy": accuracy,
     }
 

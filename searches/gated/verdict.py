@@ -78,6 +78,11 @@ def ranks(tasks: Sequence[Found]) -> dict[str, float]:
     return dict(zip(names, table.mean(0)))
 
 
+def place(ranks: dict[str, float], method: str) -> int:
+    """Return the place of a method: 1 and the number of those of a smaller average rank."""
+    return 1 + sum(rank < ranks[method] - 1e-9 for rank in ranks.values())
+
+
 def differences(tasks: Sequence[Found], rival: str) -> tuple[float, np.ndarray]:
     """Return the mean difference to a rival, and that of each draw of data sets first and their tasks second."""
     groups: dict[str, list[float]] = {}
@@ -129,7 +134,7 @@ def summary(tasks: Sequence[Found]) -> str:
             continue
         found = ranks(own)
         best = min(found, key=lambda name: found[name])
-        cells = [f"{found[name]:.1f} ({1 + sum(r < found[name] - 1e-9 for r in found.values())})" for name in SHOWN]
+        cells = [f"{found[name]:.1f} ({place(found, name)})" for name in SHOWN]
         lines.append(f"| {part} | {len(own)} | {' | '.join(cells)} | {'arl' if best == 'new' else best} |")
     return "\n".join(lines) + "\n"
 
