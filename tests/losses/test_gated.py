@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses import GatedLoss, create_loss
+from autorobustloss.losses import GatedLoss, create_loss, export_loss
 from autorobustloss.losses.base import value_and_gradient
 from autorobustloss.losses.gated.core import Gate, State
 
@@ -171,6 +171,19 @@ class TestAgainstTheReference:
             for classes in (6, 6) if "weight" in options else (6, 5, 6):
                 logits, labels = next(batches(seed=1, classes=classes))
                 torch.testing.assert_close(gradient(loss, logits, labels), gradient(usual, logits, labels))
+
+
+    @pytest.mark.parametrize("name", ["arl", "arl-taylor"])
+    @pytest.mark.parametrize("function", ["loss", "learned_loss"])
+    def test_exported_code_has_the_same_names_in_both_families(self, name, function):
+        names: dict = {}
+        exec(export_loss(create_loss(name)), names)
+        logits, labels = next(batches())
+        labels[0] = IGNORE
+        expected = gradient(create_loss(name), logits, labels)
+        torch.testing.assert_close(gradient(names[function], logits, labels), expected)
+        with pytest.raises(ValueError, match="expected logits"):
+            names[function](logits, labels[:2])
 
 
 class TestMembers:

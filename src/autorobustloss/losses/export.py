@@ -21,8 +21,8 @@ def export_loss(loss: RobustLoss, format: str = "torch") -> str:
 
     format: "torch", a function `loss(input, target)`; "numpy" or "jax", `loss(logits, labels)`, classes last; "keras",
         a class `Loss` for Keras 3 on any backend. Each takes weight, ignore_index and reduction, and class indices.
-        A gated loss remembers: in torch and Keras it is an object with a state, in NumPy and JAX a pure function
-        `(logits, labels, state) -> (loss, state)`. "latex": the formula.
+        A gated loss remembers: `loss` in torch, like `Loss()` in Keras, is an object with a state, in NumPy and JAX a
+        pure function `(logits, labels, state) -> (loss, state)`. "latex": the formula.
     The weight, ignore_index and reduction of the loss itself are not part of it.
 
     Raises ConfigError for another format, UnsupportedArgumentError for a loss with no formula to be written out, such

@@ -87,6 +87,6 @@ def _belief(gate: Gate) -> str:
 def as_code(gate: Gate) -> str:
     """Return a Python module with the loss as one `torch.nn.Module`, for those who want no dependency but PyTorch.
 
-    `LearnedLoss()(input, target)` returns for class indices what the gated loss does, state included.
+    `LearnedLoss()(input, target)` returns for class indices what the gated loss does, state included; `loss` is one.
     """
     return code(Path(__file__).with_name("learned_loss.py.j2"), formula=as_text(gate), gate=gate)

@@ -70,6 +70,8 @@ def as_code(form: CanonicalForm, theta: tuple[float, ...], scale: Scale, format:
         rule=rule,
         nested=_nested,
     )
+    if format == "torch":
+        body += "\n\nlearned_loss = loss  # its name in files of earlier versions\n"
     title = "A classification loss for noisy labels, learned with autorobustloss."
     return module(format, body, title=title, formula=as_text(form, scale))
 
