@@ -225,3 +225,11 @@ def test_one_more_seed_or_method_trains_only_what_is_new(tmp_path, capsys):
         seen = now
         sizes.append(len(seen))
     assert sizes == [2, 4, 8]
+
+
+def test_a_default_method_that_cannot_be_taken_of_two_classes_is_left_out(capsys):
+    """Whoever names it is told in its cell; nobody named a default."""
+    named = read_named_methods(",".join([bench.METHODS, *zoo_losses()]))
+    assert named.keys() - bench.those_that_fit(named, {"wine": 3, "digits": 10}).keys() == {"arl-dr-s80"}
+    assert "arl-dr-s80 is left out: it cannot be taken of wine, 3 classes" in capsys.readouterr().err
+    assert bench.those_that_fit(named, {"digits": 10}) == named

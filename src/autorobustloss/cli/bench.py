@@ -13,7 +13,7 @@ from autorobustloss.benchmark.render import distinct_tables, render
 from autorobustloss.cli.answer import with_noise
 from autorobustloss.cli.json_output import print_json
 from autorobustloss.cli.lists import split_learning_rates
-from autorobustloss.cli.methods import check_methods, read_named_methods
+from autorobustloss.cli.methods import check_methods, read_named_methods, unfit
 from autorobustloss.cli.options.bench import BenchOptions
 from autorobustloss.cli.progress import BestSoFar
 from autorobustloss.cli.running import at_work, then_drawn
@@ -21,10 +21,13 @@ from autorobustloss.cli.tasks import read_tasks, tell_labels
 from autorobustloss.cli.terminal import out_width, stop_if_interrupted, warn, without_traceback
 from autorobustloss.columns import wrapped
 from autorobustloss.escape import message, visible
+from autorobustloss.methods import MethodSpec
 from autorobustloss.paper.experiments import zoo_losses
 from autorobustloss.runs.tasks import check_labels
 
-METHODS = "ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,fw"
+METHODS = "ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,fw,gated(progress=3)"
+"""What is compared beside the losses that ship: known methods, and `arl` with a gate that opens later, for which
+docs/evidence/second-verdict.md has the reason."""
 
 
 def run(options: BenchOptions) -> int:
@@ -32,6 +35,8 @@ def run(options: BenchOptions) -> int:
     factors = () if options.lr is None else split_learning_rates(options.lr, sweep=True)[1]
     known = read_tasks(options, "bench")
     named = read_named_methods(options.methods, default=",".join([METHODS, *zoo_losses()]))
+    if options.methods is None:
+        named = those_that_fit(named, known.classes)
     check_methods(named.values(), known)
     if factors:
         remedy = "leave the factors of --lr out"
@@ -64,6 +69,15 @@ def run(options: BenchOptions) -> int:
             if options.format == "text" and not options.json:
                 print_answers(told)
     return tell_failures(failures)
+
+
+def those_that_fit(named: Mapping[str, MethodSpec], classes: Mapping[str, int]) -> dict[str, MethodSpec]:
+    """Return the methods that can be taken of every data set's classes, and tell which nobody asked for cannot."""
+    fit = {name: method for name, method in named.items() if not any(unfit(method, c) for c in classes.values())}
+    for name in (name for name in named if name not in fit):
+        few = next(f"{data}, {c} classes" for data, c in classes.items() if unfit(named[name], c))
+        warn(f"{name} is left out: it cannot be taken of {few}")
+    return fit
 
 
 def print_tables(tables: Mapping[str, Table], form: str, as_json: bool) -> None:

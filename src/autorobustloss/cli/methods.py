@@ -45,8 +45,16 @@ def check_methods(methods: Iterable[MethodSpec], known: TaskSet) -> None:
 def check_losses(jobs: Iterable[Job], classes: Mapping[str, int]) -> None:
     """Raise the ConfigError of a loss that cannot be taken of a data set's number of classes, before others train."""
     for name, method in dict.fromkeys((job.task.dataset.name, job.method) for job in jobs):
-        if method.name not in METHODS:
-            try:
-                create_criterion(method, classes[name])(torch.zeros(1, classes[name]), torch.tensor([0]))
-            except ARLError as error:
-                raise ConfigError(f"data set {name!r}: loss {method.label!r}: {error}") from None
+        problem = unfit(method, classes[name])
+        if problem is not None:
+            raise ConfigError(f"data set {name!r}: loss {method.label!r}: {problem}") from None
+
+
+def unfit(method: MethodSpec, classes: int) -> ARLError | None:
+    """Return why a method's loss cannot be taken of so many classes, if it cannot."""
+    if method.name not in METHODS:
+        try:
+            create_criterion(method, classes)(torch.zeros(1, classes), torch.tensor([0]))
+        except ARLError as error:
+            return error
+    return None

@@ -12,8 +12,8 @@ class BenchOptions(InFolder):
 
     Attributes:
         methods: methods, joined by commas: losses, procedures (fw, jocor, tuned-ce, …), learned losses by name or card
-            (default: ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,fw, and learned losses that
-            ship)
+            (default: ce,label_smoothing,mae,gce,sce,nce+mae,nfl+mae,bootstrap,bi_tempered,fw, learned losses that
+            ship, and gated(progress=3), which is arl with a gate that opens later)
         seeds: seeds of each cell
         match_scale: also with cross-entropy's gradient at the start
         scale: effort of the paper's tables: tiny, small, full, or some of train=N,test=N,epochs=N,seeds=N,width=N,
