@@ -4,8 +4,9 @@
     python searches/gated/waiting.py --show searches/gated/results/waiting.json  # the tables, without training
 
 On the tasks of the race, on those of the pool with 80 % wrong labels, and on tasks that the pool does not have: two
-classes that interleave in two features, see `pool.INTERLEAVED`. A gate opens later with a smaller kappa, or with `clear`: g times how far p and m are apart, on
-average. A row with "or" is what one has who trains both and takes what noisy validation data find better.
+classes that interleave in two features, see `pool.INTERLEAVED`. A gate opens later with a smaller kappa, or with
+`clear`: g times how far p and m are apart, on average. A row with "or" is what one has who trains both and takes what
+noisy validation data find better.
 """
 
 from __future__ import annotations
