@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/variants"), metavar="DIR")
     options = parser.parse_args()
     whole = load_card(options.loss)
+    assert isinstance(whole, Card), f"{options.loss} is no Taylor loss"
     form = whole.canonical()
     cards = {name: (part, whole.scale) for name, part in variants(form).items()}
     cards |= {f"scale-{scale}": (form, scale) for scale in SCALES}

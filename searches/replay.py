@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from autorobustloss.data.names import DataName
 from autorobustloss.errors import WorkerError
-from autorobustloss.losses.cards import Card, load_card
+from autorobustloss.losses.cards import Card, LossCard, load_card
 from autorobustloss.methods import MethodSpec
 from autorobustloss.runs import Executor, Job, Store
+from autorobustloss.runs.executors import Failures, Results
 from autorobustloss.search import SearchConfig, SearchOutcome, run_search
 from autorobustloss.search.card import make_card
 from autorobustloss.search.config import create_space
@@ -38,14 +38,14 @@ CLASSES = 10
 class Nobody(Executor):
     """Runs nothing."""
 
-    def map(self, jobs: Sequence[Job], failures: dict[str, str] | None = None) -> Any:
+    def map(self, jobs: Sequence[Job], failures: Failures | None = None, ahead: Sequence[Job] = ()) -> Results:
         """Refuse to train anything."""
         if jobs:
             raise WorkerError(f"the store lacks {len(jobs)} results, the first is {jobs[0].label}")
         yield from ()
 
 
-def config_of(card: Card) -> SearchConfig:
+def config_of(card: LossCard) -> SearchConfig:
     """Return the configuration of the search that found a card."""
     found = dict(card.provenance["search"])
     tasks = [Job.from_dict({"task": task, "method": {"name": "ce"}}).task for task in found.pop("tasks")]
@@ -53,7 +53,7 @@ def config_of(card: Card) -> SearchConfig:
     return SearchConfig(tasks=tuple(tasks), space=create_space(**found.pop("space")), rivals=tuple(rivals), **found)
 
 
-def replay(name: str, seed: int | None = None) -> tuple[SearchOutcome, Card]:
+def replay(name: str, seed: int | None = None) -> tuple[SearchOutcome, LossCard]:
     """Run the search of a shipped loss, or of another seed, on the committed store; return outcome and card."""
     shipped = name in NAMES
     card = load_card(name if shipped else ATTEMPTS / name / "loss.json")
@@ -81,6 +81,7 @@ def seeds() -> str:
         first, last = (f"{100 * outcome.generations[i].mean:.1f}" for i in (0, -1))
         tasks = config_of(card).tasks
         parts = (f"{t.dataset.name}/{t.model} {100 * a:.1f}" for t, a in zip(tasks, outcome.winner.per_task))
+        assert outcome.winner.accuracy is not None
         found = f"{100 * outcome.winner.accuracy:.1f}"
         rows.append(f"| `{name}` | {seed} | {first} | {last} | {found} | {', '.join(parts)} |")
     return "\n".join(rows)
@@ -98,6 +99,8 @@ def main() -> None:
     for name in options.names:
         shelf = load_card(name)
         _, found = replay(name)
+        assert isinstance(shelf, Card), f"{name} is no Taylor loss"
+        assert isinstance(found, Card), f"the search of {name} was for no Taylor loss"
         same = replace(found, scale=shelf.scale).sha256 == shelf.sha256  # the scale may have been chosen afterwards
         print(f"{name}: {shelf.sha256 if same else 'another loss'}")
         if not same:

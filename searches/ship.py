@@ -21,13 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib
+import msgspec
 
 from autorobustloss.losses import GatedLoss
-from autorobustloss.losses.cards import LossCard, load_card
+from autorobustloss.losses.cards import Card, LossCard, load_card
 from autorobustloss.losses.cards.shelf import CARDS
 
 HERE = Path(__file__).parent
@@ -79,6 +76,7 @@ def judged(name: str, stored: Path) -> dict[str, Any]:
 def trained(options: argparse.Namespace, name: str, texts: dict[str, Any], table: dict[str, Any] | None) -> LossCard:
     """Return the card of a search's loss, at the scale it ships with."""
     found = load_card(options.runs / name / "loss.json" if options.runs else name)
+    assert isinstance(found, Card), f"{name} is no Taylor loss"
     searched_at = found.provenance["search"]["space"]["scale"]
     scale = texts.pop("scale", searched_at)
     if scale != searched_at:
@@ -96,7 +94,7 @@ def main() -> None:
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="run folder of the benchmark")
     options = parser.parse_args()
     table = options.evidence and json.loads((options.evidence / "table-published.json").read_text(encoding="utf-8"))
-    known = tomllib.loads((HERE / "cards.toml").read_text(encoding="utf-8"))
+    known = msgspec.toml.decode((HERE / "cards.toml").read_bytes())
     for name in options.names or known:
         texts = known[name]
         if "verdict" in texts:

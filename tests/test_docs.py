@@ -1,5 +1,6 @@
 """The documentation: its Python runs, its commands parse, its links lead somewhere, its ranks are the tables'."""
 
+import json
 import re
 import runpy
 import shlex
@@ -84,6 +85,13 @@ def test_the_verdict_is_that_of_its_trainings():
     quoted = re.findall(r"^\| .* \| \d+ \| .*\(\d+\).*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
     assert quoted
     assert set(quoted) <= set(table.splitlines())
+
+
+def test_what_mends_the_verdict_is_that_of_its_trainings(monkeypatch):
+    monkeypatch.syspath_prepend(GATED)
+    script = runpy.run_path(str(GATED / "waiting.py"))
+    table = "\n".join(script["table"](json.loads((GATED / "results" / "waiting.json").read_text(encoding="utf-8"))))
+    assert table in (ROOT / "docs" / "evidence" / "second-verdict.md").read_text(encoding="utf-8")
 
 
 def test_ranks_agree_with_the_benchmark():

@@ -192,25 +192,25 @@ def main() -> None:
     known = rivals(tasks, lambda task: Named(able, task.data))
     for task, scores in zip(tasks, known):
         order = scores[0].argsort()[::-1][:4]
-        best = ", ".join(f"{able[j]} {scores[0, j]:.1f}" for j in order)
-        log(f"{task.label} | {best} | ce {scores[0, 0]:.1f}")
-    rows = [Gates.row(**values) for values in HAND.values()]
+        ahead = ", ".join(f"{able[j]} {scores[0, j]:.1f}" for j in order)
+        log(f"{task.label} | {ahead} | ce {scores[0, 0]:.1f}")
+    numbers = [Gates.row(**values) for values in HAND.values()]
     by_hand = Trained(options.out / "hand.json", list(HAND), lanes, options.data_dir, (1.0,))
     race_known = rivals(race, lambda task: Named(able, task.data))
     score = Score(race, race_known, able)
 
     def compare(name: str, candidates: dict[str, dict[str, float]], on: Sequence[Task], against: np.ndarray) -> Any:
-        rows = [Gates.row(**numbers) for numbers in candidates.values()]
+        gates = Gates([Gates.row(**values) for values in candidates.values()], device)
         labels = [
             " ".join([label + ":", *(f"{k} {v:.2f}" for k, v in kept.items())]) for label, kept in candidates.items()
         ]
-        results = Trained(options.out / name, labels, lanes, options.data_dir, RATES)(on, lambda _: Gates(rows, device))
+        results = Trained(options.out / name, labels, lanes, options.data_dir, RATES)(on, lambda _: gates.alike())
         score, names = Score(on, against, able), list(candidates)
         log(name)
         log("\n".join([HEAD, *rows(results, score, labels, 40)]))
         return {names[i]: candidates[names[i]] for i in np.argsort(score(results, 0.25))}
 
-    hand = by_hand(race, lambda _: Gates(rows, device))
+    hand = by_hand(race, lambda _: Gates(numbers, device))
     log("\n".join([HEAD, *rows(hand, score, by_hand.names, 40)]))
     history = options.out / "attempts.json"
     if not history.exists():

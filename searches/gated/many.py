@@ -166,6 +166,7 @@ class Named:
         self.l1 = tuple(published_penalty(name, classes, self.data) for name in self.names)
         self.samples, self.frequencies = samples, torch.zeros(seeds, classes, device=device)
         self.losses: list[Any] = []
+        loss: Any
         for name in self.names:
             values = published_values(name, classes, self.data)
             if name == "elr":
@@ -270,7 +271,7 @@ class Batch:
         self.moments = [torch.zeros_like(w) for w in self.weights]
         self.squares = [torch.zeros_like(w) for w in self.weights] if task.optimizer == "adamw" else []
         self.updates = torch.zeros(1, device=device)
-        self.change = CHANGES[task.optimizer, device.type == "cpu"]
+        self.change: Any = CHANGES[task.optimizer, device.type == "cpu"]
         widths = task.layers if task.conv else ()
         self.norms = [
             [torch.zeros(self.networks * c, device=device), torch.ones(self.networks * c, device=device)]
@@ -373,7 +374,8 @@ class Batch:
         """Return h (., channels, …) scaled and shifted, after batch norm if there is any."""
         if not self.task.norm:
             return h + shift.to(h.dtype).view(-1, *[1] * (h.dim() - 2))
-        return F.batch_norm(h, *norm, scale.view(-1), shift.view(-1), training, 0.1, 1e-5)
+        mean, variance = norm
+        return F.batch_norm(h, mean, variance, scale.view(-1), shift.view(-1), training, 0.1, 1e-5)
 
     def train(self, seeds: Sequence[int], looks: int = 1) -> list[Scores]:
         """Train all networks anew, under these seeds of data, noise, weights and order.
@@ -405,7 +407,7 @@ class Batch:
                 epochs = [torch.randperm(len(self.y[s]), generator=generator)[:size] for _ in range(task.epochs)]
                 self.order[s].copy_(torch.cat(epochs).view(self.steps, self.batch))
         self.loss.know(self.y)
-        found = []
+        found: list[Scores] = []
         for step in range(1, self.steps + 1):
             if self.graph is None:
                 self.advance()

@@ -19,7 +19,7 @@ from autorobustloss.data import load_dataset
 from autorobustloss.noise import NoiseSpec, corrupt, transition_matrix
 from autorobustloss.seeding import derive_seed
 
-ADAMW = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-2}
+ADAMW: dict[str, Any] = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-2}
 
 
 @dataclass(frozen=True)

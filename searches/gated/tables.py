@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-DEVELOPMENT = {
+DEVELOPMENT: dict[str, tuple[str, str | int]] = {
     "cells": ("modeldata", "class"),
     "hpc_data": ("modeldata", "class"),
     "credit_data": ("modeldata", "Status"),
@@ -23,7 +24,7 @@ DEVELOPMENT = {
     "lending_club": ("modeldata", "Class"),
 }
 """Name: package of R that it comes from and column of the labels."""
-HELD_OUT = {
+HELD_OUT: dict[str, tuple[str, str | int]] = {
     "mlc_churn": ("modeldata", "churn"),
     "wa_churn": ("modeldata", "churn"),
     "leaf_id_flavia": ("modeldata", "species"),
@@ -39,7 +40,7 @@ LEFT_OUT = ("case", "caseid", "rownames", "EmployeeNumber", "year")
 """Columns that name a row."""
 
 
-def frame(name: str, source: str) -> object:
+def frame(name: str, source: str) -> Any:
     """Return a table as a data frame."""
     import pandas as pd
 

@@ -110,8 +110,8 @@ def verdict(tasks: Sequence[Found], say: Any = print) -> None:
     for rare, what in ((False, "as they come"), (True, "imbalanced")):
         cost = {t.task: t.plain["ce"] - t.plain["new"] for t in tasks if t.clean and t.rare is rare}
         if cost:
-            worst, mean = max(cost, key=lambda name: cost[name]), np.mean(list(cost.values()))
-            say(f"3. clean, {what}: costs {mean:.2f} on average, {cost[worst]:.2f} at most ({worst})")
+            worst, average = max(cost, key=lambda name: cost[name]), np.mean(list(cost.values()))
+            say(f"3. clean, {what}: costs {average:.2f} on average, {cost[worst]:.2f} at most ({worst})")
     best = {t.task: max((v, n) for n, v in t.plain.items() if n not in OURS) for t in tasks}
     gaps = {t.task: best[t.task][0] - t.plain["new"] for t in tasks}
     wide = sorted((name for name in gaps if gaps[name] > 5), key=lambda name: -gaps[name])

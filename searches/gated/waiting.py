@@ -1,7 +1,7 @@
 """Whether the gate opens too early, and what it costs to wait: `base` and gates that open later.
 
     python searches/gated/waiting.py --data-dir DIR --out FOLDER                 # what is there is not trained again
-    python searches/gated/waiting.py --show searches/gated/results/waiting.json  # the tables, without training
+    python searches/gated/waiting.py --show searches/gated/results/waiting.json  # the table, without training
 
 On the tasks of the race, on those of the pool with 80 % wrong labels, and on tasks that the pool does not have: two
 classes that interleave in two features, see `pool.INTERLEAVED`. A gate opens later with a smaller kappa, or with
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from attempts import HEAD, JUDGED, KNOWN, OURS, RACE, RIVALS, Score, Trained, rows
+from attempts import JUDGED, KNOWN, OURS, RACE, RIVALS, Score, Trained
 from hand import BASE, named
 from many import RATES, Batch, Gates, Lanes, Named
 from pool import INTERLEAVED, POOL, Task
@@ -37,7 +37,7 @@ PARTS: dict[str, tuple[Task, ...]] = {
 
 
 def main() -> None:
-    """Train what has no result yet, and print a table for each part."""
+    """Train what has no result yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir")
     parser.add_argument("--out", type=Path)
@@ -47,20 +47,30 @@ def main() -> None:
     place = options.show or options.out / "waiting.json"
     if not options.show:
         train(place, options)
-    found = json.loads(place.read_text())
-    known = json.loads(KNOWN.read_text())["results"] | found["rivals"]
+    print("\n".join(table(json.loads(place.read_text()))))
+
+
+def table(found: dict[str, Any]) -> list[str]:
+    """Return the lines of a table: mean gap to the best rival of each task, and in brackets the largest."""
     names = list(CANDIDATES)
-    for title, tasks in PARTS.items():
-        print(f"\n{title}: {len(tasks)}\n\n{HEAD}")
+    kinds = {**{name: [i] for i, name in enumerate(names)}, " or ".join(EITHER): [names.index(n) for n in EITHER]}
+    known, columns = json.loads(KNOWN.read_text())["results"] | found["rivals"], []
+    for tasks in PARTS.values():
         against = np.array([known[task.label] for task in tasks])
         scores = np.array([found["scores"][task.label] for task in tasks])
-        both = [names.index(name) for name in EITHER]
-        kinds = {**{name: [i] for i, name in enumerate(names)}, " or ".join(EITHER): both}
-        ours = np.stack([best(scores[:, :, kind]) for kind in kinds.values()], -1)
         score = Score(tasks, against, RIVALS)
-        print("\n".join(rows(ours, score, list(kinds))))
-        own = [i for i, name in enumerate(RIVALS) if name not in OURS]
-        print("\n".join(rows(against[..., own], score, [f"*{RIVALS[i]}*" for i in own], 3)))
+        gaps = score.gaps(np.stack([best(scores[:, :, kind]) for kind in kinds.values()], -1))[0]
+        others = score.gaps(against)[0]
+        first = min((i for i, name in enumerate(RIVALS) if name not in OURS), key=lambda i: others[:, i].mean())
+        columns.append([*map(in_short, gaps.T), f"{in_short(others[:, first])} `{RIVALS[first]}`"])
+    head = " | ".join(f"{part}: {len(tasks)}" for part, tasks in PARTS.items())
+    rows = zip([*kinds, "*the best rival*"], *columns)
+    return [f"| loss | {head} |", "|---|" + "--:|" * len(PARTS), *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def in_short(gaps: np.ndarray) -> str:
+    """Return the mean of gaps, and the largest in brackets."""
+    return f"{gaps.mean():.2f} ({gaps.max():.1f})"
 
 
 def best(scores: np.ndarray) -> np.ndarray:

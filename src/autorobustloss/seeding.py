@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 
-def derive_seed(*parts: str | int) -> int:
+def derive_seed(*parts: str | float) -> int:
     """Return a 63-bit seed that is a pure function of `parts`, the same in every process and on every machine.
 
     >>> derive_seed("noise", 0) == derive_seed("noise", 0) != derive_seed("noise", 1)
