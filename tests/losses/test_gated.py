@@ -172,7 +172,6 @@ class TestAgainstTheReference:
                 logits, labels = next(batches(seed=1, classes=classes))
                 torch.testing.assert_close(gradient(loss, logits, labels), gradient(usual, logits, labels))
 
-
     @pytest.mark.parametrize("name", ["arl", "arl-taylor"])
     @pytest.mark.parametrize("function", ["loss", "learned_loss"])
     def test_exported_code_has_the_same_names_in_both_families(self, name, function):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import socket
 import sys
 from collections import Counter, deque
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from autorobustloss.data import load_dataset
 from autorobustloss.errors import ClusterError, ConfigError, MissingDependencyError
 from autorobustloss.runs import RayExecutor, Runtime, executor_for
 from autorobustloss.runs.cluster import node
+from autorobustloss.runs.cluster.connection import Connection
 from autorobustloss.runs.cluster.groups import ENOUGH, take
 
 SECONDS = st.sampled_from([0.001, 0.02, 0.2, 3.0, math.inf])
@@ -61,6 +64,25 @@ def test_without_ray_the_error_names_the_install_line(monkeypatch, capsys):
         RayExecutor({})
     assert main(["train", "--executor", "ray", "--epochs", "1"]) == 1
     assert "pip install 'autorobustloss[ray]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_cluster_that_was_here_and_is_gone_is_not_waited_for(alive):
+    """Ray notes the head that was last started, and looks for one that has died for five minutes."""
+    joined = []
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        if alive:
+            head.listen()
+        noted = "{}:{}".format(*head.getsockname())
+        connection = object.__new__(Connection)
+        connection._ray = SimpleNamespace(
+            init=lambda address, **options: joined.append(address),
+            exceptions=SimpleNamespace(RayError=RuntimeError),
+            _private=SimpleNamespace(utils=SimpleNamespace(read_ray_address=lambda: noted)),
+        )
+        connection._connect(None)
+    assert joined == ["auto" if alive else "local"]
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,11 @@ class Connection:
             )
         try:
             if address is None:
-                with suppress(ConnectionError):
-                    self._ray.init(address="auto", **options)
-                    return
+                last = self._last_started()
+                if last is None or _answers(last, 5.0):  # Ray waits for minutes for one that is gone
+                    with suppress(ConnectionError):
+                        self._ray.init(address="auto", **options)
+                        return
                 address = "local"
                 options |= {"include_dashboard": False, "num_cpus": usable_cores()}
             self._ray.init(address=address, **options)
@@ -76,6 +78,13 @@ class Connection:
             ValueError,
         ) as error:  # another version, …
             raise ClusterError(f"cannot join the Ray cluster at {address}: {' '.join(str(error).split())}") from error
+
+    def _last_started(self) -> str | None:
+        """Return where Ray has noted the head that was last started on this machine, which may be gone."""
+        with suppress(AttributeError, OSError):
+            noted = self._ray._private.utils.read_ray_address()
+            return str(noted) if noted else None
+        return None
 
     def places(self, gpus_per_worker: float) -> int:
         """Return how many workers the nodes of this moment have room for: one per core, or per share of a GPU."""
