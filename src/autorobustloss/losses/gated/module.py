@@ -244,10 +244,12 @@ class GatedLoss(LearnableLoss):
         share: how much a label counts, 0 for one that does not. What is no number counts as 0, so that a batch that
         overflowed, and was skipped, is forgotten.
         """
-        belief = log_b.exp().nan_to_num(0.0)
-        times = (self.gate.own * log_b.clamp_min(-1e20)).exp().nan_to_num(0.0) if self.gate.own else 1.0
+        belief = _numbers(log_b.exp())
+        times: Tensor | float = 1.0
+        if self.gate.own:
+            times = belief if self.gate.own == 1 else _numbers((self.gate.own * log_b.clamp_min(-1e20)).exp())
         count = (share * times).masked_fill(share == 0, 0.0)
-        surprise = (log_m.exp() - log_p.exp()).clamp_min(0).nan_to_num(0.0)
+        surprise = _numbers((log_m.exp() - log_p.exp()).clamp_min(0))
         return belief * count, count, (surprise * share).masked_fill(share == 0, 0.0).sum()
 
     def _corrected(self, logits: Tensor, state: State, seen: Tensor) -> Tensor:
@@ -291,6 +293,11 @@ class GatedLoss(LearnableLoss):
                 old.copy_(value)  # what a compiled step returns may lie in memory that the next one takes over
             else:
                 setattr(self, f"_{name}", value if type(value) is Tensor else value.as_subclass(Tensor))
+
+
+def _numbers(values: Tensor) -> Tensor:
+    """Return finite values, 0 where they are no numbers; compiled by a comparison, which vectorises."""
+    return torch.where(values == values, values, 0.0) if torch.compiler.is_compiling() else values.nan_to_num(0.0)
 
 
 def _seen(state: State, labels: Tensor, counted: Tensor) -> Tensor:
