@@ -117,7 +117,9 @@ def verdict(tasks: Sequence[Found], say: Any = print) -> None:
     wide = sorted((name for name in gaps if gaps[name] > 5), key=lambda name: -gaps[name])
     say(f"4. gap to the best of all others on a task: mean {np.mean(list(gaps.values())):.2f}; {len(wide)} above 5:")
     for name in wide:
-        say(f"   {gaps[name]:.1f} behind {best[name][1]} ({name})")
+        least = next(t.least for t in tasks if t.task == name)
+        worst_class = f"worst class {least['new']:.1f}, its {least[best[name][1]]:.1f}"
+        say(f"   {gaps[name]:.1f} behind {best[name][1]} ({name}); {worst_class}")
     given_up = [t.task for t in tasks if t.least["ce"] > 20 and t.least["new"] < t.least["ce"] / 4]
     say(f"5. classes given up on {len(given_up)} tasks", "; ".join(given_up))
     for name in OURS[1:]:
