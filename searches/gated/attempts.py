@@ -142,22 +142,34 @@ def can_run(name: str, data_dir: str, device: Any, log: Any = print) -> bool:
 
 
 class Trained:
-    """Methods that are trained once on each task, and what came of it in a file: what is in it is not trained again."""
+    """Methods that are trained once on each task, and what came of it in a file: what is in it is not trained again.
 
-    def __init__(self, path: Path, names: Sequence[str], lanes: Lanes, data_dir: str, rates: Sequence[float]) -> None:
+    pick: what is kept of a task's scores.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        names: Sequence[str],
+        lanes: Lanes,
+        data_dir: str,
+        rates: Sequence[float],
+        pick: Callable[[Scores], np.ndarray] = chosen,
+    ) -> None:
+        self.pick = pick
         self.path, self.names, self.lanes, self.data_dir, self.rates = path, list(names), lanes, data_dir, rates
         kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"names": self.names, "results": {}}
         assert kept["names"] == self.names, f"{path} is of other methods: {kept['names']}"
         self.results, self.lock = kept["results"], threading.Lock()
 
     def __call__(self, tasks: Sequence[Task], loss: Callable[[Task], Any]) -> np.ndarray:
-        """Return (tasks, 3, methods) as `chosen` returns them; loss(task) makes the methods' losses."""
+        """Return what is kept of each task, (tasks, …); loss(task) makes the methods' losses."""
 
         def one(task: Task) -> None:
             if task.label in self.results:
                 return
             batch = Batch(task, loss(task), len(self.names), len(JUDGED), self.data_dir, self.lanes.device, self.rates)
-            found = chosen(batch.train(JUDGED)[-1]).round(2).tolist()
+            found = self.pick(batch.train(JUDGED)[-1]).round(2).tolist()
             with self.lock:
                 self.results[task.label] = found
                 self.path.write_text(json.dumps({"names": self.names, "results": self.results}))

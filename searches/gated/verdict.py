@@ -114,12 +114,12 @@ def verdict(tasks: Sequence[Found], say: Any = print) -> None:
             say(f"3. clean, {what}: costs {average:.2f} on average, {cost[worst]:.2f} at most ({worst})")
     best = {t.task: max((v, n) for n, v in t.plain.items() if n not in OURS) for t in tasks}
     gaps = {t.task: best[t.task][0] - t.plain["new"] for t in tasks}
-    wide = sorted((name for name in gaps if gaps[name] > 5), key=lambda name: -gaps[name])
+    wide = sorted((t for t in tasks if gaps[t.task] > 5), key=lambda t: -gaps[t.task])
     say(f"4. gap to the best of all others on a task: mean {np.mean(list(gaps.values())):.2f}; {len(wide)} above 5:")
-    for name in wide:
-        least = next(t.least for t in tasks if t.task == name)
-        worst_class = f"worst class {least['new']:.1f}, its {least[best[name][1]]:.1f}"
-        say(f"   {gaps[name]:.1f} behind {best[name][1]} ({name}); {worst_class}")
+    for t in wide:
+        first = best[t.task][1]
+        worst_class = f"worst class {t.least['new']:.1f}, its {t.least[first]:.1f}"
+        say(f"   {gaps[t.task]:.1f} behind {first} ({t.task}); {worst_class}")
     given_up = [t.task for t in tasks if t.least["ce"] > 20 and t.least["new"] < t.least["ce"] / 4]
     say(f"5. classes given up on {len(given_up)} tasks", "; ".join(given_up))
     for name in OURS[1:]:

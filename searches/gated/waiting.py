@@ -1,13 +1,12 @@
 """Whether the gate opens too early, and what it costs to wait: `base` and gates that open later.
 
     python searches/gated/waiting.py --data-dir DIR --out FOLDER                 # what is there is not trained again
-    python searches/gated/waiting.py --show searches/gated/results/waiting.json  # the table, without training
+    python searches/gated/waiting.py --show searches/gated/results/waiting.json  # the tables, without training
 
 On the tasks of the race, on those of the pool with 80 % wrong labels, and on tasks that the pool does not have: two
 classes that interleave in two features, see `pool.INTERLEAVED`; and, for the reason only, on the held-out tasks that
-were missed. A gate opens later with a smaller kappa, or with
-`clear`: g times how far p and m are apart, on average. A row with "or" is what one has who trains both and takes what
-noisy validation data find better.
+were missed. A gate opens later with a smaller kappa, or with `clear`: g times how far p and m are apart, on average.
+A row with "or" is what one has who trains both and takes what noisy validation data find better.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from attempts import JUDGED, KNOWN, OURS, RACE, RIVALS, Score, Trained
+from attempts import KNOWN, OURS, RACE, RIVALS, Score, Trained, chosen
 from hand import BASE, named
 from held_out import TASKS
-from many import RATES, Batch, Gates, Lanes, Named
+from many import RATES, Gates, Lanes, Named, Scores
 from pool import INTERLEAVED, POOL, Task
 
 BEHIND = ("banana, sym", "banana, pair", "attrition, sym:0.35", "diamonds, clean")
@@ -43,7 +42,7 @@ PARTS: dict[str, tuple[Task, ...]] = {
 
 
 def main() -> None:
-    """Train what has no result yet, and print the table."""
+    """Train what has no result yet, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir")
     parser.add_argument("--out", type=Path)
@@ -66,7 +65,7 @@ def table(found: dict[str, Any]) -> list[str]:
         against = np.array([known[task.label] for task in tasks])
         scores = np.array([found["scores"][task.label] for task in tasks])
         score = Score(tasks, against, RIVALS)
-        gaps = score.gaps(np.stack([best(scores[:, :, kind]) for kind in kinds.values()], -1))[0]
+        gaps = score.gaps(np.stack([best(scores, kind) for kind in kinds.values()], -1))[0]
         others = score.gaps(against)[0]
         first = min((i for i, name in enumerate(RIVALS) if name not in OURS), key=lambda i: others[:, i].mean())
         columns.append([*map(in_short, gaps.T), f"{in_short(others[:, first])} `{RIVALS[first]}`"])
@@ -82,7 +81,7 @@ def missed(found: dict[str, Any]) -> list[str]:
     lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
     for task in MISSED:
         scores, rivals = np.array([found["scores"][task.label]]), np.array(found["rivals"][task.label])[0, own]
-        cells = [f"{best(scores[:, :, [i]])[0, 0]:.1f}" for i in range(len(CANDIDATES))]
+        cells = [f"{best(scores, [i])[0, 0]:.1f}" for i in range(len(CANDIDATES))]
         first = f"{rivals.max():.1f} `{RIVALS[own[int(rivals.argmax())]]}`"
         lines.append(f"| {task.data}, {task.noise} | {' | '.join(cells)} | {first} |")
     return lines
@@ -93,10 +92,9 @@ def in_short(gaps: np.ndarray) -> str:
     return f"{gaps.mean():.2f} ({gaps.max():.1f})"
 
 
-def best(scores: np.ndarray) -> np.ndarray:
-    """Return test, balanced and worst class accuracy where noisy validation is best: (T, 4, M, R) -> (T, 3)."""
-    flat = scores.reshape(*scores.shape[:2], -1)
-    return np.take_along_axis(flat[:, 1:], flat[:, :1].argmax(-1, keepdims=True), -1)[..., 0]
+def best(scores: np.ndarray, kind: Sequence[int]) -> np.ndarray:
+    """Return what `chosen` does for some candidates as one with all their rates: (T, 4, M, R) -> (T, 3)."""
+    return np.stack([chosen(Scores(*task[:, kind].reshape(4, 1, 1, -1)))[:, 0] for task in scores])
 
 
 def train(place: Path, options: argparse.Namespace) -> None:
@@ -106,19 +104,11 @@ def train(place: Path, options: argparse.Namespace) -> None:
     lanes, numbers = Lanes(device, options.lanes), [Gates.row(**values) for values in CANDIDATES.values()]
     rivals = Trained(options.out / "rivals.json", RIVALS, lanes, options.data_dir, RATES)
     rivals((*INTERLEAVED, *MISSED), lambda task: Named(RIVALS, task.data))
-    found: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {"scores": {}}
-    found["rivals"] = rivals.results
-
-    def one(task: Task) -> None:
-        if task.label not in found["scores"]:
-            batch = Batch(task, Gates(numbers, device), len(numbers), len(JUDGED), options.data_dir, device, RATES)
-            scores = [part.mean(0).round(2).tolist() for part in batch.train(JUDGED)[-1]]
-            with rivals.lock:
-                found["scores"][task.label] = scores
-                place.write_text(json.dumps(found))
-
-    tasks: Sequence[Task] = [task for part in PARTS.values() for task in part]
-    lanes.map(one, tasks, tasks)
+    ours = Trained(
+        options.out / "ours.json", list(CANDIDATES), lanes, options.data_dir, RATES, pick=lambda s: np.stack(s).mean(1)
+    )
+    ours([task for part in PARTS.values() for task in part], lambda _: Gates(numbers, device))
+    place.write_text(json.dumps({"scores": ours.results, "rivals": rivals.results}))
 
 
 if __name__ == "__main__":

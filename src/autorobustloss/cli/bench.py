@@ -73,10 +73,13 @@ def run(options: BenchOptions) -> int:
 
 def those_that_fit(named: Mapping[str, MethodSpec], classes: Mapping[str, int]) -> dict[str, MethodSpec]:
     """Return the methods that can be taken of every data set's classes, and tell which nobody asked for cannot."""
-    fit = {name: method for name, method in named.items() if not any(unfit(method, c) for c in classes.values())}
-    for name in (name for name in named if name not in fit):
-        few = next(f"{data}, {c} classes" for data, c in classes.items() if unfit(named[name], c))
-        warn(f"{name} is left out: it cannot be taken of {few}")
+    fit = {}
+    for name, method in named.items():
+        few = next((f"{data}, {c} classes" for data, c in classes.items() if unfit(method, c)), None)
+        if few is None:
+            fit[name] = method
+        else:
+            warn(f"{name} is left out: it cannot be taken of {few}")
     return fit
 
 
