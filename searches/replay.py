@@ -29,8 +29,8 @@ from autorobustloss.search.config import create_space
 
 STORES, ATTEMPTS = (Path(__file__).parent / folder for folder in ("stores", "attempts"))
 NAMES = tuple(sorted(path.name.split(".")[0] for path in STORES.glob("*.sqlite.xz")))
-SEVERAL, SEEDS = ("arl-ar-s80", "second-ar-a40"), range(3)
-"""The searches whose stores have the results of several seeds; the second did not ship."""
+SEVERAL, SEEDS = ("arl-ar-s80", "second-ar-a40", "second-dr-s80", "second-dr-a40"), range(3)
+"""The searches whose stores have the results of several seeds; only the first shipped."""
 CLASSES = 10
 """Of MNIST and CIFAR-10, whose classes a view may merge or split."""
 

@@ -103,7 +103,7 @@ def gradient(loss, logits, target):
 
 
 def state(loss):
-    return State(*(getattr(loss, f"_{name}").clone() for name in State._fields))
+    return State.of(loss.state.memory())
 
 
 def assert_same_state(a, b, **tolerance):
@@ -242,13 +242,13 @@ class TestState:
         assert_same_state(state(loss), before)
         with torch.no_grad():
             value_and_gradient(loss, logits, labels)
-        assert not torch.equal(loss._labels, before.labels)
+        assert not torch.equal(loss.state.labels, before.labels)
 
     def test_before_any_training_evaluation_takes_the_batch(self):
         logits, labels = next(batches())
         loss = GatedLoss().eval()
         assert torch.equal(loss(logits, labels), GatedLoss()(logits, labels))
-        assert not len(loss._beliefs)
+        assert not len(loss.state.beliefs)
 
     def test_ignored_samples_never_touch_it(self):
         with_them, without = GatedLoss(), GatedLoss()
@@ -288,7 +288,7 @@ class TestState:
         for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
             assert_same_state(state(other), before)
             other(logits, labels)
-            assert other._labels.sum() == 48
+            assert other.state.labels.sum() == 48
         assert_same_state(state(loss), before)
 
     def test_a_batch_in_parts_leaves_nearly_the_same(self):
@@ -454,7 +454,7 @@ class TestFaults:
         loss = GatedLoss()
         with pytest.raises(ValueError, match="labels"):
             loss(torch.randn(4, 3), torch.tensor([0, 1, 2, 3]))
-        assert not len(loss._beliefs)
+        assert not len(loss.state.beliefs)
 
     def test_the_gate_is_what_was_given(self):
         assert GatedLoss(q=1, r=2, progress=None, **PLAIN).gate == Gate(1.0, 2.0)

@@ -91,4 +91,4 @@ class TestQuiet:
         loss = create_loss("gated")
         loss(*batch(1000))
         assert torch.equal(torch.random.get_rng_state(), state)
-        assert loss._labels.sum() == 4
+        assert loss.state.labels.sum() == 4

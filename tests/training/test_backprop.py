@@ -144,3 +144,18 @@ def test_other_objectives_are_left_to_autograd():
 
     objective = Squared(build_model("mlp2", (4,), 10, seed=0), nn.CrossEntropyLoss())
     assert not isinstance(both(objective)[0], Chain)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_that_changed_are_seen_inside_of_another_autocast(precision):
+    network = build_model("resnet18(width=0.125)", (3, 8, 8), 10, seed=0)
+    parameters, (x, y) = list(network.parameters()), batch((3, 8, 8), 8, 0)
+    backprop = create_backprop(LossObjective(network, nn.CrossEntropyLoss()), parameters, precision)
+    with torch.autocast("cpu", enabled=False):  # as in a job
+        before = backprop(x, y, 1)[1]
+        with torch.no_grad():
+            for convolution in (p for p in parameters if p.ndim == 4):
+                convolution.neg_()
+        inside = backprop(x, y, 1)[1]
+    assert (before - inside).abs().max() > 0.05
+    torch.testing.assert_close(backprop(x, y, 1)[1], inside)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,16 @@ from autorobustloss.paper.effort import EFFORTS, Effort
 from autorobustloss.paper.features import penultimate
 from autorobustloss.search import SearchConfig, Space
 
-SCALE_KEYS = {field.name.removesuffix("_size"): field.name for field in fields(Effort)}
-GRID = [field.name for field in fields(Grid) if field.name not in ("data_dir", "download")]
+SCALE_KEYS = {field.name.removesuffix("_size"): field.name for field in fields(Effort) if field.name != "precision"}
+GRID = [field.name for field in fields(Grid) if field.name not in ("data_dir", "download", "precision")]
 """What the tables and figures of the paper leave no choice of, beside seeds and scales."""
 
 
 def run(name: str, options: BenchOptions) -> int:
     """Run a table or figure of the paper."""
     scale = read_scale(options.scale)
+    if options.precision:
+        scale = replace(scale, precision=options.precision)
     targets = paper.targets(name, scale)
     for option in ("seeds", "match_scale", *GRID):
         if getattr(options, option) != getattr(DEFAULTS, option):

@@ -330,10 +330,13 @@ class LearnableLoss(RobustLoss):
     ) -> Tensor:
         """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
         alone = sample_weight is None and normalizer is None and num_items_in_batch is None
-        if alone and isinstance(input, Tensor) and not torch.compiler.is_compiling():
-            if input.ndim == 2 and input.shape[1] != self._seen_classes:
-                self._look_at_start(input)
-            value = self._by_kernel(input, target)
+        if alone and isinstance(input, Tensor):
+            if torch.compiler.is_compiling():
+                value = self._in_graph(input, target)
+            else:
+                if input.ndim == 2 and input.shape[1] != self._seen_classes:
+                    self._look_at_start(input)
+                value = self._by_kernel(input, target)
             if value is not None:
                 return value
         return super().forward(
@@ -343,6 +346,10 @@ class LearnableLoss(RobustLoss):
     def _by_kernel(self, input: Tensor, target: Tensor) -> Tensor | None:
         """Return the reduced loss, with its gradient, by the compiled kernel; None where that does not do it."""
         raise NotImplementedError
+
+    def _in_graph(self, input: Tensor, target: Tensor) -> Tensor | None:
+        """Return the reduced loss as one node of the graph that is traced; None where no such node does it."""
+        return None
 
     def formula(self) -> str:
         """Return the loss as a short formula in plain text."""

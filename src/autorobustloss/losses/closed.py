@@ -15,16 +15,16 @@ Plain = Callable[[Tensor], Tensor]
 """The same loss of the logits by plain operations, for derivatives of the gradient."""
 
 
-def with_gradient(
-    input: Tensor, value: Tensor, gradient: Tensor, plain: Plain, counted: Tensor | None = None
-) -> Tensor:
-    """Return the value, () or (M,), with its gradient in the logits, (M, C): of the one number, or of each row.
-
-    counted: which rows count, in code that is compiled; the others have 0 and no gradient, whatever was worked out.
-    """
+def with_gradient(input: Tensor, value: Tensor, gradient: Tensor, plain: Plain) -> Tensor:
+    """Return the value, () or (M,), with its gradient in the logits, (M, C): of the one number, or of each row."""
     if torch.compiler.is_compiling():
-        return _Compiled.apply(input, value, gradient, counted)
+        return traced(input, value, gradient)
     return _Eager.apply(input, (value, gradient), plain)
+
+
+def traced(input: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+    """Return the same in code that `torch.compile` traces."""
+    return _Compiled.apply(input, value, gradient)
 
 
 # Whether the backward pass that runs keeps its graph for another one; PyTorch 2.4 does not tell.
@@ -71,15 +71,14 @@ class _Compiled(torch.autograd.Function):
     """The same for `torch.compile`, whose tracer splits what was worked out between its two passes as it likes."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, value: Tensor, gradient: Tensor, counted: Tensor | None) -> Tensor:
-        ctx.save_for_backward(gradient, counted)
-        return value.clone() if counted is None else torch.where(counted, value, 0.0)
+    def forward(ctx: Any, input: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        gradient, counted = ctx.saved_tensors
-        gradient = gradient * grad.unsqueeze(-1)
-        return gradient if counted is None else torch.where(counted.unsqueeze(1), gradient, 0.0), None, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad.unsqueeze(-1), None, None
 
 
 def _is_one(grad: Tensor) -> bool:

@@ -346,13 +346,12 @@ INLINE void pull(float *gradient, int64_t classes, int64_t y, int64_t room, floa
 }
 
 /* Write the weights of the rows, the mean of weight * cross-entropy, and its gradient unless its place is NULL. With
-   `learns` the batch is taken into the memory first.
+   `learns` the batch is taken into the memory first: beliefs, counts and labels, one of each class, and the surprise.
    Returns 0, or 1 when a label is no class or is `ignored`, a logit is masked or no number, or memory is short: what is
    remembered is then as before, and what is written means nothing. */
 int gated_loss(const float *logits, const int64_t *labels, int64_t rows, int64_t classes, int64_t ignored,
-               const Gate *gate, float *beliefs, float *counts, float *seen, float *surprise, int learns, float *weights,
-               float *value, float *gradient) {
-    Memory state = {beliefs, counts, seen, surprise};
+               const Gate *gate, float *memory, int learns, float *weights, float *value, float *gradient) {
+    Memory state = {memory, memory + classes, memory + 2 * classes, memory + 3 * classes};
     int64_t length = (rows + WIDTH - 1) / WIDTH * WIDTH;
     float *lists = calloc((size_t)(LISTS * length), sizeof(float));
     Tally *tally = learns ? calloc((size_t)classes, sizeof(Tally)) : NULL;

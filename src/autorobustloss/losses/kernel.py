@@ -150,7 +150,7 @@ def _library(name: str) -> Any:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     batch: list[Any] = [pointer, pointer, number, number, number]
     library.taylor_loss.argtypes = [*batch, pointer, ctypes.c_int, pointer, pointer]
-    library.gated_loss.argtypes = [*batch, *[pointer] * 5, ctypes.c_int, *[pointer] * 3]
+    library.gated_loss.argtypes = [*batch, pointer, pointer, ctypes.c_int, *[pointer] * 3]
     return library
 
 

@@ -20,6 +20,7 @@ class Effort:
     epochs: 0 for the protocol's own; milestones move along. width: of the convolutional networks that have one.
     trials: of hyper-parameter tuning (Table 3), 0 for a sweep of the learning rate alone. generations, population: of
     the searches (Figure 3, Table 5). The paper states neither number, nor its seeds but for Table 4; ours are choices.
+    precision: of the trainings, see `TrainingProtocol`.
     """
 
     train_size: int = 0
@@ -30,9 +31,12 @@ class Effort:
     trials: int = 0
     generations: int = 50
     population: int = 12
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for field in fields(self):
+            if field.name == "precision":
+                continue  # the protocol looks at it
             value, least = getattr(self, field.name), 1 if field.name in ("seeds", "generations", "population") else 0
             if not least <= value <= 10**9 or (field.name == "width" and not value):
                 wanted = "a positive number" if field.name == "width" else f"{least} or more"
@@ -43,7 +47,7 @@ class Effort:
 
         valid: images to validate on where all are trained on, 0 for a tenth.
         """
-        protocol = suited(protocol, dataset)
+        protocol = suited(protocol, dataset).but(precision=self.precision)
         if self.epochs:
             protocol = shortened(protocol, self.epochs)
         if self.width != 1 and model in MODELS and "width" in MODELS.parameters(model):

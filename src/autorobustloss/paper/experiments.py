@@ -212,6 +212,7 @@ def _differs(raw: Mapping[str, Any], effort: Effort) -> tuple[str, ...]:
         f"{effort.test_size} test images": effort.test_size,
         f"{effort.epochs} epochs instead of {protocol.epochs}": effort.epochs and effort.epochs != protocol.epochs,
         f"networks at {effort.width:g} of their width": effort.width != 1,
+        f"numbers in {effort.precision}": effort.precision != "float32",
     }
     others, valid = raw.get("printed_by", ""), raw.get("valid", 0)  # who prints the numbers, if not the paper
     said = {

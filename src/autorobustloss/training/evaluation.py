@@ -67,4 +67,7 @@ def logits(network: nn.Module, x: Tensor, precision: str = "float32") -> Tensor:
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """Return the context in which a forward pass runs at a protocol's precision."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+    # PyTorch would keep the weights that it has rounded until the outermost autocast ends: inside of another one, until
+    # long after they have changed. A pass uses each once, so nothing need be kept.
+    rounded = precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if rounded else nullcontext()

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autorobustloss.errors import ConfigError
-from autorobustloss.losses.base import MASKED, masked, smoothed
+from autorobustloss.losses.base import masked, smoothed
 from autorobustloss.losses.closed import Plain, with_gradient
 from autorobustloss.losses.modes import seen_through, transformed
 from autorobustloss.losses.numbers import as_floats, within
@@ -58,9 +58,14 @@ class State(NamedTuple):
     surprise: Tensor
 
     @classmethod
-    def empty(cls, classes: int, like: Tensor) -> State:
-        """Return the state before the first sample."""
-        return cls(*(like.new_zeros(count) for count in (classes, classes, classes, 2)))
+    def of(cls, memory: Tensor) -> State:
+        """Return a state, and what is written into it written into the memory: (3C + 2,)."""
+        classes = len(memory) // 3
+        return cls(*memory.split((classes, classes, classes, 2)))
+
+    def memory(self) -> Tensor:
+        """Return all of it in one tensor, as modules keep it: (3C + 2,)."""
+        return torch.cat(self)
 
     def after(self, beliefs: Tensor, counts: Tensor, seen: Tensor, surprise: Tensor) -> State:
         """Return the state after a batch: sums of beliefs, of their counts, numbers of samples, (C,); of surprise, ().
@@ -119,6 +124,62 @@ def weights(log_b: Tensor, beliefs: Tensor, counts: Tensor, surprise: Tensor, ga
     return ratio.exp()
 
 
+def contributions(log_p: Tensor, log_m: Tensor, log_b: Tensor, share: Tensor, gate: Gate) -> tuple[Tensor, ...]:
+    """Return what each label adds, belief and count, (…) each, and what all of them add to the surprise, ().
+
+    share: how much a label counts, 0 for one that does not. What is no number counts as 0, so that a batch that
+    overflowed, and was skipped, is forgotten.
+    """
+    belief = _numbers(log_b.exp())
+    times: Tensor | float = 1.0
+    if gate.own:
+        times = belief if gate.own == 1 else _numbers((gate.own * log_b.clamp_min(-1e20)).exp())
+    count = (share * times).masked_fill(share == 0, 0.0)
+    surprise = _numbers((log_m.exp() - log_p.exp()).clamp_min(0))
+    return belief * count, count, (surprise * share).masked_fill(share == 0, 0.0).sum()
+
+
+def learnt(
+    state: State, log_p: Tensor, log_m: Tensor, log_b: Tensor, labels: Tensor, share: Tensor, gate: Gate
+) -> State:
+    """Return the state after a batch of labels, (M,), each of which counts by its share, 0 or 1."""
+    beliefs, counts, surprise = contributions(log_p, log_m, log_b, share, gate)
+    seen, none = seen_of(state, labels, share), torch.zeros_like(state.beliefs)
+    counts = none.index_add(0, labels, counts) if gate.own else seen
+    return state.after(none.index_add(0, labels, beliefs), counts, seen, surprise)
+
+
+def seen_of(state: State, labels: Tensor, share: Tensor) -> Tensor:
+    """Return how often each label is in a batch: (C,)."""
+    return torch.zeros_like(state.beliefs).index_add(0, labels, share.to(state.beliefs.dtype))
+
+
+def corrected(logits: Tensor, labels: Tensor, gate: Gate) -> Tensor:
+    """Return logits after the correction by how often each label was seen: (M, C), (C,) -> (M, C)."""
+    return logits - gate.prior * (labels + 1).log()
+
+
+def weight_of(log_b: Tensor, labels: Tensor, counted: Tensor, state: State, gate: Gate) -> Tensor:
+    """Return the weight of each row, paced: (M,) each."""
+    beliefs, counts = state.beliefs.gather(0, labels), state.counts.gather(0, labels)
+    weight = weights(log_b, beliefs, counts, state.surprise, gate)
+    return paced(weight, weight, counted, gate.pace)
+
+
+def paced(weight: Tensor, of_sample: Tensor, counted: Tensor, pace: float) -> Tensor:
+    """Return the weights over their mean over the batch to the power of the pace; of_sample: (M,)."""
+    if not pace:
+        return weight
+    total = of_sample.masked_fill(~counted, 0.0).sum()
+    mean = (total / counted.sum().clamp_min(1)).clamp_min(torch.finfo(weight.dtype).tiny)
+    return weight / mean**pace
+
+
+def _numbers(values: Tensor) -> Tensor:
+    """Return finite values, 0 where they are no numbers; by a comparison, which compilers vectorise."""
+    return torch.where(values == values, values.clamp_max(torch.finfo(values.dtype).max), 0.0)
+
+
 class Prediction(NamedTuple):
     """What the network makes of each row: log p and log m, (M,), and all log-probabilities, (M, C).
 
@@ -132,16 +193,7 @@ class Prediction(NamedTuple):
 
 def predict(logits: Tensor, labels: Tensor) -> Prediction:
     """Return what logits, taken as constants, say of the labels: (M, C), (M,)."""
-    logits, at_label = logits.detach(), labels.unsqueeze(1)
-    if torch.compiler.is_compiling():  # in as few loops over the classes as cross-entropy
-        largest, label = logits.amax(1, keepdim=True), logits.gather(1, at_label)
-        # Where the label is alone at the top, the best below it; found by comparing numbers, which vectorises.
-        below = torch.where(logits < label, logits, -torch.inf).amax(1, keepdim=True)
-        alone = (logits >= label).to(logits.dtype).sum(1, keepdim=True) < 2
-        log_sum = largest + (logits - largest).exp().sum(1, keepdim=True).log()
-        strongest_other = torch.where(alone, below, largest)
-        return Prediction((label - log_sum).squeeze(1), (strongest_other - log_sum).squeeze(1), logits - log_sum)
-    rest = F.log_softmax(logits, dim=1)
+    at_label, rest = labels.unsqueeze(1), F.log_softmax(logits.detach(), dim=1)
     log_p = rest.gather(1, at_label).squeeze(1)
     rest = rest.scatter(1, at_label, -torch.inf) if transformed() else rest.scatter_(1, at_label, -torch.inf)
     return Prediction(log_p, rest.amax(1), rest)
@@ -155,14 +207,12 @@ def weighed_cross_entropy(
     found: what `predict` returns for the logits. smoothing ε: of −log p in favour of its mean over all classes that are
     not masked.
     """
-    compiled = torch.compiler.is_compiling() and not transformed()
-    if counted is not None and not compiled:
+    if counted is not None:
         weight = weight * counted
     plain = partial(_plain, labels=labels, weight=weight, smoothing=smoothing)
-    if not compiled and (seen_through() or not (torch.is_grad_enabled() and logits.requires_grad)):
+    if seen_through() or not (torch.is_grad_enabled() and logits.requires_grad):
         return plain(logits)
-    value, gradient = closed_form(labels, weight, found, smoothing)
-    return with_gradient(logits, value, gradient, plain, counted)
+    return with_gradient(logits, *closed_form(labels, weight, found, smoothing), plain)
 
 
 def closed_form(
@@ -172,9 +222,6 @@ def closed_form(
 
     found: what `predict` returns, whose log-probabilities are overwritten. target: onehot, or smoothed by ε.
     """
-    if torch.compiler.is_compiling():
-        value, gradient = _fused_form(labels, found, smoothing)
-        return weighed(value, weight), gradient * (weight / samples).unsqueeze(1)
     at_label, value, least = labels.unsqueeze(1), -found.log_p, None
     if smoothing:
         log_all = found.log_all.scatter(1, at_label, found.log_p.unsqueeze(1))
@@ -185,21 +232,6 @@ def closed_form(
     if least is not None:
         gradient = (gradient - least).scatter_add(1, at_label, torch.full_like(of_label, smoothing))
     return weighed(value, weight), gradient.mul_((weight / samples).unsqueeze(1))
-
-
-def _fused_form(labels: Tensor, found: Prediction, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Return −log p and ŷ − target in the form that compilers make as few loops of as of cross-entropy."""
-    value, of_label, log_all = -found.log_p, torch.expm1(found.log_p).unsqueeze(1), found.log_all
-    # A CPU compares int32 in vectors of as many numbers as float32, int64 in half as many.
-    classes = torch.arange(log_all.shape[1], device=labels.device, dtype=torch.int32)
-    gradient = torch.where(classes == labels.unsqueeze(1).int(), of_label + smoothing, log_all.exp())
-    if smoothing:
-        # 1 for a class, 0 where it is masked, by arithmetic: truth values would go through memory to the next pass.
-        allowed = (log_all - MASKED).clamp(0, 1)
-        least = smoothing / allowed.sum(1).clamp_min(1)
-        value = (1 - smoothing) * value - least * (log_all.clamp_min(MASKED) * allowed).sum(1)
-        gradient = gradient - least.unsqueeze(1) * allowed
-    return value, gradient
 
 
 def _each_share(log_p: Tensor, epsilon: float) -> Tensor:

@@ -13,16 +13,22 @@ from torch import Tensor
 
 from autorobustloss.losses.base import LearnableLoss, kept, smoothed
 from autorobustloss.losses.closed import with_gradient
-from autorobustloss.losses.gated import export
+from autorobustloss.losses.gated import export, fused
 from autorobustloss.losses.gated.core import (
     State,
     again,
     check_gate,
     closed_form,
+    contributions,
+    corrected,
+    learnt,
     log_belief,
+    paced,
     predict,
+    seen_of,
     weighed,
     weighed_cross_entropy,
+    weight_of,
     weights,
 )
 from autorobustloss.losses.gated.sweep import Swept, sweep
@@ -84,7 +90,7 @@ class GatedLoss(LearnableLoss):
     """
 
     detached = True
-    _beliefs: Tensor
+    _memory: Tensor
 
     def __init__(
         self,
@@ -108,12 +114,17 @@ class GatedLoss(LearnableLoss):
         )  # fmt: skip
         for name, value in self.gate._asdict().items():
             setattr(self, name, value)
+        self._packed = fused.packed(self.gate)
         self.reset()
 
     def reset(self) -> None:
         """Forget all samples."""
-        for name, value in State.empty(0, torch.zeros(0))._asdict().items():
-            self.register_buffer(f"_{name}", value, persistent=False)
+        self.register_buffer("_memory", torch.zeros(2), persistent=False)
+
+    @property
+    def state(self) -> State:
+        """What the loss remembers of the samples it was trained on."""
+        return State.of(self._memory)
 
     def at_start(self, num_classes: int) -> GatedLoss:
         """Return a copy as it is for a network that has learnt nothing, in evaluation mode: uniform beliefs; g = 1."""
@@ -122,7 +133,7 @@ class GatedLoss(LearnableLoss):
         one = torch.ones(num_classes, dtype=torch.float64, device=device)
         uniform = -math.log(num_classes) * one
         belief = log_belief(uniform, uniform, self.gate).exp()
-        fresh._keep(State(belief, one, one, one.new_tensor([1e6, 1.0])))
+        fresh._keep(State(belief, one, one, one.new_tensor([1e6, 1.0])).memory())
         return fresh
 
     def belief(self, p: Any, m: Any) -> Any:
@@ -154,15 +165,24 @@ class GatedLoss(LearnableLoss):
         value, gradient, weights = swept
         return with_gradient(input, value, gradient, again(target, weights, self.gate.smoothing)) if asks else value
 
+    def _in_graph(self, input: Tensor, target: Tensor) -> Tensor | None:
+        usual = self.reduction == "mean" and self.weight is None and input.ndim == 2 and target.dtype is torch.int64
+        if not (usual and torch.is_floating_point(input) and self._knows(input.shape[1]) and not transformed()):
+            return None
+        learns, ready = self._trains(), fused.ready()
+        assert ready
+        value, memory = fused.mean(input, target, self.ignore_index, self._packed, self._memory, learns)
+        if learns:
+            self._keep(memory)
+        return value
+
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row for class indices: (M, C), (M,) -> (M,)."""
         return self._rows(logits, labels, torch.ones_like(labels, dtype=torch.bool))
 
     def hard_where(self, counted: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each row, 0 where it does not count: (M,), (M, C), (M,) -> (M,)."""
-        if not torch.compiler.is_compiling() or transformed():  # compiled code chooses at the end, which costs less
-            logits = torch.where(counted.unsqueeze(1), logits, torch.zeros_like(logits))
-        return self._rows(logits, labels, counted)
+        return self._rows(torch.where(counted.unsqueeze(1), logits, torch.zeros_like(logits)), labels, counted)
 
     def soft(self, logits: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each row for a target distribution: (M, C), (M, C) -> (M,)."""
@@ -175,10 +195,10 @@ class GatedLoss(LearnableLoss):
         others = torch.where(constant == top[:, :1], top[:, 1:], top[:, :1])
         log_b = log_belief(constant, others, self.gate)
         if self._learns(state):
-            beliefs, counts, surprise = self._counted(constant, others, log_b, target)
+            beliefs, counts, surprise = contributions(constant, others, log_b, target, self.gate)
             state = self._remember(state.after(beliefs.sum(0), counts.sum(0), seen, surprise))
         weight = weights(log_b, state.beliefs, state.counts, state.surprise, self.gate)
-        weight = self._paced(weight, (target * weight).sum(1), target.sum(1) > 0)
+        weight = paced(weight, (target * weight).sum(1), target.sum(1) > 0, self.gate.pace)
         known = kept(log_p, probabilities)
         ce = smoothed(known, log_p, self.gate.smoothing) if self.gate.smoothing else -known
         return weighed(ce * probabilities, weight).sum(1)
@@ -207,22 +227,19 @@ class GatedLoss(LearnableLoss):
         """Return what a batch comes to by the compiled kernel, None where that does not do it."""
         if self.reduction != "mean" or self.weight is not None or input.ndim != 2:
             return None
-        kept = self._buffers
-        state = State(kept["_beliefs"], kept["_counts"], kept["_labels"], kept["_surprise"])  # type: ignore[arg-type]
-        new = len(state.beliefs) != input.shape[1]
+        new, memory, ignored = not self._knows(input.shape[1]), self._memory, self.ignore_index
         if new:
-            state = State.empty(input.shape[1], torch.zeros(0))
-        ignored = self.ignore_index
-        swept = sweep(input, target, self.gate, state, learns=learns or new, gradient=gradient, ignored=ignored)
+            memory = torch.zeros(3 * input.shape[1] + 2)
+        swept = sweep(input, target, self.gate, memory, learns=learns or new, gradient=gradient, ignored=ignored)
         if swept is not None and new and learns:
-            self._keep(state)
+            self._keep(memory)
         return swept
 
     def _rows(self, logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
         found, state = predict(logits, labels), self._recall(logits.detach())
         believed = found
         if self.gate.prior:
-            believed = predict(self._corrected(logits.detach(), state, _seen(state, labels, counted)), labels)
+            believed = predict(self._corrected(logits.detach(), state, seen_of(state, labels, counted)), labels)
         weight = self._weight(believed.log_p, believed.log_m, labels, counted, state)
         return weighed_cross_entropy(logits, labels, weight, found, counted, self.gate.smoothing)
 
@@ -230,50 +247,27 @@ class GatedLoss(LearnableLoss):
         """Return the weight of each row, after the batch was taken into the state if the loss learns."""
         log_b = log_belief(log_p, log_m, self.gate)
         if self._learns(state):
-            beliefs, counts, surprise = self._counted(log_p, log_m, log_b, counted.to(log_b.dtype))
-            seen, none = _seen(state, labels, counted), torch.zeros_like(state.beliefs)
-            counts = none.index_add(0, labels, counts) if self.gate.own else seen
-            state = self._remember(state.after(none.index_add(0, labels, beliefs), counts, seen, surprise))
-        beliefs, counts = state.beliefs.gather(0, labels), state.counts.gather(0, labels)
-        weight = weights(log_b, beliefs, counts, state.surprise, self.gate)
-        return self._paced(weight, weight, counted)
-
-    def _counted(self, log_p: Tensor, log_m: Tensor, log_b: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what each label adds, belief and count, (…) each, and what all of them add to the surprise, ().
-
-        share: how much a label counts, 0 for one that does not. What is no number counts as 0, so that a batch that
-        overflowed, and was skipped, is forgotten.
-        """
-        belief = _numbers(log_b.exp())
-        times: Tensor | float = 1.0
-        if self.gate.own:
-            times = belief if self.gate.own == 1 else _numbers((self.gate.own * log_b.clamp_min(-1e20)).exp())
-        count = (share * times).masked_fill(share == 0, 0.0)
-        surprise = _numbers((log_m.exp() - log_p.exp()).clamp_min(0))
-        return belief * count, count, (surprise * share).masked_fill(share == 0, 0.0).sum()
+            share = counted.to(log_b.dtype)
+            state = self._remember(learnt(state, log_p, log_m, log_b, labels, share, self.gate))
+        return weight_of(log_b, labels, counted, state, self.gate)
 
     def _corrected(self, logits: Tensor, state: State, seen: Tensor) -> Tensor:
         """Return logits after the correction by label frequencies: (M, C) -> (M, C)."""
-        labels = state.labels + seen if self._learns(state) else state.labels
-        return logits - self.gate.prior * (labels + 1).log()
+        return corrected(logits, state.labels + seen if self._learns(state) else state.labels, self.gate)
 
-    def _paced(self, weight: Tensor, of_sample: Tensor, counted: Tensor) -> Tensor:
-        """Return the weights over their mean over the batch to the power of the pace; of_sample: (M,)."""
-        if not self.gate.pace:
-            return weight
-        total = of_sample.masked_fill(~counted, 0.0).sum()
-        mean = (total / counted.sum().clamp_min(1)).clamp_min(torch.finfo(weight.dtype).tiny)
-        return weight / mean**self.gate.pace
+    def _knows(self, classes: int) -> bool:
+        """Return whether what is remembered is of so many classes."""
+        return len(self._memory) == 3 * classes + 2
 
     def _recall(self, log_p: Tensor) -> State:
         """Return what is remembered, for logits of this shape, type and place; an empty state for nothing."""
-        if self._beliefs.shape[0] != log_p.shape[1] or not real(log_p):
-            return State.empty(log_p.shape[1], log_p.detach())
-        return State(*(getattr(self, f"_{name}").to(log_p) for name in State._fields))
+        if self._knows(log_p.shape[1]) and real(log_p):
+            return State.of(self._memory.to(log_p))
+        return State.of(log_p.detach().new_zeros(3 * log_p.shape[1] + 2))
 
     def _learns(self, state: State) -> bool:
         """Return whether a batch is taken in before its weights are taken: in training, and where nothing is known."""
-        return self._trains() or self._beliefs.shape[0] != state.beliefs.shape[0] or not real(state.beliefs)
+        return self._trains() or not self._knows(len(state.beliefs)) or not real(state.beliefs)
 
     def _trains(self) -> bool:
         """Return whether this call is part of a training: whoever looks at a loss without gradients only looks."""
@@ -282,24 +276,13 @@ class GatedLoss(LearnableLoss):
     def _remember(self, state: State) -> State:
         """Keep a state, in training where nothing sees through the code that runs; return it."""
         if self._trains() and real(state.beliefs) and not transformed() and not recorded():
-            self._keep(state)
+            self._keep(state.memory())
         return state
 
-    def _keep(self, state: State) -> None:
-        for name, value in state._asdict().items():
-            old = getattr(self, f"_{name}")
-            alike = (old.shape, old.dtype, old.device) == (value.shape, value.dtype, value.device)
-            if torch.compiler.is_compiling() and alike:
-                old.copy_(value)  # what a compiled step returns may lie in memory that the next one takes over
-            else:
-                setattr(self, f"_{name}", value if type(value) is Tensor else value.as_subclass(Tensor))
-
-
-def _numbers(values: Tensor) -> Tensor:
-    """Return finite values, 0 where they are no numbers; compiled by a comparison, which vectorises."""
-    return torch.where(values == values, values, 0.0) if torch.compiler.is_compiling() else values.nan_to_num(0.0)
-
-
-def _seen(state: State, labels: Tensor, counted: Tensor) -> Tensor:
-    """Return how often each label is in a batch: (C,)."""
-    return torch.zeros_like(state.beliefs).index_add(0, labels, counted.to(state.beliefs.dtype))
+    def _keep(self, memory: Tensor) -> None:
+        old = self._memory
+        alike = (old.shape, old.dtype, old.device) == (memory.shape, memory.dtype, memory.device)
+        if torch.compiler.is_compiling() and alike:
+            old.copy_(memory)  # what a compiled step returns may lie in memory that the next one takes over
+        else:
+            self._memory = memory if type(memory) is Tensor else memory.as_subclass(Tensor)

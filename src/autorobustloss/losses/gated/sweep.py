@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from autorobustloss.losses import kernel
-from autorobustloss.losses.gated.core import LABEL_WINDOW, SMALLEST, SURPRISE_WINDOW, Gate, State
+from autorobustloss.losses.gated.core import LABEL_WINDOW, SMALLEST, SURPRISE_WINDOW, Gate
 
 THREADS = 4
 """Up to so many of PyTorch's threads are slower than the kernel's one: with two, by ten times and more."""
@@ -21,33 +21,30 @@ Swept = tuple[Tensor, Any, Tensor]
 
 
 def sweep(
-    input: Tensor, target: Tensor, gate: Gate, state: State, *, learns: bool, gradient: bool, ignored: int
+    input: Tensor, target: Tensor, gate: Gate, memory: Tensor, *, learns: bool, gradient: bool, ignored: int
 ) -> Swept | None:
-    """Return what a batch comes to; with `learns` it is taken into the state, in place, before that is used.
+    """Return what a batch comes to; with `learns` it is taken into the memory, in place, before that is used.
 
-    Not for use in compiled code. None, and the state as it was, where the kernel does not do it: what `kernel.sweep`
-    does not take, a masked class, a logit that is no number, a correction by label frequencies, numbers whose beliefs
-    leave float32, or a state of another precision or place.
+    memory: see `State`. Not for use in compiled code. None, and the memory as it was, where the kernel does not do it:
+    what `kernel.sweep` does not take, a masked class, a logit that is no number, a correction by label frequencies,
+    numbers whose beliefs leave float32, or a memory of another precision or place.
     """
     library, numbers = kernel.library_for(input, target, THREADS), _packed(gate)
-    if library is None or numbers is None or not all(map(_in_memory, state)):
-        return None
-    memory = tuple(part.data_ptr() for part in state)
-    if len(set(memory)) < len(memory):  # compiled code may have given out one tensor for two that are equal
+    if library is None or numbers is None or not _in_place(memory):
         return None
     rows, classes = input.shape
     value = torch.empty((), dtype=torch.float32, device="cpu")
     weights = torch.empty(rows, dtype=torch.float32, device="cpu")
     slope = torch.empty_like(input) if gradient else None
     failed = library.gated_loss(
-        input.data_ptr(), target.data_ptr(), rows, classes, ignored, numbers, *memory, learns,
+        input.data_ptr(), target.data_ptr(), rows, classes, ignored, numbers, memory.data_ptr(), learns,
         weights.data_ptr(), value.data_ptr(), 0 if slope is None else slope.data_ptr(),
     )  # fmt: skip
     return None if failed else (value, slope, weights)
 
 
-def _in_memory(part: Tensor) -> bool:
-    return type(part) is Tensor and part.dtype is torch.float32 and part.is_cpu and part.is_contiguous()
+def _in_place(memory: Tensor) -> bool:
+    return type(memory) is Tensor and memory.dtype is torch.float32 and memory.is_cpu and memory.is_contiguous()
 
 
 @lru_cache(maxsize=1024)
