@@ -52,14 +52,14 @@ class TestSkorch:
 
     def test_each_fit_starts_with_an_empty_memory(self):
         net = self.net("gated").fit(X, Y)
-        assert net.criterion_._labels.sum() == 5 * 120
-        assert net.fit(X, Y).criterion_._labels.sum() == 5 * 120
+        assert net.criterion_.state.labels.sum() == 5 * 120
+        assert net.fit(X, Y).criterion_.state.labels.sum() == 5 * 120
 
     def test_validation_leaves_a_memory_alone(self):
         from skorch.dataset import ValidSplit
 
         net = self.net("gated", train_split=ValidSplit(4)).fit(X, Y)
-        assert net.criterion_._labels.sum() == 5 * 90
+        assert net.criterion_.state.labels.sum() == 5 * 90
 
     def test_what_no_loss_takes_is_refused_at_once(self):
         with pytest.raises(ConfigError, match="no_such"):
@@ -104,7 +104,7 @@ class TestKeras:
         model.compile(self.keras.optimizers.Adam(0.02), loss)
         before = model.evaluate(X, Y, verbose=0)
         model.fit(X, Y, epochs=3, verbose=0, validation_data=(X, Y))
-        assert loss.loss._labels.sum() == 3 * 120
+        assert loss.loss.state.labels.sum() == 3 * 120
         assert model.evaluate(X, Y, verbose=0) < before
         model.save(tmp_path / "model.keras")
         again = self.keras.models.load_model(tmp_path / "model.keras")
@@ -168,7 +168,7 @@ def test_lightning_trains():
     before = (model.network(torch.as_tensor(X)).argmax(1) == torch.as_tensor(Y)).float().mean()
     trainer.fit(model, loader, loader)
     assert (model.network(torch.as_tensor(X)).argmax(1) == torch.as_tensor(Y)).float().mean() > before
-    assert model.criterion._labels.sum() == 4 * 120  # validation, its rehearsal included, was not remembered
+    assert model.criterion.state.labels.sum() == 4 * 120  # validation, its rehearsal included, was not remembered
     assert not [name for name in model.state_dict() if name.startswith("criterion")]
 
 

@@ -143,6 +143,7 @@ def test_under_autocast():
         assert_same(run(step), run(usual))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"reduction": "none"}, {"reduction": "sum"}, {"weight": torch.tensor([1.0, 2, 3, 4, 5, 6])}]
 )
@@ -158,6 +159,7 @@ def test_what_is_not_the_usual_mean(options):
         assert_same(loss.state.memory(), usual.state.memory())
 
 
+@pytest.mark.slow
 def test_batches_of_any_size():
     usual, loss = GatedLoss(), GatedLoss()
     step = compiled(loss, dynamic=True)

@@ -110,4 +110,4 @@ def test_matching_a_gated_loss_leaves_its_state_alone():
     criterion = create_criterion(MethodSpec.of("gated", match_scale=True), 10)
     assert criterion.factor == pytest.approx(1 / 0.9)  # its smoothing is 0.1
     assert criterion.training
-    assert not len(criterion.loss._beliefs)
+    assert not len(criterion.loss.state.beliefs)

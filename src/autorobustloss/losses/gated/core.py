@@ -177,7 +177,7 @@ def paced(weight: Tensor, of_sample: Tensor, counted: Tensor, pace: float) -> Te
 
 def _numbers(values: Tensor) -> Tensor:
     """Return finite values, 0 where they are no numbers; by a comparison, which compilers vectorise."""
-    return torch.where(values == values, values.clamp_max(torch.finfo(values.dtype).max), 0.0)
+    return values.clamp_max(torch.finfo(values.dtype).max).masked_fill(values != values, 0.0)
 
 
 class Prediction(NamedTuple):
