@@ -134,7 +134,7 @@ def test_evaluation_leaves_a_memory_alone(tmp_path):
     loss = hf_loss("gated")
     gradient("sequence", loss, 2, tmp_path)
     before = {name: value.clone() for name, value in loss.loss.named_buffers()}
-    assert before["_labels"].sum() == 8
+    assert loss.loss.state.labels.sum() == 8
     model, label = TASKS["sequence"]()
     words = torch.randint(1, 20, (4, 8))
     data = [{"input_ids": x, "labels": y} for x, y in zip(words, label(words))]

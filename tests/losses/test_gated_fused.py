@@ -9,6 +9,7 @@ import torch._dynamo
 import torch.nn.functional as F
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from autorobustloss.errors import LossInputError
 from autorobustloss.losses import GatedLoss, create_loss, kernel
 from autorobustloss.losses.gated import fused
 
@@ -115,6 +116,19 @@ def test_masked_classes(classes):
         for found, wanted in zip(gradient(step, logits, labels), gradient(usual, logits, labels)):
             assert_same(found, wanted, rtol=1e-5, atol=1e-6)
     assert_same(loss.state.memory(), usual.state.memory(), rtol=1e-4, atol=1e-5)
+
+
+def test_what_does_not_fit_is_named_as_in_eager_mode():
+    loss = GatedLoss()
+    step = torch.compile(loss, backend="aot_eager")
+    for logits, labels in batches(2, dtype=torch.float32):
+        gradient(step, logits, labels)
+    before, same = loss.state.memory(), copy.deepcopy(loss)
+    for target in (labels[1:], labels.bool(), labels.unsqueeze(1)):
+        with pytest.raises(LossInputError):
+            step(logits, target)
+    assert torch.equal(loss.state.memory(), before)
+    assert_same(gradient(step, logits, labels.int()), gradient(same, logits, labels), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -166,8 +166,9 @@ class GatedLoss(LearnableLoss):
         return with_gradient(input, value, gradient, again(target, weights, self.gate.smoothing)) if asks else value
 
     def _in_graph(self, input: Tensor, target: Tensor) -> Tensor | None:
-        usual = self.reduction == "mean" and self.weight is None and input.ndim == 2 and target.dtype is torch.int64
-        if not (usual and torch.is_floating_point(input) and self._knows(input.shape[1]) and not transformed()):
+        usual = self.reduction == "mean" and self.weight is None and torch.is_floating_point(input) and input.ndim == 2
+        labels = target.dtype is torch.int64 and target.shape == input.shape[:1]
+        if not (usual and labels and self._knows(input.shape[1]) and not transformed()):
             return None
         learns, ready = self._trains(), fused.ready()
         assert ready
