@@ -73,12 +73,14 @@ class State(NamedTuple):
         A sample fades with the samples that come after its batch, so a batch that comes in parts leaves nearly the
         same state.
         """
-        fading = torch.pow(1 - 1 / LABEL_WINDOW, seen)
+        number, fading = seen.sum(), torch.pow(1 - 1 / LABEL_WINDOW, seen)
+        # Compilers make memory of what is stacked, of what is padded not.
+        surprise, total = F.pad(surprise.unsqueeze(0), (0, 1)), F.pad(number.unsqueeze(0), (1, 0))
         return State(
             self.beliefs * fading + beliefs,
             self.counts * fading + counts,
             self.labels + seen,
-            self.surprise * torch.pow(1 - 1 / SURPRISE_WINDOW, seen.sum()) + torch.stack([surprise, seen.sum()]),
+            self.surprise * torch.pow(1 - 1 / SURPRISE_WINDOW, number) + surprise + total,
         )
 
 

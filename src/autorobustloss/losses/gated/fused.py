@@ -29,15 +29,19 @@ from autorobustloss.losses.gated.core import (
     weight_of,
 )
 from autorobustloss.losses.gated.sweep import THREADS, sweep
+from autorobustloss.losses.modes import transformed
 
 LARGE = 1 << 16
 """From so many numbers on the kernel is faster than compiled loops, by more than its call costs."""
 
 
 def ready() -> bool:
-    """Tell Dynamo, which runs this when it meets it, not to look into `mean`; return True."""
+    """Tell Dynamo, which runs this when it meets it, not to look into `mean`; return whether that may be called.
+
+    Not under transformations of torch.func, which follow plain operations only.
+    """
     torch.compiler.allow_in_graph(mean)
-    return True
+    return not transformed()
 
 
 # What torch.compiler.assume_constant_result sets; that and `allow_in_graph` would import the compiler with this module.
