@@ -166,14 +166,14 @@ class GatedLoss(LearnableLoss):
         return with_gradient(input, value, gradient, again(target, weights, self.gate.smoothing)) if asks else value
 
     def _in_graph(self, input: Tensor, target: Tensor) -> Tensor | None:
-        memory, usual = self._memory, self.reduction == "mean" and self.weight is None and input.is_floating_point()
-        labels = input.ndim == 2 and target.dtype is torch.int64 and target.shape == input.shape[:1]
-        if not (usual and labels and len(memory) == 3 * input.shape[1] + 2 and fused.ready()):
+        usual = self.reduction == "mean" and self.weight is None and input.is_floating_point() and input.ndim == 2
+        labels = target.dtype is torch.int64 and target.shape == input.shape[:1]
+        if not (usual and labels and self._knows(input.shape[1]) and fused.ready()):
             return None
-        learns = self.training and torch.is_grad_enabled()
-        value, after = fused.mean(input, target, self.ignore_index, self._packed, memory, learns)
+        learns = self._trains()
+        value, memory = fused.mean(input, target, self.ignore_index, self._packed, self._memory, learns)
         if learns:
-            self._keep(after)
+            self._keep(memory)
         return value
 
     def hard(self, logits: Tensor, labels: Tensor) -> Tensor:
