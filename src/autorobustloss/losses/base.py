@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, int64, nn
+from torch.compiler import is_compiling  # by its name, and `int64`, as Dynamo guards each step of a path
 
 from autorobustloss.errors import ConfigError, LossInputError, UnsupportedArgumentError
 from autorobustloss.losses.inputs import (
@@ -331,8 +332,8 @@ class LearnableLoss(RobustLoss):
         """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
         alone = sample_weight is None and normalizer is None and num_items_in_batch is None
         if alone and isinstance(input, Tensor):
-            if torch.compiler.is_compiling():
-                value = self._in_graph(input, target)
+            if is_compiling():
+                value = self._in_graph(input, target) if self._is_usual(input, target) else None
             else:
                 if input.ndim == 2 and input.shape[1] != self._seen_classes:
                     self._look_at_start(input)
@@ -347,9 +348,15 @@ class LearnableLoss(RobustLoss):
         """Return the reduced loss, with its gradient, by the compiled kernel; None where that does not do it."""
         raise NotImplementedError
 
+    def _is_usual(self, input: Tensor, target: Tensor) -> bool:
+        """Return whether a mean over labels is asked for, of which each counts once or not at all."""
+        plain = self.reduction == "mean" and self._buffers["weight"] is None and not self._smoothing
+        shapes = input.ndim == 2 and input.is_floating_point() and target.shape == input.shape[:1]
+        return plain and shapes and target.dtype is int64 and input.shape[1] > 1
+
     def _in_graph(self, input: Tensor, target: Tensor) -> Tensor | None:
-        """Return the reduced loss as one node of the graph that is traced; None where no such node does it."""
-        return None
+        """Return the usual mean as one node of the graph that is traced; None where no such node does it."""
+        raise NotImplementedError
 
     def formula(self) -> str:
         """Return the loss as a short formula in plain text."""

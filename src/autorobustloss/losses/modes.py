@@ -6,6 +6,8 @@ looks at values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,24 @@ def transformed() -> bool:
 
 # What torch.compiler.assume_constant_result sets, and imports the compiler for; PyTorch 2.4 needs it.
 transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def one_node(function: Callable[..., object]) -> Callable[[], bool]:
+    """Return what makes a function one node of the graph that is traced, and says whether it may be called.
+
+    Dynamo, which traces for `torch.compile`, runs that where it meets it. It follows Python line by line and leaves a
+    guard for each function and number that it meets; every step looks at all of them, which on a small batch takes
+    longer than a loss. It does not look into one node; what compiles the graph finds its operations as usual. Not under
+    transformations of torch.func, which follow plain operations only.
+    """
+
+    def ready() -> bool:
+        torch.compiler.allow_in_graph(function)
+        return not transformed()
+
+    # As above; `allow_in_graph` imports the compiler too, so it is called no sooner.
+    ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return ready
 
 
 def seen_through() -> bool:

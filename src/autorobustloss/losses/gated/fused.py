@@ -1,9 +1,7 @@
-"""The gated loss for `torch.compile`: the mean of a batch as one node of the graph that Dynamo traces.
+"""The gated loss for `torch.compile`: the mean of a batch as one node of the graph, see `modes.one_node`.
 
-Dynamo follows Python line by line and leaves a guard for each function and number that it meets; every step looks at
-all of them. For the whole loss these are some 300, which on a small batch take longer than the arithmetic. So it does
-not look into `mean` (`torch.compiler.allow_in_graph`), where what compiles the graph finds either an operation of our
-own, the kernel in C, or the loss in as few loops over the classes as cross-entropy.
+In it what compiles the graph finds either an operation of our own, the kernel in C, or the loss in as few loops over
+the classes as cross-entropy.
 """
 
 from __future__ import annotations
@@ -29,23 +27,10 @@ from autorobustloss.losses.gated.core import (
     weight_of,
 )
 from autorobustloss.losses.gated.sweep import THREADS, sweep
-from autorobustloss.losses.modes import transformed
+from autorobustloss.losses.modes import one_node
 
 LARGE = 1 << 16
 """From so many numbers on the kernel is faster than compiled loops, by more than its call costs."""
-
-
-def ready() -> bool:
-    """Tell Dynamo, which runs this when it meets it, not to look into `mean`; return whether that may be called.
-
-    Not under transformations of torch.func, which follow plain operations only.
-    """
-    torch.compiler.allow_in_graph(mean)
-    return not transformed()
-
-
-# What torch.compiler.assume_constant_result sets; that and `allow_in_graph` would import the compiler with this module.
-ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def mean(
@@ -65,6 +50,9 @@ def mean(
     else:
         value, gradient, memory = worked_out(logits, labels, ignored, unpacked(gate), memory, learns)
     return traced(input, value, gradient) if asks else value, memory
+
+
+ready = one_node(mean)
 
 
 def packed(gate: Gate) -> tuple[float, ...]:
@@ -97,19 +85,21 @@ def worked_out(
         memory = learnt(state, *believed, log_b, labels, share, gate).memory()
         state = State.of(memory)
     weight = weight_of(log_b, labels, counted, state, gate)
-    value, gradient = -log_p, (below - log_sum).exp() - torch.where(is_label, 1 - gate.smoothing, 0.0)
+    value, gradient = -log_p, (below - log_sum).exp()
     if gate.smoothing:
         # 1 for a class, 0 where it is masked, by arithmetic: truth values would go through memory to the next pass.
-        allowed = (below - MASKED).clamp(0, 1)
+        kept = below.clamp_min(MASKED)
+        allowed = (kept - MASKED).clamp_max(1)
         classes = allowed.sum(1, keepdim=True)
         least = gate.smoothing / classes.clamp_min(1)
-        total = (below.clamp_min(MASKED) * allowed).sum(1, keepdim=True) - classes * log_sum
+        total = (kept * allowed).sum(1, keepdim=True) - classes * log_sum
         value = (1 - gate.smoothing) * value - (least * total).squeeze(1)
         gradient = gradient - least * allowed
     number = share.sum().clamp_min(1)
     value = torch.where(counted, weighed(value, weight), 0.0).sum() / number
-    gradient = torch.where(counted.unsqueeze(1), gradient * (weight / number).unsqueeze(1), 0.0)
-    return value, gradient, memory
+    share = torch.where(counted, weight / number, 0.0).unsqueeze(1)
+    gradient = torch.where(counted.unsqueeze(1), gradient * share, 0.0)
+    return value, gradient.scatter_add(1, labels.unsqueeze(1), share * (gate.smoothing - 1)), memory
 
 
 def _look(logits: Tensor, labels: Tensor, is_label: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

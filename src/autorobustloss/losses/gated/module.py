@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, is_grad_enabled
 
 from autorobustloss.losses.base import LearnableLoss, kept, smoothed
 from autorobustloss.losses.closed import with_gradient
@@ -166,11 +166,9 @@ class GatedLoss(LearnableLoss):
         return with_gradient(input, value, gradient, again(target, weights, self.gate.smoothing)) if asks else value
 
     def _in_graph(self, input: Tensor, target: Tensor) -> Tensor | None:
-        usual = self.reduction == "mean" and self.weight is None and input.is_floating_point() and input.ndim == 2
-        labels = target.dtype is torch.int64 and target.shape == input.shape[:1]
-        if not (usual and labels and self._knows(input.shape[1]) and fused.ready()):
+        if not (self._knows(input.shape[1]) and fused.ready()):
             return None
-        learns = self._trains()
+        learns = self.training and is_grad_enabled()
         value, memory = fused.mean(input, target, self.ignore_index, self._packed, self._memory, learns)
         if learns:
             self._keep(memory)
@@ -257,7 +255,7 @@ class GatedLoss(LearnableLoss):
 
     def _knows(self, classes: int) -> bool:
         """Return whether what is remembered is of so many classes."""
-        return len(self._memory) == 3 * classes + 2
+        return self._memory.shape[0] == 3 * classes + 2
 
     def _recall(self, log_p: Tensor) -> State:
         """Return what is remembered, for logits of this shape, type and place; an empty state for nothing."""

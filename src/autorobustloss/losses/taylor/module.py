@@ -103,6 +103,9 @@ class TaylorLoss(LearnableLoss):
             value = ops.with_gradient(input, *swept, ops.again(target, c(input.shape[1]), mean))
         return value.sum() if self.reduction == "sum" else value
 
+    def _in_graph(self, input: Tensor, target: Tensor) -> Tensor | None:
+        return ops.mean(input, target, self.ignore_index, *self.coefficients(input.shape[1])) if ops.ready() else None
+
     def _plain(self) -> bool:
         """Return whether a sample counts once, with one label."""
         return self.weight is None and not self._smoothing

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from autorobustloss.errors import LossInputError
 from autorobustloss.losses.base import kept, mean_of
-from autorobustloss.losses.closed import Plain, with_gradient
+from autorobustloss.losses.closed import Plain, traced, with_gradient
 from autorobustloss.losses.kernel import Coefficients
-from autorobustloss.losses.modes import plain, transformed
+from autorobustloss.losses.modes import one_node, plain, transformed
 from autorobustloss.losses.taylor.form import expand
 
 NEAR_LOG = 0.05
@@ -129,8 +129,30 @@ def closed_loss(input: Tensor, target: Tensor, c: Coefficients, *, mean: bool = 
     return with_gradient(input, value, gradient, again(target, c, mean))
 
 
+def mean(input: Tensor, labels: Tensor, ignored: int, *numbers: Any) -> Tensor:
+    """Return the mean loss of the labels that are not `ignored`, 0 of none, in code that is compiled: (M, C), (M,).
+
+    numbers: the coefficients, which are no tensors.
+    """
+    input = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+    counted, c = labels != ignored, Coefficients(*numbers)
+    count, number = counted.unsqueeze(1), counted.sum().clamp_min(1)
+    logits = torch.where(count, input.detach(), 0.0)
+    rows, gradient = closed_form(logits, torch.where(counted, labels, 0), c, compiled=True)
+    value = torch.where(counted, rows, 0.0).sum() / number
+    return traced(input, value, torch.where(count, gradient / number, 0.0)) if asks(input) else value
+
+
+ready = one_node(mean)
+
+
 def closed_form(
-    input: Tensor, target: Tensor, c: Coefficients, share: float = 1.0, place: Tensor | None = None
+    input: Tensor,
+    target: Tensor,
+    c: Coefficients,
+    share: float = 1.0,
+    place: Tensor | None = None,
+    compiled: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of each row, (M,), and a share of its gradient in the logits, (M, C), in its place if it has one.
 
@@ -138,7 +160,7 @@ def closed_form(
     and Σ_i ŷ_i d_i in the same sweeps over the numbers. Compiled code takes them of exp(z − max z), in the very loop
     that sums these up, which saves one of four.
     """
-    at_label, compiled = target.unsqueeze(1), torch.compiler.is_compiling()
+    at_label, compiled = target.unsqueeze(1), torch.compiler.is_compiling() if compiled is None else compiled
     if compiled:
         largest = input.amax(1, keepdim=True)
         p = (input - largest).exp()
