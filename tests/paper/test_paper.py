@@ -9,7 +9,7 @@ import pytest
 
 from autorobustloss.benchmark.render import render
 from autorobustloss.data import load_dataset
-from autorobustloss.errors import MissingDependencyError, UnknownNameError
+from autorobustloss.errors import ConfigError, MissingDependencyError, UnknownNameError
 from autorobustloss.methods.spec import MethodSpec
 from autorobustloss.paper.effort import EFFORTS, Effort
 from autorobustloss.paper.experiments import EXPERIMENTS, experiments, run_experiment, targets, zoo_losses
@@ -83,6 +83,14 @@ def test_jobs_know_nothing_of_each_others_scale():
     assert task.protocol.epochs == SMALL.epochs
     assert task.protocol.milestones == (3, 6, 8)
     assert full.tasks[0].protocol.milestones == (60, 120, 160)
+
+
+def test_the_precision_is_that_of_every_training_and_is_told():
+    for experiment in experiments("cifar10-field", replace(SMALL, precision="bfloat16"), zoo_losses()):
+        assert {job.task.protocol.precision for job in experiment.jobs()} == {"bfloat16"}
+        assert "numbers in bfloat16" in experiment.differs[0]
+    with pytest.raises(ConfigError, match="precision"):
+        experiments("cifar10-field", replace(SMALL, precision="float16"), zoo_losses())
 
 
 def test_table1_and_table3_at_the_published_rate_share_jobs():

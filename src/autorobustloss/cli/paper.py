@@ -88,7 +88,8 @@ def run_one(planned: paper.Experiment, scale: Effort, options: BenchOptions, fai
     present = [task for task in experiment.tasks if task.dataset.name in datasets]
     check_tasks(present, datasets, allow_hopeless=True)
     name, jobs = experiment.name, [job.key for job in experiment.jobs(missing)]
-    settings = {"command": "bench", "preset": name, "scale": asdict(scale), "jobs": jobs}
+    effort = {key: value for key, value in asdict(scale).items() if key != "precision"}  # which the jobs' keys hold
+    settings = {"command": "bench", "preset": name, "scale": effort, "jobs": jobs}
     chance = chance_levels(experiment.tasks, datasets)
     with at_work(options, datasets, settings, name, len(jobs), name) as (folder, executor, progress):
         table, results = paper.run_experiment(
