@@ -100,6 +100,13 @@ def test_a_table_of_the_paper_takes_no_grid_of_ones_own(flag, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_table_of_the_paper_takes_a_precision_that_there_is(tmp_path, capsys):
+    code, _, err = run("bench", "table1", "--precision=float16", "--out", tmp_path / "run", capsys=capsys)
+    assert code == 2
+    assert "expected one of float32, bfloat16" in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_table_that_the_paper_has_not_is_named_before_its_flags(capsys):
     code, _, err = run("bench", "", "--seeds=5", capsys=capsys)
     assert code == 2
