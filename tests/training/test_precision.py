@@ -1,4 +1,4 @@
-"""Every network learns in bfloat16 as it does in float32, in a job, whose surroundings are part of what may go wrong."""
+"""Every network learns in bfloat16 as in float32, in a job: its surroundings are part of what may go wrong."""
 
 from itertools import product
 
