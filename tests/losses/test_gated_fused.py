@@ -186,18 +186,10 @@ class TestKernel:
     """Large batches on a CPU are one call of the kernel inside of the graph."""
 
     @pytest.fixture
-    def calls(self, monkeypatch):
+    def calls(self, count_sweeps):
         if not kernel.available():
             pytest.skip("the loss was not compiled: no C compiler when the package was installed")
-        found, sweep = [], fused.sweep
-
-        def counted(*arguments, **options):
-            swept = sweep(*arguments, **options)
-            found.append(swept is not None)
-            return swept
-
-        monkeypatch.setattr(fused, "sweep", counted)
-        return found
+        return count_sweeps(fused)
 
     @pytest.mark.parametrize("gate", GATES[:3], ids=repr)
     def test_trains_alike(self, gate, calls):

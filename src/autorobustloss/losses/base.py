@@ -9,8 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, int64, nn
-from torch.compiler import is_compiling  # by its name, and `int64`, as Dynamo guards each step of a path
+from torch import Tensor, nn
 
 from autorobustloss.errors import ConfigError, LossInputError, UnsupportedArgumentError
 from autorobustloss.losses.inputs import (
@@ -21,6 +20,7 @@ from autorobustloss.losses.inputs import (
     either,
     flatten,
     rows_of,
+    widened,
 )
 from autorobustloss.losses.modes import readable, real, recorded, seen_through
 from autorobustloss.losses.numbers import within
@@ -204,7 +204,7 @@ class RobustLoss(nn.Module):
         logits = flatten(input)
         if self.weight is not None and self.weight.shape[0] != logits.shape[1]:
             raise LossInputError(f"got {self.weight.shape[0]} class weights for {logits.shape[1]} classes")
-        logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        logits = widened(logits)
         share = None if sample_weight is None else sample_weight.reshape(-1).to(logits)
         if soft:
             if self.ignore_index >= 0:
@@ -332,7 +332,7 @@ class LearnableLoss(RobustLoss):
         """Return the reduced loss of `input` (logits) against `target` (class indices or probabilities)."""
         alone = sample_weight is None and normalizer is None and num_items_in_batch is None
         if alone and isinstance(input, Tensor):
-            if is_compiling():
+            if torch.compiler.is_compiling():
                 value = self._in_graph(input, target) if self._is_usual(input, target) else None
             else:
                 if input.ndim == 2 and input.shape[1] != self._seen_classes:
@@ -350,9 +350,9 @@ class LearnableLoss(RobustLoss):
 
     def _is_usual(self, input: Tensor, target: Tensor) -> bool:
         """Return whether a mean over labels is asked for, of which each counts once or not at all."""
-        plain = self.reduction == "mean" and self._buffers["weight"] is None and not self._smoothing
+        plain = self.reduction == "mean" and self.weight is None and not self._smoothing
         shapes = input.ndim == 2 and input.is_floating_point() and target.shape == input.shape[:1]
-        return plain and shapes and target.dtype is int64 and input.shape[1] > 1
+        return plain and shapes and target.dtype is torch.int64 and input.shape[1] > 1
 
     def _in_graph(self, input: Tensor, target: Tensor) -> Tensor | None:
         """Return the usual mean as one node of the graph that is traced; None where no such node does it."""

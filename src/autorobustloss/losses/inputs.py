@@ -73,6 +73,11 @@ def flatten(values: Tensor) -> Tensor:
     return values.movedim(1, -1).reshape(-1, values.shape[1])
 
 
+def widened(logits: Tensor) -> Tensor:
+    """Return logits in the precision that losses are worked out in: float32 for those in half precision."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
 def all_count(labels: Tensor, classes: int, ignore_index: int) -> bool:
     """Return whether every label is known to be a class and none to be ignored, so that nothing need be masked.
 

@@ -27,6 +27,7 @@ from autorobustloss.losses.gated.core import (
     weight_of,
 )
 from autorobustloss.losses.gated.sweep import THREADS, sweep
+from autorobustloss.losses.inputs import widened
 from autorobustloss.losses.modes import one_node
 
 LARGE = 1 << 16
@@ -42,7 +43,7 @@ def mean(
     writes into it, what is returned is the same.
     """
     asks = torch.is_grad_enabled() and input.requires_grad
-    input = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+    input = widened(input)
     logits, memory = input.detach(), memory.to(input)
     large = logits.numel() >= LARGE and logits.dtype is torch.float32 and torch.get_num_threads() <= THREADS
     if large and logits.device.type == "cpu" and kernel.available():

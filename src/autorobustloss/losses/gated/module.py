@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, is_grad_enabled
+from torch import Tensor
 
 from autorobustloss.losses.base import LearnableLoss, kept, smoothed
 from autorobustloss.losses.closed import with_gradient
@@ -32,7 +32,7 @@ from autorobustloss.losses.gated.core import (
     weights,
 )
 from autorobustloss.losses.gated.sweep import Swept, sweep
-from autorobustloss.losses.inputs import all_count, check_shapes
+from autorobustloss.losses.inputs import all_count, check_shapes, widened
 from autorobustloss.losses.modes import real, recorded, transformed
 from autorobustloss.registry import LOSSES
 
@@ -168,7 +168,7 @@ class GatedLoss(LearnableLoss):
     def _in_graph(self, input: Tensor, target: Tensor) -> Tensor | None:
         if not (self._knows(input.shape[1]) and fused.ready()):
             return None
-        learns = self.training and is_grad_enabled()
+        learns = self._trains()
         value, memory = fused.mean(input, target, self.ignore_index, self._packed, self._memory, learns)
         if learns:
             self._keep(memory)
@@ -204,7 +204,7 @@ class GatedLoss(LearnableLoss):
     def value_and_gradient(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and its gradient in `input`, for training loops that need no graph."""
         check_shapes(input, target)
-        logits = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+        logits = widened(input)
         swept = self._swept(logits, target, learns=self.training, gradient=True)
         if swept is not None:
             value, gradient, _ = swept

@@ -18,6 +18,7 @@ from torch import Tensor
 from autorobustloss.errors import LossInputError
 from autorobustloss.losses.base import kept, mean_of
 from autorobustloss.losses.closed import Plain, traced, with_gradient
+from autorobustloss.losses.inputs import widened
 from autorobustloss.losses.kernel import Coefficients
 from autorobustloss.losses.modes import one_node, plain, transformed
 from autorobustloss.losses.taylor.form import expand
@@ -134,7 +135,7 @@ def mean(input: Tensor, labels: Tensor, ignored: int, *numbers: Any) -> Tensor:
 
     numbers: the coefficients, which are no tensors.
     """
-    input = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+    input = widened(input)
     counted, c = labels != ignored, Coefficients(*numbers)
     count, number = counted.unsqueeze(1), counted.sum().clamp_min(1)
     logits = torch.where(count, input.detach(), 0.0)
